@@ -1,0 +1,155 @@
+import type { FastifyRequest } from 'fastify'
+import type { Store } from './store/store.ts'
+import type { RedisClient } from './store/redis.ts'
+
+/** Whose key space a request's key is looked up in: the shared one, or that of what the function returns. */
+export type Scope = 'global' | ((request: FastifyRequest) => string | number)
+
+/** The options that may also stand in a route's `config.idempotency` object. */
+export interface RouteIdempotencyOptions {
+  /**
+   * Whose key space. A key is only ever looked up within its scope, so the function must return something that
+   * stays the same between retries (a customer's id, not a token). `'global'` shares one space between all callers.
+   */
+  scope?: Scope
+  /** The request header that carries the key. Default `'idempotency-key'`. */
+  header?: string
+  /** Where the key comes from instead of the header; `undefined` says that the request has none. */
+  key?: (request: FastifyRequest) => string | undefined
+  /** Whether a request without a key is refused (`true`, the default) or runs unprotected (`false`). */
+  required?: boolean
+  /** Accepts a parsed key. Default: 1 to 255 visible ASCII characters. */
+  validateKey?: (key: string) => boolean
+  /**
+   * What makes two requests the same, instead of path, query and body. Method and path always count.
+   * Needed on routes whose body cannot be read (a stream, multipart).
+   */
+  fingerprint?: (request: FastifyRequest) => string | Uint8Array
+  /** Milliseconds for which an outcome is kept, from its completion. Default 86 400 000 (a day). */
+  retention?: number
+  /** Milliseconds for which a silent owner keeps the key. Renewed while the handler runs. Default 30 000. */
+  lease?: number
+  /** Milliseconds after which the lease of a running handler is no longer renewed. Default 300 000. */
+  maxExecution?: number
+  /** What a duplicate of a running request gets: a 409 at once (`'reject'`, the default), or the owner's answer. */
+  onConflict?: 'reject' | 'wait'
+  /** Milliseconds for which `onConflict: 'wait'` holds a duplicate at most. Default 10 000. */
+  waitTimeout?: number
+  /** Seconds: the `Retry-After` of a 409 in progress and of a 503. Default 1. */
+  retryAfter?: number
+  /** When the store cannot be reached: a 503 and nothing runs (`'reject'`, the default), or run unprotected. */
+  onStoreError?: 'reject' | 'bypass'
+  /** Which responses are kept and replayed; others release the key. Default: below 500 and not 408, 425 or 429. */
+  replayable?: (statusCode: number) => boolean
+  /** Bytes: the largest response body that is kept. Default 1 048 576. */
+  maxBodySize?: number
+  /** Response headers that are not kept, beyond those that never are (set-cookie, date, the hop-by-hop ones). */
+  excludeHeaders?: readonly string[]
+}
+
+/** What `app.register(idempotency, …)` takes. Checked when the app is made ready. */
+export interface IdempotencyOptions extends RouteIdempotencyOptions {
+  scope: Scope
+  /** An ioredis `Redis` or `Cluster`, Redis 7.0 or later. The app's: never created, never closed by the plugin. */
+  redis?: RedisClient
+  /** Where records live instead of `redis`, such as a `MemoryStore`. */
+  store?: Store
+  /** Protect every POST and PATCH route that does not say `idempotency: false`. Default `false`. */
+  global?: boolean
+  /** Milliseconds: the longest wait for an answer of the store. Default 1 000. */
+  storeTimeout?: number
+  /** Problems are sent as RFC 9457 `problem+json` (the default), or thrown to the app's own error handler. */
+  errors?: 'problem+json' | 'error-handler'
+  /** The `type` of every problem and the target of its `Link: …; rel="describedby"`. */
+  docsUrl?: string
+  /** What the names of Redis keys start with. Default `'idem:'`. Only with `redis`. */
+  keyPrefix?: string
+}
+
+/** `request.idempotency` of a protected request. */
+export interface RequestIdempotency {
+  /** The key as the client meant it: without quotes. */
+  readonly key: string
+  /** The scope that the key is looked up in. */
+  readonly scope: string
+  /**
+   * 1 on a first run. More says: an earlier attempt started and its outcome is not known, so check before you act.
+   * It only grows while the key is remembered, so it serves as a fencing token.
+   */
+  readonly attempt: number
+  /** Whether this request is answered with a kept outcome; its handler does not run. */
+  readonly replayed: boolean
+  /** Aborts when ownership of the key is lost: the lease ran out, or another attempt owns the key. */
+  readonly signal: AbortSignal
+  /** Keep nothing of this run, whatever is answered, and let the next retry run. */
+  release (): void
+}
+
+/** What an operator sees of a key. */
+export interface FoundRecord {
+  state: 'running' | 'released' | 'settled'
+  attempt: number
+  /** Milliseconds until the record is forgotten. */
+  expiresIn: number
+  /** Milliseconds for which the owner of a running record keeps the key even if it stays silent; else `null`. */
+  leaseLeft: number | null
+  /** Of a settled record, else `null`. */
+  statusCode: number | null
+  /** Of a settled record whose response was kept, else `null`. */
+  response: { headers: Record<string, string | string[]>, body: Buffer } | null
+}
+
+/** Counts since the plugin was registered, in this process. */
+export interface IdempotencyStats {
+  /** First runs and later attempts that were let through to their handler. */
+  claimed: number
+  /** Of `claimed`, those with `attempt` above 1. */
+  retried: number
+  /** Outcomes stored. */
+  completed: number
+  /** Keys released after a run whose outcome is not kept. */
+  released: number
+  replayed: number
+  /** Answered 409 because another request was running. */
+  conflicts: number
+  /** Answered 422. */
+  mismatches: number
+  /** Duplicates that were held until the owner settled or `waitTimeout` was over. */
+  waited: number
+  /** Owners that lost their key while their handler ran. */
+  leasesLost: number
+  /** Calls of the store that failed or took longer than `storeTimeout`. */
+  storeErrors: number
+  /** Requests that ran unprotected because of `onStoreError: 'bypass'`. */
+  bypassed: number
+  /** Handlers that run now. */
+  running: number
+  /** Completions and releases that are being tried again in the background now. */
+  pending: number
+}
+
+/** `app.idempotency`: an operator's look and eraser. */
+export interface Idempotency {
+  /** What is stored for a key, or `null`. Throws the store's error if it cannot be asked. */
+  find (key: string, scope: string | number): Promise<FoundRecord | null>
+  /**
+   * Forget a key, whatever state it is in: the next request with it runs as a first one, even if an earlier one
+   * is still running. Resolves to whether there was a record.
+   */
+  forget (key: string, scope: string | number): Promise<boolean>
+  stats (): IdempotencyStats
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Protect this route (`true`, or an object with options of its own), or leave it out of `global` (`false`). */
+    idempotency?: boolean | RouteIdempotencyOptions
+  }
+  interface FastifyRequest {
+    /** `null` on requests that are not protected. */
+    idempotency: RequestIdempotency | null
+  }
+  interface FastifyInstance {
+    idempotency: Idempotency
+  }
+}
