@@ -12,6 +12,8 @@ export default [
     rules: {
       '@typescript-eslint/no-explicit-any': 'error',
       '@typescript-eslint/no-floating-promises': 'error',
+      // `void promise` says that it is meant: the promise reports its own failures.
+      'no-void': ['error', { allowAsStatement: true }],
       // An async handler or test without an await is normal in Fastify and tap.
       '@typescript-eslint/require-await': 'off',
       '@typescript-eslint/unbound-method': 'off'

@@ -1,0 +1,54 @@
+import { StoreTimeoutError } from './errors.ts'
+
+interface Waiting {
+  until: number
+  reject: (error: Error) => void
+}
+
+/**
+ * Gives each call of the store `milliseconds` to answer. All share one timer, since the calls run out in the order in
+ * which they began: a timer a call would be the dearest part of a replay.
+ */
+export class Deadline {
+  readonly #milliseconds: number
+  readonly #waiting = new Set<Waiting>()
+  #timer: NodeJS.Timeout | null = null
+
+  constructor (milliseconds: number) {
+    this.#milliseconds = milliseconds
+  }
+
+  /** @throws {StoreTimeoutError} if `call` takes longer. It goes on nevertheless. */
+  async race<T> (call: Promise<T>): Promise<T> {
+    let waiting!: Waiting
+    const expired = new Promise<never>((_resolve, reject) => {
+      waiting = { until: performance.now() + this.#milliseconds, reject }
+    })
+    this.#waiting.add(waiting)
+    this.#timer ??= setTimeout(this.#expire, this.#milliseconds)
+    try {
+      return await Promise.race([call, expired])
+    } finally {
+      this.#waiting.delete(waiting)
+    }
+  }
+
+  #expire = (): void => {
+    this.#timer = null
+    const now = performance.now()
+    for (const waiting of this.#waiting) {
+      const left = waiting.until - now
+      if (left > 0) {
+        this.#timer = setTimeout(this.#expire, Math.ceil(left))
+        return
+      }
+      this.#waiting.delete(waiting)
+      waiting.reject(new StoreTimeoutError(`The idempotency store did not answer within ${this.#milliseconds} ms`))
+    }
+  }
+
+  /** The timer may outlast the calls; it must not keep a closed app alive. */
+  close (): void {
+    if (this.#waiting.size === 0 && this.#timer !== null) clearTimeout(this.#timer)
+  }
+}

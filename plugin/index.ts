@@ -1,0 +1,31 @@
+import fp from 'fastify-plugin'
+import { plugin } from './plugin.ts'
+
+/**
+ * Caches responses by `Idempotency-Key` behind a lease per key, and replays them to duplicate requests.
+ *
+ * ```ts
+ * await app.register(idempotency, { redis, scope: (request) => request.user.id })
+ * app.post('/orders/:id/pay', { config: { idempotency: true } }, handler)
+ * ```
+ */
+const idempotency = fp(plugin, { fastify: '5.x', name: 'fastify-idempotency' })
+
+export default idempotency
+export { idempotency }
+export { IdempotencyError, IdempotencyOptionError, LeaseLostError, StoreTimeoutError } from './errors.ts'
+export type { IdempotencyErrorCode } from './errors.ts'
+export { MemoryStore } from './store/memory.ts'
+export type { MemoryStoreOptions } from './store/memory.ts'
+export { StoreUnreachableError } from './store/store.ts'
+export type { Claim, ClaimResult, KeptResponse, Outcome, OwnedClaim, Store, StoredRecord } from './store/store.ts'
+export type { RedisClient, RedisSubscriber } from './store/redis.ts'
+export type {
+  FoundRecord,
+  Idempotency,
+  IdempotencyOptions,
+  IdempotencyStats,
+  RequestIdempotency,
+  RouteIdempotencyOptions,
+  Scope
+} from './types.ts'

@@ -1,0 +1,36 @@
+import { recordId } from './request/key.ts'
+import type { Engine } from './request/state.ts'
+import type { KeptResponse } from './store/store.ts'
+import type { FoundRecord, Idempotency, IdempotencyStats } from './types.ts'
+
+/** `app.idempotency`. */
+export function operatorOf (engine: Engine): Idempotency {
+  const { store, deadline, leases, background, counts } = engine
+  return {
+    async find (key: string, scope: string | number): Promise<FoundRecord | null> {
+      const found = await deadline.race(store.find(recordId(String(scope), key)))
+      if (found === null) return null
+      const { state, attempt, expiresIn, leaseLeft, outcome } = found
+      return {
+        state,
+        attempt,
+        expiresIn,
+        leaseLeft,
+        statusCode: outcome?.statusCode ?? null,
+        response: outcome?.response == null ? null : { headers: headersOf(outcome.response), body: outcome.response.body }
+      }
+    },
+
+    async forget (key: string, scope: string | number): Promise<boolean> {
+      return await deadline.race(store.forget(recordId(String(scope), key)))
+    },
+
+    stats (): IdempotencyStats {
+      return { ...counts, leasesLost: leases.lost, running: leases.running, pending: background.pending }
+    }
+  }
+}
+
+function headersOf ({ headers }: KeptResponse): Record<string, string | string[]> {
+  return Object.fromEntries(headers.filter((entry): entry is [string, string | string[]] => entry[1] !== null))
+}

@@ -1,0 +1,180 @@
+import { IdempotencyOptionError } from './errors.ts'
+import type { IdempotencyOptions, RouteIdempotencyOptions } from './types.ts'
+
+const DAY = 86_400_000
+/** The longest that a timer of Node.js and the record's field can both hold. */
+const MAX_TIMER = 2 ** 31 - 1
+const MAX_RETENTION = 2 ** 48 - 1
+
+/** The options that apply to one route, complete. */
+export type RouteSettings =
+  Required<Omit<RouteIdempotencyOptions, 'key' | 'fingerprint' | 'excludeHeaders'>> &
+  Pick<RouteIdempotencyOptions, 'key' | 'fingerprint'> &
+  { excludeHeaders: ReadonlySet<string> }
+
+/** The options of the plugin as a whole, complete. */
+export interface PluginSettings extends
+  Required<Pick<IdempotencyOptions, 'global' | 'storeTimeout' | 'errors' | 'docsUrl' | 'keyPrefix'>> {
+  redis: IdempotencyOptions['redis'] | undefined
+  store: IdempotencyOptions['store'] | undefined
+  /** What routes start from. */
+  route: RouteSettings
+}
+
+export const DOCS_URL = 'https://github.com/fastify-idempotency/fastify-idempotency#what-clients-see'
+
+/** Says what a value should have been, or nothing if it is that. */
+type Rule = (value: unknown) => string | undefined
+
+const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
+  scope: value => typeof value === 'function' || value === 'global' ? undefined : "a function that returns whose key space a request's key belongs to, or 'global'",
+  header: value => typeof value === 'string' && /^[!#$%&'*+.^_`|~0-9a-z-]+$/i.test(value) ? undefined : 'the name of a request header',
+  key: aFunction('(request) => string | undefined'),
+  required: aBoolean,
+  validateKey: aFunction('(key) => boolean'),
+  fingerprint: aFunction('(request) => string | Buffer'),
+  retention: anInteger(1, MAX_RETENTION, 'milliseconds'),
+  lease: anInteger(1, MAX_TIMER, 'milliseconds'),
+  maxExecution: anInteger(0, MAX_TIMER, 'milliseconds'),
+  onConflict: oneOf('reject', 'wait'),
+  waitTimeout: anInteger(0, MAX_TIMER, 'milliseconds'),
+  retryAfter: anInteger(0, MAX_TIMER, 'seconds'),
+  onStoreError: oneOf('reject', 'bypass'),
+  replayable: aFunction('(statusCode) => boolean'),
+  maxBodySize: anInteger(0, 512 * 1024 * 1024 - 1, 'bytes'),
+  excludeHeaders: value => Array.isArray(value) && value.every(name => typeof name === 'string') ? undefined : 'an array of response header names'
+}
+
+const PLUGIN_RULES: Record<Exclude<keyof IdempotencyOptions, keyof RouteIdempotencyOptions>, Rule> = {
+  redis: hasMethods('an ioredis Redis or Cluster', ['setBuffer', 'callBuffer', 'getBuffer', 'pttl', 'del', 'once', 'duplicate']),
+  store: hasMethods('a store', ['claim', 'renew', 'complete', 'release', 'wait', 'find', 'forget']),
+  global: aBoolean,
+  storeTimeout: anInteger(1, MAX_TIMER, 'milliseconds'),
+  errors: oneOf('problem+json', 'error-handler'),
+  docsUrl: value => typeof value === 'string' && URL.canParse(value) && !/[<>\s]/.test(value) ? undefined : 'an absolute URL',
+  keyPrefix: value => typeof value === 'string' ? undefined : 'a string'
+}
+
+const ROUTE_DEFAULTS = {
+  header: 'idempotency-key',
+  required: true,
+  validateKey: (key: string) => /^[\x21-\x7e]{1,255}$/.test(key),
+  retention: DAY,
+  lease: 30_000,
+  maxExecution: 300_000,
+  onConflict: 'reject',
+  waitTimeout: 10_000,
+  retryAfter: 1,
+  onStoreError: 'reject',
+  replayable: isSettling,
+  maxBodySize: 1_048_576,
+  excludeHeaders: new Set<string>()
+} satisfies Partial<RouteSettings>
+
+/** 408, 425 and 429 say "not now", and from 500 on nobody knows what happened: the next retry has to run. */
+export function isSettling (statusCode: number): boolean {
+  return statusCode < 500 && statusCode !== 408 && statusCode !== 425 && statusCode !== 429
+}
+
+/** @throws {IdempotencyOptionError} naming the option and what it should have been. */
+export function checkPluginOptions (options: IdempotencyOptions): PluginSettings {
+  check('', { ...ROUTE_RULES, ...PLUGIN_RULES }, options)
+  if (options.scope === undefined) {
+    throw new IdempotencyOptionError("fastify-idempotency: option \"scope\" is required: pass (request) => the id of the customer that the request acts for, or 'global' if all callers share one key space")
+  }
+  if ((options.redis === undefined) === (options.store === undefined)) {
+    throw new IdempotencyOptionError(`fastify-idempotency: ${options.redis === undefined ? 'one of the options "redis" and "store" is required' : 'the options "redis" and "store" exclude each other'}`)
+  }
+  if (options.store !== undefined && options.keyPrefix !== undefined) {
+    throw new IdempotencyOptionError('fastify-idempotency: option "keyPrefix" goes with "redis"; a store names its records itself')
+  }
+  return {
+    redis: options.redis,
+    store: options.store,
+    global: options.global ?? false,
+    storeTimeout: options.storeTimeout ?? 1_000,
+    errors: options.errors ?? 'problem+json',
+    docsUrl: options.docsUrl ?? DOCS_URL,
+    keyPrefix: options.keyPrefix ?? 'idem:',
+    route: settle({ ...ROUTE_DEFAULTS, scope: options.scope }, pickRouteOptions(options))
+  }
+}
+
+/**
+ * The settings of a route whose `config.idempotency` is `true` or an object.
+ * @throws {IdempotencyOptionError} naming the route, the option and what it should have been.
+ */
+export function checkRouteOptions (where: string, options: unknown, plugin: PluginSettings): RouteSettings {
+  if (options === true) return plugin.route
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new IdempotencyOptionError(`fastify-idempotency: ${where}: config.idempotency must be true, false or an object of options, got ${show(options)}`)
+  }
+  for (const name of Object.keys(options)) {
+    if (Object.hasOwn(PLUGIN_RULES, name)) {
+      throw new IdempotencyOptionError(`fastify-idempotency: ${where}: option "${name}" can only be set where the plugin is registered`)
+    }
+  }
+  check(`${where}: `, ROUTE_RULES, options)
+  return settle(plugin.route, options)
+}
+
+function check (where: string, rules: Record<string, Rule>, options: object): void {
+  for (const [name, value] of Object.entries(options)) {
+    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined
+    if (rule === undefined) {
+      throw new IdempotencyOptionError(`fastify-idempotency: ${where}unknown option "${name}"; known are ${Object.keys(rules).join(', ')}`)
+    }
+    const expected = value === undefined ? undefined : rule(value)
+    if (expected !== undefined) {
+      throw new IdempotencyOptionError(`fastify-idempotency: ${where}option "${name}" must be ${expected}, got ${show(value)}`)
+    }
+  }
+}
+
+function settle (base: RouteSettings, options: RouteIdempotencyOptions): RouteSettings {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as RouteIdempotencyOptions
+  return {
+    ...base,
+    ...given,
+    header: (given.header ?? base.header).toLowerCase(),
+    excludeHeaders: given.excludeHeaders === undefined
+      ? base.excludeHeaders
+      : new Set(given.excludeHeaders.map(name => name.toLowerCase()))
+  }
+}
+
+function pickRouteOptions (options: IdempotencyOptions): RouteIdempotencyOptions {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => Object.hasOwn(ROUTE_RULES, name)))
+}
+
+function aBoolean (value: unknown): string | undefined {
+  return typeof value === 'boolean' ? undefined : 'true or false'
+}
+
+function aFunction (signature: string): Rule {
+  return value => typeof value === 'function' ? undefined : `a function ${signature}`
+}
+
+function anInteger (min: number, max: number, unit: string): Rule {
+  return value => Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
+    ? undefined
+    : `a whole number of ${unit} from ${min} to ${max}`
+}
+
+function oneOf (...allowed: string[]): Rule {
+  return value => allowed.includes(value as string) ? undefined : allowed.map(name => `'${name}'`).join(' or ')
+}
+
+function hasMethods (what: string, methods: string[]): Rule {
+  return (value) => {
+    if (typeof value !== 'object' || value === null) return what
+    const missing = methods.filter(name => typeof (value as Record<string, unknown>)[name] !== 'function')
+    return missing.length === 0 ? undefined : `${what}; this one has no ${missing.join(', ')}`
+  }
+}
+
+function show (value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
+  return typeof value === 'function' ? 'a function' : String(value)
+}

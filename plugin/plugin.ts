@@ -1,0 +1,119 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { Background } from './background.ts'
+import { Deadline } from './deadline.ts'
+import { IdempotencyError } from './errors.ts'
+import { Leases } from './leases.ts'
+import { checkPluginOptions } from './options.ts'
+import type { PluginSettings, RouteSettings } from './options.ts'
+import { operatorOf } from './operator.ts'
+import { claim } from './request/claim.ts'
+import { settle, settleUnseen } from './request/complete.ts'
+import { refusalHeaders, sendProblem } from './request/refuse.ts'
+import { restore } from './request/replay.ts'
+import { Run } from './request/run.ts'
+import { ANSWERED, kIdempotency } from './request/state.ts'
+import type { Engine } from './request/state.ts'
+import { isUnseen, kSeen, listOf, protectedMethods, protectionOf } from './routes.ts'
+import { RedisStore } from './store/redis.ts'
+import type { RedisClient } from './store/redis.ts'
+import type { IdempotencyOptions } from './types.ts'
+
+/** The wiring: every hook, in the order in which they run. What they do is in `request/`, one step a file. */
+export async function plugin (app: FastifyInstance, options: IdempotencyOptions): Promise<void> {
+  if (app.hasDecorator('idempotency')) {
+    throw new Error('fastify-idempotency is registered already, here or in a parent context: register it once, and set what differs in the routes\' config.idempotency')
+  }
+  const settings = checkPluginOptions(options)
+  const ownStore = settings.store === undefined ? redisStore(settings) : null
+  const store = ownStore ?? settings.store as NonNullable<typeof settings.store>
+  const deadline = new Deadline(settings.storeTimeout)
+  const leases = new Leases(store, deadline)
+  const background = new Background(deadline)
+  const closing = new AbortController()
+  const engine: Engine = {
+    settings,
+    store,
+    deadline,
+    leases,
+    background,
+    counts: { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, conflicts: 0, mismatches: 0, waited: 0, storeErrors: 0, bypassed: 0 },
+    closing: closing.signal
+  }
+
+  app.decorate('idempotency', operatorOf(engine))
+  app.decorateRequest('idempotency', null)
+  app.decorateRequest(kIdempotency, null)
+
+  app.addHook('onRoute', function protect (route) {
+    route.config = { ...route.config, [kSeen]: true }
+    const protection = protectionOf(route, settings)
+    if (protection === null) return
+    leases.cover(protection.lease)
+    // A hook array may be shared with other routes (a GET and its HEAD sibling, say): replaced, never pushed to.
+    route.onError = [...listOf(route.onError), noteTimeout]
+    route.onResponse = [...listOf(route.onResponse), settleUncaptured]
+    // The key is claimed last of all preHandlers, after whatever other plugins' onRoute hooks still add to this route.
+    this.after(() => { route.preHandler = [...listOf(route.preHandler), claimKeyOf(route, protection)] })
+  })
+
+  app.addHook('onRequest', function refuseUnseenRoute (request, _reply, done) {
+    done(isUnseen(request, settings)
+      ? new IdempotencyError('FST_IDEMPOTENCY_ROUTE_UNSEEN', `The route ${request.method} ${request.routeOptions.url} asks for idempotency but was declared before the plugin was loaded, and would run unprotected: declare it after "await app.register(idempotency, …)", or in a plugin registered later`)
+      : undefined)
+  })
+
+  /** A route's last preHandler. In callback style: once it has replied it never calls `done`, so no handler runs. */
+  function claimKeyOf (route: RouteOptions, protection: RouteSettings) {
+    const methods = protectedMethods(route, settings)
+    return function claimKey (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+      if (!methods.has(request.method)) return done()
+      claim(engine, protection, request, reply).then((run) => { if (run) done() }, (error: Error) => {
+        if (!(error instanceof IdempotencyError)) return done(error)
+        refusalHeaders(reply, error, settings, protection)
+        if (settings.errors === 'error-handler') return done(error)
+        sendProblem(reply, error, settings)
+      })
+    }
+  }
+
+  function noteTimeout (request: FastifyRequest, _reply: FastifyReply, error: Error & { code?: string }, done: () => void): void {
+    if (error.code === 'FST_ERR_HANDLER_TIMEOUT') {
+      const run = request[kIdempotency]
+      if (run instanceof Run) run.outcomeUnknown = true
+      else request[kIdempotency] = ANSWERED
+    }
+    done()
+  }
+
+  app.addHook('onSend', function captureAndComplete (request, reply, payload, done) {
+    const state = request[kIdempotency]
+    if (state === null || state === ANSWERED) return done(null, payload)
+    if (!(state instanceof Run)) return done(null, restore(state, reply, payload))
+    if (state.stage === 'settled') return done(null, payload)
+    // A promise, not `done`: what Fastify throws while it sends is then its own to handle.
+    return settle(engine, state, reply, payload)
+  })
+
+  /** `reply.hijack()` and `reply.raw.end()` go past `onSend`: by now the response has left and cannot be kept. */
+  function settleUncaptured (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+    const state = request[kIdempotency]
+    if (state instanceof Run && state.stage === 'open') void settleUnseen(engine, state, reply)
+    done()
+  }
+
+  app.addHook('preClose', function endWaiting (done) {
+    closing.abort()
+    done()
+  })
+
+  app.addHook('onClose', async function letGo () {
+    await background.close()
+    leases.close()
+    deadline.close()
+    ownStore?.close()
+  })
+}
+
+function redisStore ({ redis, keyPrefix, storeTimeout }: PluginSettings): RedisStore {
+  return new RedisStore(redis as RedisClient, { keyPrefix, connectTimeout: storeTimeout })
+}

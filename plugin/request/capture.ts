@@ -1,0 +1,92 @@
+import { Readable } from 'node:stream'
+import type { FastifyReply } from 'fastify'
+import type { RouteSettings } from '../options.ts'
+import type { KeptResponse } from '../store/store.ts'
+import type { Headers } from './run.ts'
+
+/** What belongs to one message or one connection, or to one client, and is never kept. */
+const NEVER_KEPT = new Set([
+  'set-cookie', 'date', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'upgrade', 'trailer', 'te'
+])
+
+export interface Captured {
+  /** `null`: the body is larger than `maxBodySize`. */
+  body: Buffer | null
+  /** What is to be sent: the payload itself, or what a stream was gathered into. */
+  payload: unknown
+}
+
+/**
+ * The bytes of a payload as it stands in `onSend`: after the response schema, before compression. A stream is gathered,
+ * so that it is stored before its first byte leaves; one that is too large is passed on as it was.
+ * `undefined` for what Fastify will refuse to send.
+ * @throws the error of a stream that fails, which becomes the answer
+ */
+export function capture (reply: FastifyReply, payload: unknown, maxBodySize: number): Captured | Promise<Captured> | undefined {
+  if (payload === undefined || payload === null) return { body: Buffer.alloc(0), payload }
+  if (typeof payload === 'string') return { body: Buffer.byteLength(payload) > maxBodySize ? null : Buffer.from(payload), payload }
+  // A copy: the handler may use its buffer again.
+  if (payload instanceof Uint8Array) return { body: payload.length > maxBodySize ? null : Buffer.from(payload), payload }
+  if (Object.prototype.toString.call(payload) === '[object Response]') {
+    const response = payload as Response
+    if (response.bodyUsed) return undefined
+    // Fastify would do the same, but only after `onSend`.
+    reply.code(response.status)
+    for (const [name, value] of response.headers) reply.header(name, value)
+    return response.body === null ? { body: Buffer.alloc(0), payload: null } : gather(response.body, maxBodySize)
+  }
+  if (Symbol.asyncIterator in (payload)) return gather(payload as AsyncIterable<Uint8Array | string>, maxBodySize)
+  if (typeof (payload as NodeJS.ReadableStream).pipe === 'function') return gather(new Readable().wrap(payload as NodeJS.ReadableStream), maxBodySize)
+  return undefined
+}
+
+async function gather (stream: AsyncIterable<Uint8Array | string>, maxBodySize: number): Promise<Captured> {
+  const chunks: Buffer[] = []
+  let size = 0
+  const rest = stream[Symbol.asyncIterator]()
+  while (size <= maxBodySize) {
+    const next = await rest.next()
+    if (next.done === true) {
+      const body = Buffer.concat(chunks, size)
+      return { body, payload: body }
+    }
+    const chunk = Buffer.from(next.value as Uint8Array)
+    chunks.push(chunk)
+    size += chunk.length
+  }
+  return { body: null, payload: Readable.from(continued(chunks, rest), { objectMode: false }) }
+}
+
+async function * continued (chunks: Buffer[], rest: AsyncIterator<Uint8Array | string>): AsyncGenerator<Uint8Array | string> {
+  yield * chunks
+  yield * { [Symbol.asyncIterator]: () => rest }
+}
+
+/**
+ * The headers that are kept with a response: those that were set, changed or removed since the claim. What other
+ * plugins set before it (CORS, request ids, rate limits) is made anew on each replay.
+ */
+export function headersToKeep (before: Headers, after: Headers, { excludeHeaders }: RouteSettings): KeptResponse['headers'] {
+  const kept: KeptResponse['headers'] = []
+  const named = connectionNames(after)
+  const isKept = (name: string): boolean =>
+    !NEVER_KEPT.has(name) && !name.startsWith('proxy-') && !excludeHeaders.has(name) && !named.includes(name)
+  for (const [name, value] of Object.entries(after)) {
+    // The content type goes with the body, whoever set it.
+    if (value !== undefined && isKept(name) && (name === 'content-type' || !same(value, before[name]))) {
+      kept.push([name, Array.isArray(value) ? value.map(String) : String(value)])
+    }
+  }
+  for (const name of Object.keys(before)) {
+    if (after[name] === undefined && isKept(name)) kept.push([name, null])
+  }
+  return kept
+}
+
+function connectionNames ({ connection }: Headers): string[] {
+  return connection === undefined ? [] : String(connection).toLowerCase().split(',').map(name => name.trim())
+}
+
+function same (a: Headers[string], b: Headers[string]): boolean {
+  return a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((value, i) => value === b[i]))
+}

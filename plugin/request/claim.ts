@@ -1,0 +1,135 @@
+import { randomBytes } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { IdempotencyError, StoreTimeoutError } from '../errors.ts'
+import type { RouteSettings } from '../options.ts'
+import { StoreUnreachableError } from '../store/store.ts'
+import type { Claim, ClaimResult } from '../store/store.ts'
+import { fingerprintOf } from './fingerprint.ts'
+import { readKey, readScope, recordId } from './key.ts'
+import { replay } from './replay.ts'
+import { Run, RunView } from './run.ts'
+import { ANSWERED, kIdempotency } from './state.ts'
+import type { Engine } from './state.ts'
+
+/**
+ * Claims the request's key, and resolves to whether its handler is to run. Where it is not, the request has been
+ * answered with a replay.
+ * @throws {IdempotencyError} what to answer instead
+ */
+export async function claim (engine: Engine, settings: RouteSettings, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+  const key = readKey(request, settings)
+  if (key === undefined) return true
+  const scope = readScope(request, settings.scope)
+  const id = recordId(scope, key)
+  const wanted: Claim = {
+    owner: nextOwner(),
+    fingerprint: fingerprintOf(request, settings),
+    lease: settings.lease,
+    retention: settings.retention
+  }
+
+  const granted = await claimOrWait(engine, settings, id, wanted, request)
+  if (granted === 'bypass') return true
+  const { result, asked } = granted
+  switch (result.state) {
+    case 'claimed': {
+      const run = new Run(id, { ...wanted, attempt: result.attempt }, settings, request.log, reply.getHeaders(), asked)
+      if (reply.sent || request[kIdempotency] === ANSWERED) {
+        giveBack(engine, id, wanted, request)
+        return false
+      }
+      engine.counts.claimed++
+      if (result.attempt > 1) engine.counts.retried++
+      engine.leases.hold(run)
+      request[kIdempotency] = run
+      request.idempotency = new RunView(key, scope, run)
+      noticeTrailers(reply, run)
+      return true
+    }
+    case 'settled':
+      replay(engine, request, reply, key, scope, result.attempt, result.outcome)
+      return false
+    case 'mismatch':
+      engine.counts.mismatches++
+      throw new IdempotencyError('FST_IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used before for a request with another method, path or body: send a new key with a new operation, and the same request with a retry')
+    case 'running':
+      engine.counts.conflicts++
+      throw new IdempotencyError('FST_IDEMPOTENCY_IN_PROGRESS', 'A request with this idempotency key is being worked on: send it again later to get its answer')
+  }
+}
+
+interface Answered {
+  result: ClaimResult
+  /** `performance.now()` before the claim was sent: the lease cannot have begun earlier. */
+  asked: number
+}
+
+async function claimOrWait (engine: Engine, settings: RouteSettings, id: string, wanted: Claim, request: FastifyRequest): Promise<Answered | 'bypass'> {
+  const waitUntil = settings.onConflict === 'wait' ? performance.now() + settings.waitTimeout : 0
+  let running = false
+  for (;;) {
+    const asked = performance.now()
+    const call = engine.store.claim(id, wanted)
+    let result: ClaimResult
+    try {
+      result = await engine.deadline.race(call)
+      if (result.state === 'claimed' && performance.now() - asked >= wanted.lease) {
+        throw new StoreTimeoutError('The idempotency store granted the key only after its lease was over')
+      }
+    } catch (err) {
+      giveBackWhenKnown(engine, id, wanted, call, request)
+      // Whoever is known to run must not be joined by an unprotected run.
+      return refuseOrBypass(engine, running ? 'reject' : settings.onStoreError, err, request)
+    }
+    const now = performance.now()
+    if (result.state !== 'running' || now >= waitUntil || engine.closing.aborted) return { result, asked }
+    if (!running) engine.counts.waited++
+    running = true
+    await engine.store.wait(id, Math.min(waitUntil - now, result.leaseLeft), engine.closing)
+  }
+}
+
+function refuseOrBypass (engine: Engine, choice: RouteSettings['onStoreError'], err: unknown, request: FastifyRequest): 'bypass' {
+  engine.counts.storeErrors++
+  if (choice === 'bypass') {
+    engine.counts.bypassed++
+    request.log.warn({ err }, 'idempotency: the store did not answer, the request runs unprotected')
+    return 'bypass'
+  }
+  request.log.error({ err }, 'idempotency: the store did not answer, the request is refused')
+  throw new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'The request was not carried out, since it could not be protected against being carried out twice: send it again later', { cause: err })
+}
+
+/** A claim whose answer did not come may have been granted: without this, nobody could have the key for a lease. */
+function giveBackWhenKnown (engine: Engine, id: string, wanted: Claim, call: Promise<ClaimResult>, request: FastifyRequest): void {
+  call.then((result) => {
+    if (result.state === 'claimed') giveBack(engine, id, wanted, request)
+  }, (err: unknown) => {
+    if (!(err instanceof StoreUnreachableError)) giveBack(engine, id, wanted, request)
+  })
+}
+
+function giveBack (engine: Engine, id: string, wanted: Claim, request: FastifyRequest): void {
+  const call = (): Promise<boolean> => engine.store.release(id, { ...wanted, attempt: 0 })
+  engine.background.insist('release of a claim that was given up', wanted.lease, request.log, call)
+}
+
+/** Fastify tells nobody that a reply has trailers, except by how they were added. */
+function noticeTrailers (reply: FastifyReply, run: Run): void {
+  const { trailer } = reply
+  reply.trailer = function (...args) {
+    run.hasTrailers = true
+    return trailer.apply(this, args)
+  }
+}
+
+const PROCESS_TOKEN = randomBytes(10)
+let ownersMade = 0
+
+/** 16 bytes that no other request has: random ones of this process, and a count. */
+function nextOwner (): Buffer {
+  const owner = Buffer.allocUnsafe(16)
+  PROCESS_TOKEN.copy(owner)
+  owner.writeUIntBE(++ownersMade, 10, 6)
+  return owner
+}

@@ -1,0 +1,84 @@
+import { createHash } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import { IdempotencyError } from '../errors.ts'
+import type { RouteSettings } from '../options.ts'
+
+/** Deeper than any document that people exchange, and far from the end of the stack. */
+const MAX_DEPTH = 256
+
+/**
+ * 32 bytes that are the same for a request and its retries: the SHA-256 of method, path with query, and body as the
+ * route's validation left it. With the route's own `fingerprint`: of method, path, and what that returns.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_BODY_UNREADABLE` if the body is something else than JSON, text or bytes.
+ */
+export function fingerprintOf (request: FastifyRequest, settings: RouteSettings): Buffer {
+  const hash = createHash('sha256')
+  if (settings.fingerprint !== undefined) {
+    const path = request.url.split('?', 1)[0] as string
+    const own: unknown = settings.fingerprint(request)
+    if (typeof own !== 'string' && !(own instanceof Uint8Array)) {
+      throw new TypeError(`fastify-idempotency: the option "fingerprint" of ${request.method} ${path} must return a string or a Buffer, got ${own === null ? 'null' : typeof own}`)
+    }
+    return hash.update(`${request.method} ${path}\nown\n`).update(own).digest()
+  }
+  const { body } = request
+  const head = `${request.method} ${request.url}\n`
+  if (body === undefined) {
+    if (hasBody(request)) throw unreadable('it was not parsed into something that can be compared')
+    return hash.update(`${head}none\n`).digest()
+  }
+  if (typeof body === 'string') return hash.update(`${head}text\n`).update(body).digest()
+  if (body instanceof Uint8Array) return hash.update(`${head}bytes\n`).update(body).digest()
+  if (/^multipart\//i.test(request.headers['content-type'] ?? '')) throw unreadable('it is multipart')
+  return hash.update(`${head}json\n${canonicalJson(body)}`).digest()
+}
+
+function hasBody ({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+/**
+ * JSON in which the order of an object's keys does not matter. Stricter than JSON.stringify: what that would flatten
+ * (a Map to `{}`, NaN to `null`) would make different bodies look the same.
+ */
+export function canonicalJson (value: unknown, depth = 0): string {
+  if (value === null) return 'null'
+  switch (typeof value) {
+    case 'string':
+      return JSON.stringify(value)
+    case 'boolean':
+      return String(value)
+    case 'number':
+      if (Number.isFinite(value)) return JSON.stringify(value)
+      throw unreadable(`it contains ${value}`)
+    case 'bigint':
+      return `${value}n`
+    case 'object':
+      break
+    default:
+      throw unreadable(`it contains a ${typeof value}`)
+  }
+  if (depth === MAX_DEPTH) throw unreadable(`it is nested more than ${MAX_DEPTH} levels deep`)
+  if (Array.isArray(value)) {
+    return `[${value.map(item => item === undefined ? 'null' : canonicalJson(item, depth + 1)).join(',')}]`
+  }
+  if (value instanceof Uint8Array) return `<${Buffer.from(value).toString('base64')}>`
+  if (value instanceof Date) return `@${value.getTime()}`
+  if (!isPlain(value)) throw unreadable(`it contains a ${value.constructor?.name ?? 'special object'}`)
+  const members: string[] = []
+  for (const name of Object.keys(value).sort()) {
+    const member = (value as Record<string, unknown>)[name]
+    if (member !== undefined) members.push(`${JSON.stringify(name)}:${canonicalJson(member, depth + 1)}`)
+  }
+  return `{${members.join(',')}}`
+}
+
+/** An object literal, also one without a prototype or with an empty one, as parsers of forms and queries make them. */
+function isPlain (value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
+function unreadable (why: string): IdempotencyError {
+  return new IdempotencyError('FST_IDEMPOTENCY_BODY_UNREADABLE', `The body of this request cannot be compared with that of a retry: ${why}. A route that takes such bodies needs an idempotency option "fingerprint" of its own`)
+}

@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import { IdempotencyError } from '../errors.ts'
+import type { RouteSettings } from '../options.ts'
+import type { Scope } from '../types.ts'
+
+/**
+ * The request's key, or `undefined` if it has none and may go without.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_KEY_MISSING`, `FST_IDEMPOTENCY_KEY_INVALID`
+ */
+export function readKey (request: FastifyRequest, settings: RouteSettings): string | undefined {
+  const source = settings.key === undefined ? `header ${settings.header}` : 'key of this request'
+  const key = settings.key === undefined ? readHeader(request, settings.header) : settings.key(request)
+  if (key === undefined) {
+    if (!settings.required) return undefined
+    throw new IdempotencyError('FST_IDEMPOTENCY_KEY_MISSING', settings.key === undefined
+      ? `This operation needs the ${source}: send a value that is unique to the operation, such as a UUID, and the same one with every retry`
+      : 'This operation needs an idempotency key, and the request carries none where it is looked for')
+  }
+  if (typeof key !== 'string' || key === '' || settings.validateKey(key) !== true) {
+    throw new IdempotencyError('FST_IDEMPOTENCY_KEY_INVALID', `The ${source} is not a valid idempotency key: send 1 to 255 visible ASCII characters, such as a UUID, or what this service documents`)
+  }
+  return key
+}
+
+function readHeader (request: FastifyRequest, header: string): string | undefined {
+  const value = request.headers[header]
+  if (value === undefined) return undefined
+  // Node.js joins repeated lines with a comma, which a key may contain too.
+  const lines = Array.isArray(value) ? value.length : value.includes(',') ? request.raw.headersDistinct?.[header]?.length : 1
+  if (Array.isArray(value) || (lines ?? 1) > 1) {
+    throw new IdempotencyError('FST_IDEMPOTENCY_KEY_INVALID', `The header ${header} was sent ${lines} times: send it once`)
+  }
+  const key = parseKey(value)
+  if (key === undefined) {
+    throw new IdempotencyError('FST_IDEMPOTENCY_KEY_INVALID', `The header ${header} is malformed: send a quoted string as in RFC 9651, ${header}: "8e03978e-40d5-43e8-bc93-6894a57f9324", or the same without quotes`)
+  }
+  return key
+}
+
+/**
+ * The key in a header's value: an RFC 9651 String, parameters ignored, or a bare token, which means the same key.
+ * `undefined` if it is neither.
+ */
+export function parseKey (value: string): string | undefined {
+  if (!value.includes('"')) return value
+  const string = /^ *"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)" *(?:;.*)?$/.exec(value)
+  return string?.[1]?.replace(/\\(.)/g, '$1')
+}
+
+/**
+ * The scope that the request's key is looked up in.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_SCOPE_INVALID`
+ */
+export function readScope (request: FastifyRequest, scope: Scope): string {
+  if (scope === 'global') return scope
+  const value = scope(request)
+  const text = typeof value === 'number' ? String(value) : value
+  if (typeof text !== 'string' || text === '' || text === 'global' || text === 'NaN') {
+    throw new IdempotencyError('FST_IDEMPOTENCY_SCOPE_INVALID', text === 'global'
+      ? "The idempotency scope function of this route returned 'global', which names the space that all callers share: put a prefix before the ids it returns"
+      : `The idempotency scope function of this route must return a string or a number that names the caller, got ${value === '' ? 'an empty string' : value === null ? 'null' : typeof value}`)
+  }
+  return text
+}
+
+/**
+ * The name of a key's record: fixed length, nothing of the customer readable. The length in front keeps apart what
+ * would join to the same text (scope `a`, key `bc` and scope `ab`, key `c`).
+ */
+export function recordId (scope: string, key: string): string {
+  return createHash('sha256').update(`${scope.length}:${scope}:${key}`).digest('base64url')
+}

@@ -1,0 +1,43 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { IdempotencyError } from '../errors.ts'
+import type { Outcome } from '../store/store.ts'
+import { ReplayView } from './run.ts'
+import { kIdempotency, Replay } from './state.ts'
+import type { Engine } from './state.ts'
+
+/**
+ * Answers with a kept outcome. It passes through every `onSend` hook like a first answer does, so that what other
+ * plugins add per response is made anew.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_NOT_REPLAYABLE` if the run had an outcome but its response was not kept
+ */
+export function replay (engine: Engine, request: FastifyRequest, reply: FastifyReply, key: string, scope: string, attempt: number, { statusCode, response }: Outcome): void {
+  if (response === null) {
+    engine.counts.conflicts++
+    throw new IdempotencyError('FST_IDEMPOTENCY_NOT_REPLAYABLE', `The request with this idempotency key was carried out and answered with status ${statusCode}, but its response was not kept: look its effect up instead of sending it again`, { originalStatus: statusCode })
+  }
+  engine.counts.replayed++
+  request.idempotency = new ReplayView(key, scope, attempt)
+  request[kIdempotency] = new Replay(response)
+  reply.code(statusCode)
+  for (const [name, value] of response.headers) {
+    if (value === null) reply.removeHeader(name)
+    else reply.header(name, value)
+  }
+  reply.header('idempotent-replayed', 'true')
+  // Nothing, rather than an empty Buffer, which Fastify would give a content type.
+  reply.send(response.body.length === 0 ? undefined : response.body)
+}
+
+/**
+ * Puts the kept body in place of what the `onSend` hooks before this one made of it: they had their turn when it was
+ * captured, and would transform it twice. Once only: if a later hook fails, the error's own answer passes here too.
+ */
+export function restore (kept: Replay, reply: FastifyReply, payload: unknown): unknown {
+  if (kept.restored) return payload
+  kept.restored = true
+  const { headers, body } = kept.response
+  const contentType = headers.find(([name]) => name === 'content-type')?.[1]
+  if (contentType == null) reply.removeHeader('content-type')
+  else reply.header('content-type', contentType)
+  return body.length === 0 ? null : body
+}

@@ -1,0 +1,105 @@
+import type { FastifyBaseLogger, FastifyReply } from 'fastify'
+import type { RouteSettings } from '../options.ts'
+import type { OwnedClaim } from '../store/store.ts'
+import type { RequestIdempotency } from '../types.ts'
+
+export type Headers = ReturnType<FastifyReply['getHeaders']>
+
+/** A request that owns its key, from the claim to the completion. */
+export class Run {
+  readonly id: string
+  readonly owned: OwnedClaim
+  readonly settings: RouteSettings
+  readonly log: FastifyBaseLogger
+  /** The response headers as they stood when the key was claimed: what is set later is the run's own. */
+  readonly headersBefore: Headers
+  /** `performance.now()` of the claim. */
+  readonly began: number
+  /** `performance.now()` before the last claim or renewal was sent, so that the lease lasts no less than is thought. */
+  leaseBegan: number
+  /** `settling`: the outcome is on its way to the store, and nothing may be sent yet. */
+  stage: 'open' | 'settling' | 'settled' = 'open'
+  /** The handler asked that nothing be kept. */
+  releaseRequested = false
+  /** The client was answered while the handler goes on (`handlerTimeout`). */
+  outcomeUnknown = false
+  /** The response has trailers, which are not kept. */
+  hasTrailers = false
+  /** Another answer was attempted while the first was being stored, and may have changed status and headers. */
+  disturbed = false
+  renewing = false
+  #controller: AbortController | null = null
+  #abortReason: Error | null = null
+
+  constructor (id: string, owned: OwnedClaim, settings: RouteSettings, log: FastifyBaseLogger, headersBefore: Headers, began: number) {
+    this.id = id
+    this.owned = owned
+    this.settings = settings
+    this.log = log
+    this.headersBefore = headersBefore
+    this.began = began
+    this.leaseBegan = began
+  }
+
+  renewable (now: number): boolean {
+    return !this.renewing && !this.outcomeUnknown && now - this.began < this.settings.maxExecution
+  }
+
+  /** Made when somebody asks: most handlers never do. */
+  get signal (): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController()
+      if (this.#abortReason !== null) this.#controller.abort(this.#abortReason)
+    }
+    return this.#controller.signal
+  }
+
+  abort (reason: Error): void {
+    this.#abortReason = reason
+    this.#controller?.abort(reason)
+  }
+}
+
+/** `request.idempotency` of a run: what the handler may see of it. */
+export class RunView implements RequestIdempotency {
+  readonly key: string
+  readonly scope: string
+  readonly attempt: number
+  readonly replayed = false
+  readonly #run: Run
+
+  constructor (key: string, scope: string, run: Run) {
+    this.key = key
+    this.scope = scope
+    this.attempt = run.owned.attempt
+    this.#run = run
+  }
+
+  get signal (): AbortSignal {
+    return this.#run.signal
+  }
+
+  release (): void {
+    this.#run.releaseRequested = true
+  }
+}
+
+/** `request.idempotency` of a replay, which owns nothing. */
+export class ReplayView implements RequestIdempotency {
+  readonly key: string
+  readonly scope: string
+  readonly attempt: number
+  readonly replayed = true
+
+  constructor (key: string, scope: string, attempt: number) {
+    this.key = key
+    this.scope = scope
+    this.attempt = attempt
+  }
+
+  get signal (): AbortSignal {
+    return new AbortController().signal
+  }
+
+  release (): void {}
+}

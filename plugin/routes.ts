@@ -1,0 +1,48 @@
+import type { FastifyRequest, RouteOptions } from 'fastify'
+import { checkRouteOptions } from './options.ts'
+import type { PluginSettings, RouteSettings } from './options.ts'
+
+/** In a route's config: the plugin's `onRoute` hook has seen it, and protects it if it is to be. */
+export const kSeen = Symbol('fastify-idempotency.seen')
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    [kSeen]?: true
+  }
+}
+
+/** What is set for all of Fastify's "one or several" options: hooks, methods. */
+export function listOf<T> (value: T | T[] | undefined): T[] {
+  return value === undefined ? [] : Array.isArray(value) ? value : [value]
+}
+
+/**
+ * How a route is protected; `null` if it is not.
+ * @throws {IdempotencyOptionError} if its `config.idempotency` is not what it should be.
+ */
+export function protectionOf (route: RouteOptions, plugin: PluginSettings): RouteSettings | null {
+  const wanted: unknown = route.config?.idempotency === undefined ? plugin.global : route.config.idempotency
+  if (wanted === false || protectedMethods(route, plugin).size === 0) return null
+  return checkRouteOptions(`route ${listOf(route.method).join(',')} ${route.url}`, wanted, plugin)
+}
+
+/**
+ * The methods of a route whose requests claim a key: all that it names if it asks for protection itself, those that
+ * `global` means if it does not. Never HEAD: Fastify adds such a sibling to each GET route, with the same config.
+ */
+export function protectedMethods (route: RouteOptions, plugin: PluginSettings): Set<string> {
+  const asked = route.config?.idempotency !== undefined
+  return new Set(listOf(route.method).filter(method => asked ? method !== 'HEAD' : plugin.global && isUnsafe(method)))
+}
+
+/** Declared before the plugin was loaded, and yet to be protected: it would run unprotected in silence. */
+export function isUnseen (request: FastifyRequest, plugin: PluginSettings): boolean {
+  const config = request.routeOptions.config
+  if (config === undefined || config[kSeen] === true || request.is404 || request.method === 'HEAD') return false
+  return config.idempotency === undefined ? plugin.global && isUnsafe(request.method) : config.idempotency !== false
+}
+
+/** The methods that `global` protects: those that RFC 9110 does not call idempotent. */
+function isUnsafe (method: string): boolean {
+  return method === 'POST' || method === 'PATCH'
+}

@@ -1,0 +1,182 @@
+import { timeToLive } from './record.ts'
+import { Wake } from './wake-ups.ts'
+import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
+
+export interface MemoryStoreOptions {
+  /**
+   * Bytes of kept responses, estimated. Beyond it the records that were settled or released first are forgotten
+   * before their retention is over. Running ones never are: a claim that finds no room is refused. Default 64 MiB.
+   */
+  maxSize?: number
+}
+
+interface MemoryRecord {
+  state: 'running' | 'released' | 'settled'
+  owner: Buffer
+  fingerprint: Buffer
+  attempt: number
+  lease: number
+  /** Milliseconds from `since` until the record is forgotten. */
+  timeToLive: number
+  /** When the record was last claimed, renewed, settled or released, by `performance.now()`. */
+  since: number
+  outcome: Outcome | null
+  size: number
+}
+
+/** What a record without a response is counted as. */
+const RECORD_SIZE = 512
+
+/**
+ * Records in this process's memory: for demos, tests, and apps that are and stay one process. Another process does
+ * not see them, and they are gone when this one ends. Bounded by `maxSize`.
+ */
+export class MemoryStore implements Store {
+  readonly #maxSize: number
+  /** In the order of the last transition, so that the first ones expire first, given one retention. */
+  readonly #records = new Map<string, MemoryRecord>()
+  readonly #awaited = new Map<string, Wake>()
+  #size = 0
+
+  constructor ({ maxSize = 64 * 1024 * 1024 }: MemoryStoreOptions = {}) {
+    if (!Number.isSafeInteger(maxSize) || maxSize < RECORD_SIZE) {
+      throw new TypeError(`MemoryStore: option "maxSize" must be an integer of at least ${RECORD_SIZE} bytes, got ${String(maxSize)}`)
+    }
+    this.#maxSize = maxSize
+  }
+
+  async claim (id: string, claim: Claim): Promise<ClaimResult> {
+    const found = this.#get(id)
+    if (found === undefined) return this.#grant(id, claim, 1)
+    if (!found.fingerprint.equals(claim.fingerprint)) return { state: 'mismatch' }
+    if (found.outcome !== null) return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
+    if (found.state === 'running') {
+      if (found.owner.equals(claim.owner)) return { state: 'claimed', attempt: found.attempt }
+      const leaseLeft = leaseLeftOf(found)
+      if (leaseLeft > 0) return { state: 'running', leaseLeft }
+    }
+    return this.#grant(id, claim, found.attempt + 1)
+  }
+
+  #grant (id: string, claim: Claim, attempt: number): ClaimResult {
+    this.#put(id, 'running', { ...claim, attempt }, null)
+    return { state: 'claimed', attempt }
+  }
+
+  async renew (id: string, owned: OwnedClaim): Promise<boolean> {
+    const found = this.#get(id)
+    if (found !== undefined && (found.state !== 'running' || !found.owner.equals(owned.owner))) return false
+    this.#put(id, 'running', owned, null)
+    return true
+  }
+
+  async complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
+    const found = this.#get(id)
+    if (found !== undefined) {
+      if (!found.owner.equals(owned.owner) || found.state === 'released') return false
+      if (found.state === 'settled') return true
+    }
+    this.#put(id, 'settled', owned, outcome)
+    this.#wake(id)
+    return true
+  }
+
+  async release (id: string, owned: OwnedClaim): Promise<boolean> {
+    const found = this.#get(id)
+    if (found === undefined) {
+      if (owned.attempt > 0) this.#put(id, 'released', owned, null)
+      return true
+    }
+    if (!found.owner.equals(owned.owner) || found.state === 'settled') return false
+    this.#put(id, 'released', { ...owned, attempt: found.attempt }, null)
+    this.#wake(id)
+    return true
+  }
+
+  async wait (id: string, timeout: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted || this.#get(id)?.state !== 'running') return
+    let wake = this.#awaited.get(id)
+    if (wake === undefined) this.#awaited.set(id, wake = new Wake())
+    wake.waiters++
+    await wake.orAfter(timeout, signal)
+    wake.waiters--
+    if (wake.waiters === 0 && this.#awaited.get(id) === wake) this.#awaited.delete(id)
+  }
+
+  #wake (id: string): void {
+    this.#awaited.get(id)?.now()
+    this.#awaited.delete(id)
+  }
+
+  async find (id: string): Promise<StoredRecord | null> {
+    const found = this.#get(id)
+    if (found === undefined) return null
+    return {
+      state: found.state,
+      attempt: found.attempt,
+      expiresIn: Math.ceil(found.since + found.timeToLive - performance.now()),
+      leaseLeft: found.state === 'running' ? Math.max(0, leaseLeftOf(found)) : null,
+      outcome: found.outcome
+    }
+  }
+
+  async forget (id: string): Promise<boolean> {
+    if (this.#get(id) === undefined) return false
+    this.#delete(id)
+    return true
+  }
+
+  #get (id: string): MemoryRecord | undefined {
+    const found = this.#records.get(id)
+    if (found === undefined || performance.now() - found.since < found.timeToLive) return found
+    this.#delete(id)
+    return undefined
+  }
+
+  #put (id: string, state: MemoryRecord['state'], owned: OwnedClaim, outcome: Outcome | null): void {
+    const size = RECORD_SIZE + (outcome?.response == null ? 0 : sizeOf(outcome.response))
+    this.#makeRoom(id, size, state)
+    this.#delete(id)
+    const { owner, fingerprint, attempt, lease, retention } = owned
+    this.#records.set(id, {
+      state,
+      owner,
+      fingerprint,
+      attempt,
+      lease,
+      timeToLive: state === 'settled' ? retention : timeToLive(owned),
+      since: performance.now(),
+      outcome,
+      size
+    })
+    this.#size += size
+  }
+
+  #delete (id: string): void {
+    this.#size -= this.#records.get(id)?.size ?? 0
+    this.#records.delete(id)
+  }
+
+  /** Makes room for a record of `size` bytes in place of the one that `id` has now, if any. */
+  #makeRoom (id: string, size: number, state: MemoryRecord['state']): void {
+    const now = performance.now()
+    const needed = size - (this.#records.get(id)?.size ?? 0)
+    for (const [other, record] of this.#records) {
+      const expired = now - record.since >= record.timeToLive
+      if (!expired && this.#size + needed <= this.#maxSize) return
+      if (other !== id && (expired || record.state !== 'running')) this.#delete(other)
+    }
+    // What ran must be remembered even if that takes more room; only a new run can be refused.
+    if (state === 'running' && this.#size + needed > this.#maxSize) {
+      throw new Error(`MemoryStore: no room for another record: "maxSize" is ${this.#maxSize} bytes, all held by requests that still run`)
+    }
+  }
+}
+
+function leaseLeftOf (record: MemoryRecord): number {
+  return Math.ceil(record.lease - (performance.now() - record.since))
+}
+
+function sizeOf ({ headers, body }: NonNullable<Outcome['response']>): number {
+  return headers.reduce((sum, [name, value]) => sum + name.length + String(value).length, body.length)
+}

@@ -1,0 +1,184 @@
+import { decode, encodeReleased, encodeRunning, encodeSettled, timeToLive } from './record.ts'
+import * as scripts from './scripts.ts'
+import { StoreUnreachableError } from './store.ts'
+import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
+import { WakeUps } from './wake-ups.ts'
+
+/** What is used of an ioredis `Redis` or `Cluster`. */
+export interface RedisClient {
+  readonly status: string
+  /** `SET key value PX milliseconds NX GET`, together since Redis 7.0. */
+  setBuffer (key: string, value: Buffer, px: 'PX', milliseconds: number, nx: 'NX', get: 'GET'): Promise<Buffer | null>
+  callBuffer (command: string, ...args: Array<string | Buffer | number>): Promise<unknown>
+  getBuffer (key: string): Promise<Buffer | null>
+  pttl (key: string): Promise<number>
+  del (key: string): Promise<number>
+  once (event: 'ready', listener: () => void): unknown
+  off (event: 'ready', listener: () => void): unknown
+  /** Only for those who wait: a connection that is subscribed can do nothing else. */
+  duplicate (): RedisSubscriber
+}
+
+/** What is used of the connection that is told of settled keys. */
+export interface RedisSubscriber {
+  readonly status: string
+  connect (): Promise<void>
+  subscribe (channel: string): Promise<unknown>
+  on (event: 'message', listener: (channel: string, message: string) => void): unknown
+  on (event: 'ready', listener: () => void): unknown
+  on (event: 'error', listener: (error: Error) => void): unknown
+  disconnect (): void
+}
+
+export interface RedisStoreOptions {
+  /** What the names of keys and of the channel start with. */
+  keyPrefix: string
+  /** Milliseconds for which a client that connects for the first time is waited for. */
+  connectTimeout: number
+}
+
+/** Records in Redis 7.0 or later, one key each: `keyPrefix` and the record's id. */
+export class RedisStore implements Store {
+  readonly #redis: RedisClient
+  readonly #keyPrefix: string
+  readonly #connectTimeout: number
+  readonly #wakeUps: WakeUps
+  #wasReady: boolean
+
+  constructor (redis: RedisClient, { keyPrefix, connectTimeout }: RedisStoreOptions) {
+    this.#redis = redis
+    this.#keyPrefix = keyPrefix
+    this.#connectTimeout = connectTimeout
+    this.#wakeUps = new WakeUps(() => redis.duplicate(), `${keyPrefix}settled`)
+    this.#wasReady = redis.status === 'ready'
+    if (!this.#wasReady) redis.once('ready', this.#onReady)
+  }
+
+  async claim (id: string, claim: Claim): Promise<ClaimResult> {
+    await this.#reachable()
+    const key = this.#keyPrefix + id
+    const running = encodeRunning(claim, 1)
+    const value = await this.#redis.setBuffer(key, running, 'PX', timeToLive(claim), 'NX', 'GET').catch(explainOldRedis)
+    if (value === null) return { state: 'claimed', attempt: 1 }
+    const found = decode(value)
+    if (!found.fingerprint.equals(claim.fingerprint)) return { state: 'mismatch' }
+    if (found.state === 'settled') return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
+    // The answer to this very claim was lost, and the client sent it again.
+    if (found.state === 'running' && found.owner.equals(claim.owner)) return { state: 'claimed', attempt: found.attempt }
+    return this.#takeOver(key, running)
+  }
+
+  async #takeOver (key: string, running: Buffer): Promise<ClaimResult> {
+    const [answer, detail] = await this.#run(scripts.takeOver, key, running) as [number, number | Buffer]
+    switch (answer) {
+      case scripts.TAKE_OVER.claimed:
+        return { state: 'claimed', attempt: detail as number }
+      case scripts.TAKE_OVER.running:
+        return { state: 'running', leaseLeft: detail as number }
+      case scripts.TAKE_OVER.mismatch:
+        return { state: 'mismatch' }
+      default: {
+        const found = decode(detail as Buffer)
+        if (found.state !== 'settled') throw new Error(`Redis answered a take-over with a ${found.state} record`)
+        return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
+      }
+    }
+  }
+
+  async renew (id: string, owned: OwnedClaim): Promise<boolean> {
+    await this.#reachable()
+    return await this.#run(scripts.renew, this.#keyPrefix + id, encodeRunning(owned, owned.attempt)) === 1
+  }
+
+  async complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
+    await this.#reachable()
+    const settled = encodeSettled(owned, outcome)
+    return await this.#run(scripts.complete, this.#keyPrefix + id, settled, owned.retention, this.#wakeUps.channel, id) === 1
+  }
+
+  async release (id: string, owned: OwnedClaim): Promise<boolean> {
+    await this.#reachable()
+    return await this.#run(scripts.release, this.#keyPrefix + id, encodeReleased(owned), this.#wakeUps.channel, id) === 1
+  }
+
+  async wait (id: string, timeout: number, signal: AbortSignal): Promise<void> {
+    await this.#wakeUps.wait(id, timeout, signal, async () => {
+      await this.#reachable()
+      return await this.#run(scripts.markAwaited, this.#keyPrefix + id) === 1
+    })
+  }
+
+  async find (id: string): Promise<StoredRecord | null> {
+    await this.#reachable()
+    const key = this.#keyPrefix + id
+    const [value, expiresIn] = await Promise.all([this.#redis.getBuffer(key), this.#redis.pttl(key)])
+    if (value === null) return null
+    const found = decode(value)
+    return {
+      state: found.state,
+      attempt: found.attempt,
+      expiresIn: Math.max(0, expiresIn),
+      leaseLeft: found.state === 'running' ? Math.max(0, found.lease - (found.timeToLive - expiresIn)) : null,
+      outcome: found.state === 'settled' ? found.outcome : null
+    }
+  }
+
+  async forget (id: string): Promise<boolean> {
+    await this.#reachable()
+    return await this.#redis.del(this.#keyPrefix + id) === 1
+  }
+
+  /** Lets go of the app's client, and closes the connection that was opened for those who wait. */
+  close (): void {
+    this.#redis.off('ready', this.#onReady)
+    this.#wakeUps.close()
+  }
+
+  #onReady = (): void => { this.#wasReady = true }
+
+  /**
+   * A client that lost its connection would queue commands until it has one again: a request is better told at once.
+   * One that has never had a connection belongs to an app that starts, and is waited for.
+   */
+  #reachable (): Promise<void> | undefined {
+    const { status } = this.#redis
+    if (status === 'ready') return
+    if (this.#wasReady || status === 'end') {
+      throw new StoreUnreachableError(`The Redis client is not connected (its status is '${status}')`)
+    }
+    // A lazy client connects on its first command.
+    if (status === 'wait') return
+    return this.#firstReady()
+  }
+
+  #firstReady (): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onReady = (): void => {
+        clearTimeout(timer)
+        resolve()
+      }
+      const timer = setTimeout(() => {
+        this.#redis.off('ready', onReady)
+        reject(new StoreUnreachableError(`The Redis client did not connect within ${this.#connectTimeout} ms`))
+      }, this.#connectTimeout)
+      this.#redis.once('ready', onReady)
+    })
+  }
+
+  /** EVALSHA, and EVAL where Redis does not know the script yet (it restarted, or another node became the master). */
+  async #run (script: scripts.Script, key: string, ...args: Array<string | Buffer | number>): Promise<unknown> {
+    try {
+      return await this.#redis.callBuffer('EVALSHA', script.sha, 1, key, ...args)
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
+      return await this.#redis.callBuffer('EVAL', script.lua, 1, key, ...args)
+    }
+  }
+}
+
+function explainOldRedis (error: unknown): never {
+  if (error instanceof Error && error.message.includes('syntax error')) {
+    throw new Error('Redis 7.0 or later is needed: older ones do not know SET … NX GET', { cause: error })
+  }
+  throw error
+}

@@ -1,0 +1,184 @@
+import { createHash } from 'node:crypto'
+import { OFFSET, STATE, VERSION } from './record.ts'
+
+/** A Lua script and the SHA-1 that EVALSHA names it by. */
+export interface Script {
+  lua: string
+  sha: string
+}
+
+function script (lua: string): Script {
+  return { lua, sha: createHash('sha1').update(lua).digest('hex') }
+}
+
+/** Lua's `string.sub` counts from 1 and includes the end. */
+function field (value: string, from: number, to: number): string {
+  return `string.sub(${value}, ${from + 1}, ${to})`
+}
+
+const state = (value: string): string => field(value, OFFSET.state, OFFSET.owner)
+const owner = (value: string): string => field(value, OFFSET.owner, OFFSET.fingerprint)
+const fingerprint = (value: string): string => field(value, OFFSET.fingerprint, OFFSET.attempt)
+const attempt = (value: string): string => `struct.unpack('>I4', ${field(value, OFFSET.attempt, OFFSET.lease)})`
+const lease = (value: string): string => `struct.unpack('>I4', ${field(value, OFFSET.lease, OFFSET.timeToLive)})`
+const timeToLive = (value: string): string => `struct.unpack('>I6', ${field(value, OFFSET.timeToLive, OFFSET.runningEnd)})`
+
+/** A record of a version that this code does not know is an error, never overwritten. */
+const checkVersion = (value: string): string => `
+  if string.byte(${value}, 1) ~= ${VERSION} then
+    return redis.error_reply('IDEMPOTENCY the stored value is not a record of version ${VERSION}')
+  end`
+
+/** Milliseconds left of the lease of a running record: its TTL was set to `timeToLive` when the lease began. */
+const leaseLeft = (value: string): string =>
+  `${lease(value)} - (${timeToLive(value)} - redis.call('PTTL', KEYS[1]))`
+
+/** What a script answers first, where it answers more than yes or no. */
+export const TAKE_OVER = { running: 0, claimed: 1, settled: 2, mismatch: 3 } as const
+
+/**
+ * Take a key over whose owner released it or let its lease run out.
+ *
+ * KEYS[1] the record
+ * ARGV[1] the running record to write; its attempt is filled in here
+ * Answers {running, ms left of the lease} | {claimed, attempt} | {settled, the record} | {mismatch}
+ */
+export const takeOver = script(`
+  local mine = ARGV[1]
+  local found = redis.call('GET', KEYS[1])
+  local attempt = 1
+  local state = '${STATE.running}'
+  if found then
+    ${checkVersion('found')}
+    if ${fingerprint('found')} ~= ${fingerprint('mine')} then
+      return {${TAKE_OVER.mismatch}}
+    end
+    local was = ${state('found')}
+    if was == '${STATE.settled}' or was == '${STATE.settledWithoutResponse}' then
+      return {${TAKE_OVER.settled}, found}
+    end
+    attempt = ${attempt('found')}
+    if was ~= '${STATE.released}' then
+      if ${owner('found')} == ${owner('mine')} then
+        return {${TAKE_OVER.claimed}, attempt}
+      end
+      local left = ${leaseLeft('found')}
+      if left > 0 then
+        return {${TAKE_OVER.running}, left}
+      end
+      -- whoever waits for the old owner now waits for the new one
+      state = was
+    end
+    attempt = attempt + 1
+  end
+  redis.call('SET', KEYS[1],
+    ${field('mine', 0, OFFSET.state)} .. state .. ${field('mine', OFFSET.owner, OFFSET.attempt)} ..
+      struct.pack('>I4', attempt) .. ${field('mine', OFFSET.lease, OFFSET.runningEnd)},
+    'PX', ${timeToLive('mine')})
+  return {${TAKE_OVER.claimed}, attempt}
+`)
+
+/**
+ * Mark a running record so that its completion or release wakes whoever waits.
+ *
+ * KEYS[1] the record
+ * Answers 1 if the record is marked and there is something to wait for, else 0
+ */
+export const markAwaited = script(`
+  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.runningEnd - 1})
+  if head == '' then
+    return 0
+  end
+  ${checkVersion('head')}
+  local state = ${state('head')}
+  if state == '${STATE.awaited}' then
+    return 1
+  end
+  if state == '${STATE.running}' then
+    redis.call('SETRANGE', KEYS[1], ${OFFSET.state}, '${STATE.awaited}')
+    return 1
+  end
+  return 0
+`)
+
+/**
+ * Start the lease anew. A record that Redis lost is written again, since nobody else owns the key then.
+ *
+ * KEYS[1] the record
+ * ARGV[1] the running record as its owner knows it
+ * Answers 1, or 0 if the key is not the owner's any more
+ */
+export const renew = script(`
+  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.runningEnd - 1})
+  if head == '' then
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ${timeToLive('ARGV[1]')})
+    return 1
+  end
+  ${checkVersion('head')}
+  local state = ${state('head')}
+  if ${owner('head')} ~= ${owner('ARGV[1]')} or (state ~= '${STATE.running}' and state ~= '${STATE.awaited}') then
+    return 0
+  end
+  redis.call('PEXPIRE', KEYS[1], ${timeToLive('head')})
+  return 1
+`)
+
+/**
+ * Settle the key, if the owner still has it or nobody has.
+ *
+ * KEYS[1] the record
+ * ARGV[1] the settled record
+ * ARGV[2] its retention in ms
+ * ARGV[3] the channel that wakes those who wait, ARGV[4] the message
+ * Answers 1, also when it was settled by the same owner before, or 0 if the key is not the owner's any more
+ */
+export const complete = script(`
+  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.fingerprint - 1})
+  local state = '${STATE.running}'
+  if head ~= '' then
+    ${checkVersion('head')}
+    state = ${state('head')}
+    if ${owner('head')} ~= ${owner('ARGV[1]')} or state == '${STATE.released}' then
+      return 0
+    end
+    if state == '${STATE.settled}' or state == '${STATE.settledWithoutResponse}' then
+      return 1
+    end
+  end
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  if state == '${STATE.awaited}' then
+    redis.call('PUBLISH', ARGV[3], ARGV[4])
+  end
+  return 1
+`)
+
+/**
+ * Give the key back, if the owner still has it. Its attempt stays, also when Redis lost the record.
+ *
+ * KEYS[1] the record
+ * ARGV[1] the released record as its owner knows it; attempt 0 if the answer to its claim never came
+ * ARGV[2] the channel that wakes those who wait, ARGV[3] the message
+ * Answers 1, also when it was released by the same owner before, or 0 if the key is not the owner's any more
+ */
+export const release = script(`
+  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.fingerprint - 1})
+  if head == '' then
+    if ${attempt('ARGV[1]')} > 0 then
+      redis.call('SET', KEYS[1], ARGV[1], 'PX', ${timeToLive('ARGV[1]')})
+    end
+    return 1
+  end
+  ${checkVersion('head')}
+  local state = ${state('head')}
+  if ${owner('head')} ~= ${owner('ARGV[1]')} or state == '${STATE.settled}' or state == '${STATE.settledWithoutResponse}' then
+    return 0
+  end
+  if state ~= '${STATE.released}' then
+    redis.call('SETRANGE', KEYS[1], ${OFFSET.state}, '${STATE.released}')
+    redis.call('PEXPIRE', KEYS[1], ${timeToLive('ARGV[1]')})
+    if state == '${STATE.awaited}' then
+      redis.call('PUBLISH', ARGV[2], ARGV[3])
+    end
+  end
+  return 1
+`)

@@ -1,0 +1,121 @@
+import type { RedisSubscriber } from './redis.ts'
+
+/** Milliseconds: how soon waiters look again while there is no subscription to be woken by. */
+const POLL_INTERVAL = 250
+
+/**
+ * Wakes the waiters of this process when a key that they wait for is settled or released, wherever that happened.
+ * One connection and one channel a process, opened by the first waiter; one mark a key, however many wait for it.
+ */
+export class WakeUps {
+  readonly channel: string
+  readonly #connect: () => RedisSubscriber
+  /** By record id, a promise shared by its waiters. */
+  readonly #awaited = new Map<string, Wake>()
+  #subscriber: RedisSubscriber | null = null
+  #subscribed: Promise<boolean> | null = null
+
+  constructor (connect: () => RedisSubscriber, channel: string) {
+    this.#connect = connect
+    this.channel = channel
+  }
+
+  /**
+   * See `Store.wait`. `mark` asks the store to publish when the key is settled or released, and answers whether there
+   * is anything to wait for. It is called with the subscription in place, or a message could be missed.
+   */
+  async wait (id: string, timeout: number, signal: AbortSignal, mark: () => Promise<boolean>): Promise<void> {
+    if (signal.aborted) return
+    let wake = this.#awaited.get(id)
+    if (wake === undefined) {
+      wake = new Wake()
+      this.#awaited.set(id, wake)
+      void this.#watch(id, wake, mark)
+    }
+    wake.waiters++
+    await wake.orAfter(timeout, signal)
+    wake.waiters--
+    if (wake.waiters === 0) this.#forget(id, wake)
+  }
+
+  async #watch (id: string, wake: Wake, mark: () => Promise<boolean>): Promise<void> {
+    try {
+      if (await this.#subscribe()) {
+        if (!await mark()) this.#wake(id, wake)
+        return
+      }
+    } catch {
+      // The claim that the waiter makes next meets the same trouble, and reports it.
+    }
+    setTimeout(() => this.#wake(id, wake), POLL_INTERVAL).unref()
+  }
+
+  /** Whether messages arrive. Waited for no longer than it would take to look again without them. */
+  async #subscribe (): Promise<boolean> {
+    this.#subscribed ??= this.#open()
+    const subscribed = await Promise.race([this.#subscribed, elapsed(POLL_INTERVAL)])
+    return subscribed === true && this.#subscriber?.status === 'ready'
+  }
+
+  async #open (): Promise<boolean> {
+    try {
+      const subscriber = this.#connect()
+      this.#subscriber = subscriber
+      subscriber.on('message', (_channel, id) => this.#wake(id))
+      // What was published while the connection was lost was missed.
+      subscriber.on('ready', () => this.#wakeAll())
+      // The app's own client reports the same trouble; without a listener ioredis would print it once more.
+      subscriber.on('error', () => {})
+      if (subscriber.status === 'wait') await subscriber.connect()
+      await subscriber.subscribe(this.channel)
+      return true
+    } catch {
+      // No server, or a client with `enableOfflineQueue: false` that was not ready yet: the next waiter tries again.
+      this.#subscriber?.disconnect()
+      this.#subscribed = null
+      return false
+    }
+  }
+
+  /** Once woken, a `Wake` is done: who still has to wait afterwards waits on a new one, with a new mark. */
+  #wake (id: string, wake = this.#awaited.get(id)): void {
+    if (wake === undefined) return
+    this.#forget(id, wake)
+    wake.now()
+  }
+
+  #wakeAll (): void {
+    for (const [id, wake] of this.#awaited) this.#wake(id, wake)
+  }
+
+  #forget (id: string, wake: Wake): void {
+    if (this.#awaited.get(id) === wake) this.#awaited.delete(id)
+  }
+
+  close (): void {
+    this.#subscriber?.disconnect()
+    this.#wakeAll()
+  }
+}
+
+/** A wake-up that several wait for. */
+export class Wake {
+  waiters = 0
+  now!: () => void
+  readonly #woken = new Promise<void>((resolve) => { this.now = resolve })
+
+  /** Resolves when woken, when `signal` aborts, or after `timeout` ms. */
+  async orAfter (timeout: number, signal: AbortSignal): Promise<void> {
+    let stop!: () => void
+    const stopped = new Promise<void>((resolve) => { stop = resolve })
+    const timer = setTimeout(stop, timeout)
+    signal.addEventListener('abort', stop)
+    await Promise.race([this.#woken, stopped])
+    clearTimeout(timer)
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+function elapsed (milliseconds: number): Promise<false> {
+  return new Promise((resolve) => { setTimeout(resolve, milliseconds, false).unref() })
+}
