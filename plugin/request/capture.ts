@@ -35,8 +35,9 @@ export function capture (reply: FastifyReply, payload: unknown, maxBodySize: num
     for (const [name, value] of response.headers) reply.header(name, value)
     return response.body === null ? { body: Buffer.alloc(0), payload: null } : gather(response.body, maxBodySize)
   }
-  if (Symbol.asyncIterator in (payload)) return gather(payload as AsyncIterable<Uint8Array | string>, maxBodySize)
-  if (typeof (payload as NodeJS.ReadableStream).pipe === 'function') return gather(new Readable().wrap(payload as NodeJS.ReadableStream), maxBodySize)
+  const stream = payload as Partial<AsyncIterable<Uint8Array | string> & NodeJS.ReadableStream>
+  if (typeof stream[Symbol.asyncIterator] === 'function') return gather(stream as AsyncIterable<Uint8Array | string>, maxBodySize)
+  if (typeof stream.pipe === 'function') return gather(new Readable().wrap(stream as NodeJS.ReadableStream), maxBodySize)
   return undefined
 }
 

@@ -110,8 +110,11 @@ function giveBackWhenKnown (engine: Engine, id: string, wanted: Claim, call: Pro
 }
 
 function giveBack (engine: Engine, id: string, wanted: Claim, request: FastifyRequest): void {
-  const call = (): Promise<boolean> => engine.store.release(id, { ...wanted, attempt: 0 })
-  engine.background.insist('release of a claim that was given up', wanted.lease, request.log, call)
+  engine.background.insist('release of a claim that was given up', wanted.lease, request.log, async () => {
+    await engine.store.release(id, { ...wanted, attempt: 0 })
+    // Whether there was something to release does not matter.
+    return true
+  })
 }
 
 /** Fastify tells nobody that a reply has trailers, except by how they were added. */

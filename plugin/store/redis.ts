@@ -9,7 +9,8 @@ export interface RedisClient {
   readonly status: string
   /** `SET key value PX milliseconds NX GET`, together since Redis 7.0. */
   setBuffer (key: string, value: Buffer, px: 'PX', milliseconds: number, nx: 'NX', get: 'GET'): Promise<Buffer | null>
-  callBuffer (command: string, ...args: Array<string | Buffer | number>): Promise<unknown>
+  evalsha (sha: string, keys: 1, key: string, ...args: Array<string | Buffer | number>): Promise<unknown>
+  eval (lua: string, keys: 1, key: string, ...args: Array<string | Buffer | number>): Promise<unknown>
   getBuffer (key: string): Promise<Buffer | null>
   pttl (key: string): Promise<number>
   del (key: string): Promise<number>
@@ -65,23 +66,17 @@ export class RedisStore implements Store {
     if (found.state === 'settled') return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
     // The answer to this very claim was lost, and the client sent it again.
     if (found.state === 'running' && found.owner.equals(claim.owner)) return { state: 'claimed', attempt: found.attempt }
-    return this.#takeOver(key, running)
-  }
-
-  async #takeOver (key: string, running: Buffer): Promise<ClaimResult> {
-    const [answer, detail] = await this.#run(scripts.takeOver, key, running) as [number, number | Buffer]
+    const [answer, detail] = await this.#run(scripts.takeOver, key, running) as [number, number]
     switch (answer) {
       case scripts.TAKE_OVER.claimed:
-        return { state: 'claimed', attempt: detail as number }
+        return { state: 'claimed', attempt: detail }
       case scripts.TAKE_OVER.running:
-        return { state: 'running', leaseLeft: detail as number }
+        return { state: 'running', leaseLeft: detail }
       case scripts.TAKE_OVER.mismatch:
         return { state: 'mismatch' }
-      default: {
-        const found = decode(detail as Buffer)
-        if (found.state !== 'settled') throw new Error(`Redis answered a take-over with a ${found.state} record`)
-        return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
-      }
+      default:
+        // Settled since the first command, which finds the outcome now.
+        return this.claim(id, claim)
     }
   }
 
@@ -168,10 +163,10 @@ export class RedisStore implements Store {
   /** EVALSHA, and EVAL where Redis does not know the script yet (it restarted, or another node became the master). */
   async #run (script: scripts.Script, key: string, ...args: Array<string | Buffer | number>): Promise<unknown> {
     try {
-      return await this.#redis.callBuffer('EVALSHA', script.sha, 1, key, ...args)
+      return await this.#redis.evalsha(script.sha, 1, key, ...args)
     } catch (error) {
       if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-      return await this.#redis.callBuffer('EVAL', script.lua, 1, key, ...args)
+      return await this.#redis.eval(script.lua, 1, key, ...args)
     }
   }
 }

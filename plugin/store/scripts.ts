@@ -19,9 +19,10 @@ function field (value: string, from: number, to: number): string {
 const state = (value: string): string => field(value, OFFSET.state, OFFSET.owner)
 const owner = (value: string): string => field(value, OFFSET.owner, OFFSET.fingerprint)
 const fingerprint = (value: string): string => field(value, OFFSET.fingerprint, OFFSET.attempt)
-const attempt = (value: string): string => `struct.unpack('>I4', ${field(value, OFFSET.attempt, OFFSET.lease)})`
-const lease = (value: string): string => `struct.unpack('>I4', ${field(value, OFFSET.lease, OFFSET.timeToLive)})`
-const timeToLive = (value: string): string => `struct.unpack('>I6', ${field(value, OFFSET.timeToLive, OFFSET.runningEnd)})`
+// In parentheses, since struct.unpack also returns where it stopped.
+const attempt = (value: string): string => `(struct.unpack('>I4', ${field(value, OFFSET.attempt, OFFSET.lease)}))`
+const lease = (value: string): string => `(struct.unpack('>I4', ${field(value, OFFSET.lease, OFFSET.timeToLive)}))`
+const timeToLive = (value: string): string => `(struct.unpack('>I6', ${field(value, OFFSET.timeToLive, OFFSET.runningEnd)}))`
 
 /** A record of a version that this code does not know is an error, never overwritten. */
 const checkVersion = (value: string): string => `
@@ -33,7 +34,7 @@ const checkVersion = (value: string): string => `
 const leaseLeft = (value: string): string =>
   `${lease(value)} - (${timeToLive(value)} - redis.call('PTTL', KEYS[1]))`
 
-/** What a script answers first, where it answers more than yes or no. */
+/** What `takeOver` answers first. */
 export const TAKE_OVER = { running: 0, claimed: 1, settled: 2, mismatch: 3 } as const
 
 /**
@@ -41,7 +42,7 @@ export const TAKE_OVER = { running: 0, claimed: 1, settled: 2, mismatch: 3 } as 
  *
  * KEYS[1] the record
  * ARGV[1] the running record to write; its attempt is filled in here
- * Answers {running, ms left of the lease} | {claimed, attempt} | {settled, the record} | {mismatch}
+ * Answers {running, ms left of the lease} | {claimed, attempt} | {settled} | {mismatch}
  */
 export const takeOver = script(`
   local mine = ARGV[1]
@@ -55,7 +56,7 @@ export const takeOver = script(`
     end
     local was = ${state('found')}
     if was == '${STATE.settled}' or was == '${STATE.settledWithoutResponse}' then
-      return {${TAKE_OVER.settled}, found}
+      return {${TAKE_OVER.settled}}
     end
     attempt = ${attempt('found')}
     if was ~= '${STATE.released}' then
