@@ -1,0 +1,137 @@
+import { randomUUID } from 'node:crypto'
+import { setInterval } from 'node:timers/promises'
+import Fastify from 'fastify'
+import type { FastifyInstance, FastifyServerOptions } from 'fastify'
+import { Redis } from 'ioredis'
+import type { RedisOptions } from 'ioredis'
+import type { Test } from 'tap'
+import idempotency, { MemoryStore } from '../plugin/index.ts'
+import type { IdempotencyOptions } from '../plugin/index.ts'
+
+/** The Redis that `npm test` started or was given. */
+export const REDIS_URL = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
+
+/** A client of the tests' Redis that is gone when the test ends, together with what stands under `prefix`. */
+export function connectRedis (t: Test, options: RedisOptions & { prefix?: string, url?: string } = {}): Redis {
+  const { prefix, url = REDIS_URL, ...redisOptions } = options
+  const redis = new Redis(url, { enableAutoPipelining: true, ...redisOptions })
+  redis.on('error', () => {})
+  t.teardown(async () => {
+    if (prefix !== undefined && redis.status === 'ready') {
+      const keys = await redis.keys(`${prefix}*`)
+      if (keys.length > 0) await redis.del(keys)
+    }
+    redis.disconnect()
+  })
+  return redis
+}
+
+export function newPrefix (): string {
+  return `test:${randomUUID()}:`
+}
+
+export interface TestApp {
+  app: FastifyInstance
+  /** Lines that were logged, parsed. */
+  logged: Array<{ level: number, msg: string }>
+  /** Listens on a free port, and sends requests there. */
+  listen (): Promise<Client>
+}
+
+/** An app with the plugin on the tests' Redis, which closes with its test. `store: 'memory'` for the other store. */
+export async function build (
+  t: Test,
+  options: Partial<IdempotencyOptions> & { server?: FastifyServerOptions } = {},
+  before: (app: FastifyInstance) => Promise<unknown> | void = () => {}
+): Promise<TestApp> {
+  const { server, ...pluginOptions } = options
+  const logged: TestApp['logged'] = []
+  const app: FastifyInstance = Fastify({
+    logger: { level: 'info', stream: { write: (line: string) => { logged.push(JSON.parse(line) as TestApp['logged'][number]) } } },
+    forceCloseConnections: true,
+    ...server
+  })
+  t.teardown(() => app.close())
+  await before(app)
+  if (pluginOptions.redis === undefined && pluginOptions.store === undefined) {
+    const keyPrefix = pluginOptions.keyPrefix ?? newPrefix()
+    pluginOptions.redis = connectRedis(t, { prefix: keyPrefix })
+    pluginOptions.keyPrefix = keyPrefix
+  }
+  await app.register(idempotency, { scope: 'global', ...pluginOptions })
+  return {
+    app,
+    logged,
+    async listen () {
+      return clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
+    }
+  }
+}
+
+export { MemoryStore }
+
+export interface Answer {
+  status: number
+  headers: Headers
+  body: Buffer
+  text: string
+  json: Record<string, unknown>
+  replayed: boolean
+}
+
+export interface Client {
+  url: string
+  /** POST with an `Idempotency-Key`; a body that is not text or bytes is sent as JSON. */
+  post (path: string, key?: string | null, body?: unknown, headers?: Record<string, string>): Promise<Answer>
+  get (path: string): Promise<Answer>
+}
+
+export function clientOf (url: string): Client {
+  return {
+    url,
+    post (path, key = null, body, headers = {}) {
+      const isRaw = typeof body === 'string' || body instanceof Uint8Array
+      return request(url + path, {
+        method: 'POST',
+        headers: {
+          ...(key === null ? {} : { 'idempotency-key': key }),
+          ...(body === undefined ? {} : { 'content-type': isRaw ? 'text/plain' : 'application/json' }),
+          ...headers
+        },
+        ...(body === undefined ? {} : { body: isRaw ? body as string : JSON.stringify(body) })
+      })
+    },
+    get: path => request(url + path, {})
+  }
+}
+
+async function request (url: string, init: RequestInit): Promise<Answer> {
+  const response = await fetch(url, init)
+  const body = Buffer.from(await response.arrayBuffer())
+  const text = body.toString()
+  return {
+    status: response.status,
+    headers: response.headers,
+    body,
+    text,
+    get json () { return JSON.parse(text) as Record<string, unknown> },
+    replayed: response.headers.get('idempotent-replayed') === 'true'
+  }
+}
+
+/** Resolves when `condition` holds, and rejects if it does not within `timeout` ms. Looks often; never just waits. */
+export async function until (condition: () => unknown, what = 'the condition', timeout = 15_000): Promise<void> {
+  const start = performance.now()
+  if (await condition()) return
+  for await (const _ of setInterval(5)) {
+    if (await condition()) return
+    if (performance.now() - start > timeout) throw new Error(`${what} did not come true within ${timeout} ms`)
+  }
+}
+
+/** A promise that the test settles itself. */
+export function gate<T = void> (): { opened: Promise<T>, open: (value: T) => void } {
+  let open!: (value: T) => void
+  const opened = new Promise<T>((resolve) => { open = resolve })
+  return { opened, open }
+}
