@@ -11,8 +11,13 @@ import type { IdempotencyOptions } from '../plugin/index.ts'
 /** The Redis that `npm test` started or was given. */
 export const REDIS_URL = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
 
+interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'keyPrefix' | 'lazyConnect' | 'maxRetriesPerRequest' | 'retryStrategy'> {
+  prefix?: string
+  url?: string
+}
+
 /** A client of the tests' Redis that is gone when the test ends, together with what stands under `prefix`. */
-export function connectRedis (t: Test, options: RedisOptions & { prefix?: string, url?: string } = {}): Redis {
+export function connectRedis (t: Test, options: ClientOptions = {}): Redis {
   const { prefix, url = REDIS_URL, ...redisOptions } = options
   const redis = new Redis(url, { enableAutoPipelining: true, ...redisOptions })
   redis.on('error', () => {})
@@ -122,10 +127,14 @@ async function request (url: string, init: RequestInit): Promise<Answer> {
 /** Resolves when `condition` holds, and rejects if it does not within `timeout` ms. Looks often; never just waits. */
 export async function until (condition: () => unknown, what = 'the condition', timeout = 15_000): Promise<void> {
   const start = performance.now()
-  if (await condition()) return
-  for await (const _ of setInterval(5)) {
-    if (await condition()) return
-    if (performance.now() - start > timeout) throw new Error(`${what} did not come true within ${timeout} ms`)
+  const looks = setInterval(5)[Symbol.asyncIterator]()
+  try {
+    while (!await condition()) {
+      await looks.next()
+      if (performance.now() - start > timeout) throw new Error(`${what} did not come true within ${timeout} ms`)
+    }
+  } finally {
+    await looks.return?.()
   }
 }
 
