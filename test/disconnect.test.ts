@@ -1,0 +1,142 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import type { Socket } from 'node:net'
+import t from 'tap'
+import { build, gate, until } from './helper.ts'
+
+/** A request on a socket of its own, which can be cut at any moment. */
+async function send (url: string, path: string, key: string, body = '{"amount":1}'): Promise<Socket> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  socket.write(`POST ${path} HTTP/1.1\r\nhost: x\r\nidempotency-key: ${key}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+  return socket
+}
+
+for (const style of ['async', 'callback']) {
+  t.test(`a client that leaves while the handler runs gets the stored answer when it comes back (${style})`, async (t) => {
+    const { app, listen } = await build(t)
+    const finish = gate()
+    let runs = 0
+    let left = false
+    app.post('/x', { config: { idempotency: true } }, style === 'async'
+      ? async (request) => {
+        runs++
+        request.raw.socket.once('close', () => { left = true })
+        await finish.opened
+        return { charged: runs }
+      }
+      : (request, reply) => {
+          runs++
+          request.raw.socket.once('close', () => { left = true })
+          void finish.opened.then(() => reply.send({ charged: runs }))
+        })
+    const client = await listen()
+    const socket = await send(client.url, '/x', 'k')
+    await until(() => runs === 1)
+    socket.destroy()
+    await until(() => left, 'the server seeing the client leave')
+    finish.open()
+    await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'settled')
+    const retry = await client.post('/x', 'k', { amount: 1 })
+    t.equal(retry.status, 200)
+    t.equal(retry.replayed, true)
+    t.same(retry.json, { charged: 1 })
+    t.equal(runs, 1)
+  })
+}
+
+t.test('a client that leaves before its claim is answered has its request carried out once', async (t) => {
+  const { app, listen } = await build(t)
+  const sockets: Socket[] = []
+  app.addHook('preHandler', async (request) => {
+    sockets.push(request.raw.socket)
+    request.raw.socket.destroy()
+  })
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => ({ charged: ++runs }))
+  const client = await listen()
+  await send(client.url, '/x', 'k')
+  await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'settled')
+  t.equal(runs, 1)
+  t.equal(sockets.length, 1)
+})
+
+t.test('a client that leaves in the middle of a replay never causes a second run', async (t) => {
+  const { app, listen } = await build(t)
+  const inReplay = gate()
+  const proceed = gate()
+  let left = false
+  app.addHook('onSend', async (request, _reply, payload) => {
+    if (request.idempotency?.replayed === true) {
+      request.raw.socket.once('close', () => { left = true })
+      inReplay.open()
+      await proceed.opened
+    }
+    return payload
+  })
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => ({ charged: ++runs }))
+  const client = await listen()
+  await client.post('/x', 'k', { amount: 1 })
+  const socket = await send(client.url, '/x', 'k')
+  await inReplay.opened
+  socket.destroy()
+  await until(() => left)
+  proceed.open()
+  const third = await client.post('/x', 'k', { amount: 1 })
+  t.same(third.json, { charged: 1 })
+  t.equal(third.replayed, true)
+  t.equal(runs, 1)
+})
+
+t.test('a client that leaves while it is refused never causes a run', async (t) => {
+  const { app, listen } = await build(t)
+  const refusing = gate()
+  const proceed = gate()
+  let left = false
+  app.addHook('onSend', async (request, reply, payload) => {
+    if (reply.statusCode === 422) {
+      request.raw.socket.once('close', () => { left = true })
+      refusing.open()
+      await proceed.opened
+    }
+    return payload
+  })
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => ({ charged: ++runs }))
+  const client = await listen()
+  await client.post('/x', 'k', { amount: 1 })
+  const socket = await send(client.url, '/x', 'k', '{"amount":2}')
+  await refusing.opened
+  socket.destroy()
+  await until(() => left)
+  proceed.open()
+  t.equal((await client.post('/x', 'k', { amount: 2 })).status, 422)
+  t.equal(runs, 1)
+})
+
+t.test('a handler that gives up because its client left stores no empty 200: after maxExecution the key is free', async (t) => {
+  const { app, listen } = await build(t, { lease: 300, maxExecution: 300, storeTimeout: 200 })
+  const attempts: number[] = []
+  let gaveUp = false
+  app.post('/x', { config: { idempotency: true } }, async (request, reply) => {
+    const attempt = request.idempotency?.attempt ?? 0
+    attempts.push(attempt)
+    if (attempt > 1) return { charged: true }
+    // What many a handler does: it waits for the reply that something else will send.
+    await once(request.raw.socket, 'close')
+    gaveUp = true
+    await reply
+  })
+  const client = await listen()
+  const socket = await send(client.url, '/x', 'k')
+  await until(() => attempts.length === 1)
+  socket.destroy()
+  await until(() => gaveUp)
+  await until(async () => (await client.post('/x', 'k', { amount: 1 })).status === 200, 'the take-over')
+  const replay = await client.post('/x', 'k', { amount: 1 })
+  t.same(replay.json, { charged: true })
+  t.same(attempts, [1, 2])
+})

@@ -1,0 +1,310 @@
+import t from 'tap'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { build, gate, MemoryStore, until } from './helper.ts'
+
+t.test('nothing is claimed by a request that fails a check in any hook, whoever registered it and when', async (t) => {
+  const refuse = async (request: { headers: Record<string, unknown> }, hook: string): Promise<void> => {
+    if (request.headers['x-fail'] === hook) throw Object.assign(new Error(`refused in ${hook}`), { statusCode: 401 })
+  }
+  const instanceHooks = (app: FastifyInstance, when: string): void => {
+    app.addHook('onRequest', async request => refuse(request, `${when} onRequest`))
+    app.addHook('preParsing', async request => refuse(request, `${when} preParsing`))
+    app.addHook('preValidation', async request => refuse(request, `${when} preValidation`))
+    app.addHook('preHandler', async request => refuse(request, `${when} preHandler`))
+  }
+  /** What a rate limiter does: its own onRoute hook adds a preHandler to every route. */
+  const onRouteHook = (app: FastifyInstance, when: string): void => {
+    app.addHook('onRoute', (route) => {
+      const added = async (request: { headers: Record<string, unknown> }): Promise<void> => refuse(request, `${when} onRoute`)
+      route.preHandler = [...(Array.isArray(route.preHandler) ? route.preHandler : route.preHandler === undefined ? [] : [route.preHandler]), added]
+    })
+  }
+  const { app, listen } = await build(t, {}, (app) => {
+    instanceHooks(app, 'earlier')
+    onRouteHook(app, 'earlier')
+  })
+  instanceHooks(app, 'later')
+  onRouteHook(app, 'later')
+  let runs = 0
+  app.post('/x', {
+    config: { idempotency: true },
+    schema: { body: { type: 'object', required: ['amount'], properties: { amount: { type: 'integer' } } } },
+    preValidation: async request => refuse(request, 'route preValidation'),
+    preHandler: [async request => refuse(request, 'route preHandler')]
+  }, async () => `run ${++runs}`)
+  const client = await listen()
+
+  const hooks = [
+    ...['earlier', 'later'].flatMap(when => ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'onRoute'].map(hook => `${when} ${hook}`)),
+    'route preValidation', 'route preHandler'
+  ]
+  for (const hook of hooks) {
+    const answer = await client.post('/x', 'k', { amount: 1 }, { 'x-fail': hook })
+    t.equal(answer.status, 401, hook)
+    t.equal(await app.idempotency.find('k', 'global'), null, `${hook}: nothing is claimed`)
+  }
+  t.equal((await client.post('/x', 'k', { amount: 'many' })).status, 400)
+  t.equal(await app.idempotency.find('k', 'global'), null, 'validation: nothing is claimed')
+
+  t.equal((await client.post('/x', 'k', { amount: 1 })).text, 'run 1')
+  for (const hook of hooks) {
+    t.equal((await client.post('/x', 'k', { amount: 1 }, { 'x-fail': hook })).status, 401, `${hook}: nothing is replayed either`)
+  }
+  t.equal((await client.post('/x', 'k', { amount: 1 })).replayed, true)
+})
+
+t.test('a hook array that several routes share is not changed', async (t) => {
+  const shared = [async () => {}]
+  const { app, listen } = await build(t, { store: new MemoryStore() })
+  const options = { config: { idempotency: true }, preHandler: shared, onError: [], onResponse: [] }
+  app.post('/a', options, async () => 'a')
+  app.post('/b', options, async () => 'b')
+  app.get('/c', { ...options, config: {} }, async () => 'c')
+  const client = await listen()
+  t.equal((await client.post('/a', 'k1')).text, 'a')
+  t.equal((await client.post('/b', 'k2')).text, 'b')
+  t.equal((await client.post('/a', 'k1')).replayed, true)
+  t.equal((await client.get('/c')).text, 'c')
+  t.equal(shared.length, 1)
+  t.same([options.onError.length, options.onResponse.length], [0, 0])
+})
+
+t.test('a protected GET claims its key, and its HEAD sibling claims none', async (t) => {
+  const { app, listen } = await build(t, { store: new MemoryStore() })
+  let runs = 0
+  app.get('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
+  const client = await listen()
+  const get = async (): Promise<string> => (await fetch(`${client.url}/x`, { headers: { 'idempotency-key': 'k' } })).text()
+  t.equal(await get(), 'run 1')
+  t.equal(await get(), 'run 1')
+  t.equal((await fetch(`${client.url}/x`, { method: 'HEAD' })).status, 200)
+  t.equal(app.idempotency.stats().claimed, 1)
+})
+
+t.test('a route on several methods is protected on those that it should be', async (t) => {
+  const { app, listen } = await build(t, { store: new MemoryStore(), global: true })
+  app.route({ method: ['GET', 'POST', 'PUT', 'PATCH'], url: '/global', handler: async request => ({ protected: request.idempotency !== null }) })
+  app.route({ method: ['PUT', 'POST'], url: '/own', config: { idempotency: {} }, handler: async request => ({ protected: request.idempotency !== null }) })
+  const { url } = await listen()
+  const ask = async (method: string, path: string): Promise<unknown> =>
+    (await (await fetch(url + path, { method, headers: { 'idempotency-key': `${method}${path}` } })).json() as { protected: boolean }).protected
+  t.same(await Promise.all(['GET', 'POST', 'PUT', 'PATCH'].map(method => ask(method, '/global'))), [false, true, false, true])
+  t.same(await Promise.all(['PUT', 'POST'].map(method => ask(method, '/own'))), [true, true])
+})
+
+t.test('a route in a child context is protected, and so is one with a trailing slash variant', async (t) => {
+  const { app, listen } = await build(t, { store: new MemoryStore() })
+  let runs = 0
+  await app.register(async (child) => {
+    child.post('/', { config: { idempotency: true } }, async () => `run ${++runs}`)
+  }, { prefix: '/child' })
+  const client = await listen()
+  for (const path of ['/child', '/child/']) {
+    const first = await client.post(path, `key-of-${path}`)
+    const second = await client.post(path, `key-of-${path}`)
+    t.equal(second.replayed, true, path)
+    t.equal(second.text, first.text)
+  }
+  t.equal(runs, 2)
+})
+
+t.test('handlers answer in every style that Fastify knows, and run once', async (t) => {
+  const { app, listen } = await build(t)
+  const styles: Record<string, (request: FastifyRequest, reply: FastifyReply) => unknown> = {
+    'async return': async () => 'done',
+    'async reply.send and return reply': async (_request, reply) => {
+      reply.send('done')
+      return reply
+    },
+    'async reply.send without a return': async (_request, reply) => { reply.send('done') },
+    'async await reply.send': async (_request, reply) => { await reply.send('done') },
+    'async reply.send followed by an error': async (_request, reply) => {
+      reply.header('x-of', 'the first').send('done')
+      throw Object.assign(new Error('too late'), { statusCode: 418 })
+    },
+    'sync return': () => 'done',
+    'sync reply.send': (_request, reply) => { reply.send('done') },
+    'reply.send in a callback': (_request, reply) => { setImmediate(() => { reply.send('done') }) }
+  }
+  const runs: Record<string, number> = {}
+  for (const [index, [style, handler]] of Object.entries(styles).entries()) {
+    app.post(`/${index}`, { config: { idempotency: true } }, (request, reply) => {
+      runs[style] = (runs[style] ?? 0) + 1
+      return handler(request, reply)
+    })
+  }
+  const client = await listen()
+  for (const [index, style] of Object.keys(styles).entries()) {
+    for (const replayed of [false, true]) {
+      const answer = await client.post(`/${index}`, `k${index}`)
+      t.equal(answer.status, 200, style)
+      t.equal(answer.text, 'done', style)
+      t.equal(answer.headers.get('content-type'), 'text/plain; charset=utf-8', style)
+      t.equal(answer.replayed, replayed, style)
+    }
+    t.equal(runs[style], 1, style)
+  }
+})
+
+t.test('a replay is answered although onSend hooks are slow, and the handler does not run', async (t) => {
+  const { app, listen } = await build(t)
+  const slow = gate()
+  app.addHook('onSend', async (request, _reply, payload) => {
+    if (request.idempotency?.replayed === true) await slow.opened
+    return payload
+  })
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
+  const client = await listen()
+  await client.post('/x', 'k')
+  const replay = client.post('/x', 'k')
+  await until(() => app.idempotency.stats().replayed === 1)
+  slow.open()
+  t.equal((await replay).text, 'run 1')
+  t.equal(runs, 1)
+})
+
+t.test('an onSend hook that fails after the outcome is stored costs this client the answer, not the charge', async (t) => {
+  const { app, listen } = await build(t)
+  let fail = true
+  app.addHook('onSend', async (_request, reply, payload) => {
+    if (fail && reply.statusCode === 200) {
+      fail = false
+      throw new Error('template broken')
+    }
+    return payload
+  })
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
+  const client = await listen()
+  t.equal((await client.post('/x', 'k')).status, 500)
+  const retry = await client.post('/x', 'k')
+  t.equal(retry.text, 'run 1')
+  t.equal(retry.replayed, true)
+  t.equal(runs, 1)
+})
+
+t.test('an onSend hook that fails on a replay gives its own error, not half a replay', async (t) => {
+  const { app, listen } = await build(t)
+  app.addHook('onSend', async (request, reply, payload) => {
+    if (request.idempotency?.replayed === true && reply.statusCode === 200) throw new Error('template broken')
+    return payload
+  })
+  app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  const client = await listen()
+  await client.post('/x', 'k')
+  const replay = await client.post('/x', 'k')
+  t.equal(replay.status, 500)
+  t.equal(replay.json.message, 'template broken')
+})
+
+t.test('an error that the handler throws is kept if its status says that the request was dealt with', async (t) => {
+  const { app, listen } = await build(t)
+  app.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => reply.code(error.statusCode ?? 500).send({ own: error.message }))
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => { throw Object.assign(new Error(`declined ${++runs}`), { statusCode: 402 }) })
+  const client = await listen()
+  for (const replayed of [false, true]) {
+    const answer = await client.post('/x', 'k')
+    t.equal(answer.status, 402)
+    t.same(answer.json, { own: 'declined 1' })
+    t.equal(answer.replayed, replayed)
+  }
+})
+
+t.test('an answer that cannot be serialized after the charge says with attempt 2 that it may have happened', async (t) => {
+  const { app, listen } = await build(t)
+  const attempts: unknown[] = []
+  app.post('/x', {
+    config: { idempotency: true },
+    schema: { response: { 200: { type: 'object', required: ['id'], properties: { id: { type: 'integer' } } } } }
+  }, async (request) => {
+    attempts.push(request.idempotency?.attempt)
+    return attempts.length === 1 ? { wrong: true } : { id: 1 }
+  })
+  const client = await listen()
+  t.equal((await client.post('/x', 'k')).status, 500)
+  t.equal((await client.post('/x', 'k')).text, '{"id":1}')
+  t.same(attempts, [1, 2])
+})
+
+t.test('handlerTimeout answers 503 and the key stays taken until the lease ends, since the handler goes on', async (t) => {
+  const { app, listen } = await build(t, { lease: 600, storeTimeout: 300 })
+  const finish = gate()
+  const attempts: number[] = []
+  let aborted = false
+  app.post('/x', { config: { idempotency: true }, handlerTimeout: 50 }, async (request) => {
+    attempts.push(request.idempotency?.attempt ?? 0)
+    request.idempotency?.signal.addEventListener('abort', () => { aborted = true })
+    if (attempts.length === 1) await finish.opened
+    return 'done'
+  })
+  const client = await listen()
+  t.equal((await client.post('/x', 'k')).status, 503)
+  const soon = await client.post('/x', 'k')
+  t.equal(soon.status, 409)
+  t.equal(soon.json.code, 'FST_IDEMPOTENCY_IN_PROGRESS')
+  await until(async () => (await client.post('/x', 'k')).text === 'done', 'the take-over')
+  t.same(attempts, [1, 2])
+  t.equal(aborted, true, 'the handler that went on was told')
+  finish.open()
+  t.equal((await client.post('/x', 'k')).replayed, true)
+})
+
+t.test('a request that times out while it waits for another one does not run later, nor keep the key', async (t) => {
+  const { app, listen } = await build(t, { lease: 500, storeTimeout: 300, onConflict: 'wait' })
+  const finish = gate()
+  const attempts: number[] = []
+  app.post('/x', { config: { idempotency: true }, handlerTimeout: 100 }, async (request) => {
+    attempts.push(request.idempotency?.attempt ?? 0)
+    if (attempts.length === 1) await finish.opened
+    return 'done'
+  })
+  const client = await listen()
+  const answers = await Promise.all([client.post('/x', 'k'), client.post('/x', 'k')])
+  t.same(answers.map(({ status }) => status), [503, 503])
+  await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'released', 'the waiter’s release')
+  t.same(attempts, [1], 'nobody runs for a client that has its answer')
+  t.equal((await client.post('/x', 'k')).text, 'done')
+  finish.open()
+})
+
+t.test('reply.hijack(): the duplicate is told that the answer could not be kept, and nothing runs again', async (t) => {
+  const { app, listen } = await build(t)
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, (_request, reply) => {
+    runs++
+    reply.hijack()
+    reply.raw.writeHead(201).end('raw')
+  })
+  const client = await listen()
+  t.equal((await client.post('/x', 'k')).text, 'raw')
+  await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'settled')
+  const second = await client.post('/x', 'k')
+  t.equal(second.status, 409)
+  t.equal(second.json.code, 'FST_IDEMPOTENCY_NOT_REPLAYABLE')
+  t.equal(second.json.originalStatus, 201)
+  t.equal(runs, 1)
+})
+
+t.test('trailers are not kept, so the duplicate is told that the answer could not be', async (t) => {
+  const { app, listen } = await build(t)
+  app.post('/x', { config: { idempotency: true } }, async (_request, reply) => {
+    reply.trailer('x-checksum', async () => 'abc')
+    return 'done'
+  })
+  const client = await listen()
+  t.equal((await client.post('/x', 'k')).text, 'done')
+  t.equal((await client.post('/x', 'k')).json.code, 'FST_IDEMPOTENCY_NOT_REPLAYABLE')
+})
+
+t.test('an unprotected route in an app with the plugin answers without a turn of the event loop more', async (t) => {
+  const { app } = await build(t, { store: new MemoryStore() })
+  const order: string[] = []
+  app.get('/x', (_request, reply) => {
+    reply.send('done')
+    order.push(reply.sent ? 'sent at once' : 'sent later')
+  })
+  await app.inject('/x')
+  t.same(order, ['sent at once'])
+})

@@ -1,0 +1,138 @@
+import t from 'tap'
+import { build, clientOf, gate, newPrefix, until } from './helper.ts'
+
+t.test('a handler that takes several leases keeps the key all the while', async (t) => {
+  const { app, listen } = await build(t, { lease: 200, storeTimeout: 150 })
+  const finish = gate()
+  let runs = 0
+  let began = 0
+  app.post('/x', { config: { idempotency: true } }, async (request) => {
+    runs++
+    began = performance.now()
+    await finish.opened
+    return { aborted: request.idempotency?.signal.aborted }
+  })
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await until(() => runs === 1)
+  await until(async () => {
+    const duplicate = await client.post('/x', 'k')
+    t.equal(duplicate.status, 409)
+    return performance.now() - began > 800
+  })
+  finish.open()
+  t.same((await owner).json, { aborted: false })
+  t.equal((await client.post('/x', 'k')).replayed, true)
+  t.equal(runs, 1)
+})
+
+t.test('a handler that is done within a third of its lease is never renewed', async (t) => {
+  const { app, listen } = await build(t, { lease: 60_000 })
+  app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  const client = await listen()
+  await client.post('/x', 'k')
+  t.equal(app.idempotency.stats().running, 0)
+  t.equal((await client.post('/x', 'k')).replayed, true)
+})
+
+t.test('a lease is not renewed beyond maxExecution: the handler is told, and a retry runs with attempt 2', async (t) => {
+  const { app, listen, logged } = await build(t, { lease: 300, maxExecution: 300, storeTimeout: 200 })
+  const finish = gate()
+  const attempts: number[] = []
+  let reason: unknown
+  app.post('/x', { config: { idempotency: true } }, async (request) => {
+    const { attempt = 0, signal } = request.idempotency ?? {}
+    attempts.push(attempt)
+    if (attempt > 1) return 'second'
+    signal?.addEventListener('abort', () => { reason = signal.reason })
+    await finish.opened
+    return 'first'
+  })
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await until(() => attempts.length === 1)
+  await until(async () => (await client.post('/x', 'k')).text === 'second', 'the take-over')
+  t.match(reason, { name: 'LeaseLostError', code: 'FST_IDEMPOTENCY_LEASE_LOST' })
+  finish.open()
+  t.equal((await owner).text, 'first', 'what it did is what its client is told')
+  t.equal((await client.post('/x', 'k')).text, 'second', 'but it did not touch its successor’s record')
+  t.same(attempts, [1, 2])
+  t.equal(app.idempotency.stats().leasesLost, 1)
+  t.ok(logged.some(({ msg }) => msg.includes('changed nothing, another attempt owns the key')))
+})
+
+t.test('an owner whose key an operator forgot does not disturb the one who took it since', async (t) => {
+  const { app, listen } = await build(t, { lease: 300, storeTimeout: 200 })
+  const finishFirst = gate()
+  const finishSecond = gate()
+  let runs = 0
+  let aborted = false
+  app.post('/x', { config: { idempotency: true } }, async (request) => {
+    const run = ++runs
+    if (run === 1) {
+      request.idempotency?.signal.addEventListener('abort', () => { aborted = true })
+      await finishFirst.opened
+    } else {
+      await finishSecond.opened
+    }
+    return `run ${run}`
+  })
+  const client = await listen()
+  const first = client.post('/x', 'k')
+  await until(() => runs === 1)
+  t.equal(await app.idempotency.forget('k', 'global'), true)
+  const second = client.post('/x', 'k')
+  await until(() => runs === 2)
+  await until(() => aborted, 'the first owner being told by its next renewal')
+  finishFirst.open()
+  t.equal((await first).text, 'run 1')
+  t.equal((await client.post('/x', 'k')).status, 409)
+  finishSecond.open()
+  t.equal((await second).text, 'run 2')
+  t.equal((await client.post('/x', 'k')).text, 'run 2')
+})
+
+t.test('a record that Redis lost while the handler ran is written again by the next renewal', async (t) => {
+  const { app, listen } = await build(t, { lease: 200, storeTimeout: 150 })
+  const finish = gate()
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => {
+    runs++
+    await finish.opened
+    return 'done'
+  })
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await until(() => runs === 1)
+  await app.idempotency.forget('k', 'global')
+  await until(async () => (await app.idempotency.find('k', 'global')) !== null, 'the renewal')
+  t.equal((await client.post('/x', 'k')).status, 409)
+  finish.open()
+  t.equal((await owner).text, 'done')
+  t.equal(runs, 1)
+})
+
+t.test('each key is measured by the lease of its own owner, whatever the claimer has', async (t) => {
+  const keyPrefix = newPrefix()
+  const finish = gate()
+  let runs = 0
+  const [long, short] = await Promise.all([30_000, 100].map(async (lease) => {
+    const { app } = await build(t, { keyPrefix, lease, storeTimeout: 90, maxExecution: 0 })
+    app.post('/x', { config: { idempotency: true } }, async () => {
+      runs++
+      await finish.opened
+      return 'done'
+    })
+    return clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
+  }))
+  const owner = long?.post('/x', 'k')
+  await until(() => runs === 1)
+  const start = performance.now()
+  await until(async () => {
+    t.equal((await short?.post('/x', 'k'))?.status, 409)
+    return performance.now() - start > 300
+  })
+  finish.open()
+  t.equal((await owner)?.text, 'done')
+  t.equal(runs, 1)
+})

@@ -1,0 +1,140 @@
+import t from 'tap'
+import { build, clientOf, gate, MemoryStore, newPrefix, until } from './helper.ts'
+import type { TestApp } from './helper.ts'
+
+/** Two apps on one key space, so that the owner and its duplicates can be in different ones. */
+async function two (t: Parameters<typeof build>[0], stored: string, options: Parameters<typeof build>[1] = {}): Promise<[TestApp, TestApp]> {
+  const shared = stored === 'memory' ? { store: new MemoryStore() } : { keyPrefix: newPrefix() }
+  const all = { ...shared, onConflict: 'wait' as const, ...options }
+  return [await build(t, all), await build(t, all)]
+}
+
+for (const stored of ['Redis', 'memory']) {
+  t.test(`duplicates that wait get the owner's answer, in its process and in another (${stored})`, async (t) => {
+    const apps = await two(t, stored)
+    const finish = gate()
+    let runs = 0
+    for (const { app } of apps) {
+      app.post('/x', { config: { idempotency: true } }, async () => {
+        runs++
+        await finish.opened
+        return { charged: runs }
+      })
+    }
+    const [a, b] = await Promise.all([apps[0].listen(), apps[1].listen()])
+    const answers = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? a : b).post('/x', 'k'))
+    await until(() => apps[0].app.idempotency.stats().waited + apps[1].app.idempotency.stats().waited === 19, 'all waiting')
+    finish.open()
+    const settled = await Promise.all(answers)
+    for (const answer of settled) t.equal(answer.text, '{"charged":1}')
+    t.equal(settled.filter(answer => answer.replayed === false).length, 1)
+    t.equal(runs, 1)
+  })
+
+  t.test(`one duplicate that waits runs when the owner releases the key, and the others get its answer (${stored})`, async (t) => {
+    const apps = await two(t, stored)
+    const fail = gate()
+    const attempts: number[] = []
+    for (const { app } of apps) {
+      app.post('/x', { config: { idempotency: true } }, async (request) => {
+        attempts.push(request.idempotency?.attempt ?? 0)
+        if (attempts.length > 1) return 'done'
+        await fail.opened
+        throw new Error('failed')
+      })
+    }
+    const [a, b] = await Promise.all([apps[0].listen(), apps[1].listen()])
+    const owner = a.post('/x', 'k')
+    await until(() => attempts.length === 1)
+    const duplicates = Array.from({ length: 10 }, (_, i) => (i % 2 === 0 ? a : b).post('/x', 'k'))
+    await until(() => apps[0].app.idempotency.stats().waited + apps[1].app.idempotency.stats().waited === 10, 'all waiting')
+    fail.open()
+    t.equal((await owner).status, 500)
+    t.same((await Promise.all(duplicates)).map(answer => answer.text), Array.from({ length: 10 }, () => 'done'))
+    t.same(attempts, [1, 2])
+  })
+
+  t.test(`a duplicate that waits takes over when the owner's lease runs out (${stored})`, async (t) => {
+    // `maxExecution` 0: a lease that nobody renews is what a crashed owner leaves behind.
+    const [owner, duplicate] = await two(t, stored, { lease: 300, storeTimeout: 200, maxExecution: 0 })
+    const never = gate()
+    t.teardown(() => never.open())
+    const attempts: number[] = []
+    for (const { app } of [owner, duplicate]) {
+      app.post('/x', { config: { idempotency: true } }, async (request) => {
+        attempts.push(request.idempotency?.attempt ?? 0)
+        if (attempts.length === 1) await never.opened
+        return 'done'
+      })
+    }
+    const [a, b] = await Promise.all([owner.listen(), duplicate.listen()])
+    const first = a.post('/x', 'k').catch(() => {})
+    await until(() => attempts.length === 1)
+    t.equal((await b.post('/x', 'k')).text, 'done')
+    t.same(attempts, [1, 2])
+    never.open()
+    await first
+  })
+}
+
+t.test('a duplicate that waited for waitTimeout in vain is told to come back', async (t) => {
+  const { app, listen } = await build(t, { onConflict: 'wait', waitTimeout: 150, retryAfter: 7 })
+  const finish = gate()
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => {
+    runs++
+    await finish.opened
+    return 'done'
+  })
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await until(() => runs === 1)
+  const start = performance.now()
+  const duplicate = await client.post('/x', 'k')
+  t.equal(duplicate.status, 409)
+  t.equal(duplicate.json.code, 'FST_IDEMPOTENCY_IN_PROGRESS')
+  t.equal(duplicate.headers.get('retry-after'), '7')
+  t.ok(performance.now() - start >= 150, 'it did wait')
+  finish.open()
+  t.equal((await owner).text, 'done')
+})
+
+t.test('another request with the key of one that runs is a 422 at once, not after a wait', async (t) => {
+  const { app, listen } = await build(t, { onConflict: 'wait' })
+  const finish = gate()
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => {
+    runs++
+    await finish.opened
+    return 'done'
+  })
+  const client = await listen()
+  const owner = client.post('/x', 'k', { amount: 1 })
+  await until(() => runs === 1)
+  t.equal((await client.post('/x', 'k', { amount: 2 })).status, 422)
+  t.equal(app.idempotency.stats().waited, 0)
+  finish.open()
+  t.equal((await owner).status, 200)
+})
+
+t.test('an app that closes does not keep those who wait until their time is over', async (t) => {
+  const { app, listen } = await build(t, { onConflict: 'wait', waitTimeout: 60_000, server: { forceCloseConnections: 'idle' } })
+  const finish = gate()
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => {
+    runs++
+    await finish.opened
+    return 'done'
+  })
+  const { url } = await listen()
+  const client = clientOf(url)
+  const owner = client.post('/x', 'k')
+  await until(() => runs === 1)
+  const duplicate = client.post('/x', 'k')
+  await until(() => app.idempotency.stats().waited === 1)
+  const closed = app.close()
+  t.equal((await duplicate).status, 409)
+  finish.open()
+  t.equal((await owner).text, 'done')
+  await closed
+})
