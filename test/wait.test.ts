@@ -136,5 +136,7 @@ t.test('an app that closes does not keep those who wait until their time is over
   t.equal((await duplicate).status, 409)
   finish.open()
   t.equal((await owner).text, 'done')
+  // fetch keeps its connections open.
+  app.server.closeAllConnections()
   await closed
 })
