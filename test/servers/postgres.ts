@@ -1,0 +1,85 @@
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chownSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import pg from 'pg'
+import { until } from '../helper.ts'
+import { postgresDirectory } from './binaries.ts'
+import { freePort } from './port.ts'
+import { protect, release } from './reaper.ts'
+
+export interface PostgresServer {
+  url: string
+  pid: number
+  stop (): Promise<void>
+}
+
+/** A Postgres of one's own in a directory of its own, which is removed with it. */
+export async function startPostgres (): Promise<PostgresServer> {
+  for (let tries = 1; ; tries++) {
+    const started = await start(await freePort())
+    if (started !== null) return started
+    if (tries === 3) throw new Error('postgres did not start')
+  }
+}
+
+async function start (port: number): Promise<PostgresServer | null> {
+  const bin = postgresDirectory()
+  const directory = mkdtempSync(join(tmpdir(), 'test-postgres-'))
+  const user = ordinaryUser()
+  if (user !== null) chownSync(directory, user.uid, user.gid)
+  const as = { ...user, cwd: directory }
+  const data = join(directory, 'data')
+  await promisify(execFile)(join(bin, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'], as)
+  const server = spawn(join(bin, 'postgres'), [
+    '-D', data, '-p', String(port), '-k', directory, '-h', '127.0.0.1',
+    '-c', 'fsync=off', '-c', 'max_connections=200'
+  ], { ...as, stdio: 'ignore' })
+  const pid = server.pid as number
+  protect(pid, directory)
+  const ended = once(server, 'exit')
+  const hasEnded = (): boolean => server.exitCode !== null || server.signalCode !== null
+  const stop = async (): Promise<void> => {
+    // SIGINT is Postgres's "fast" shutdown: it does not wait for clients to leave.
+    if (!hasEnded()) server.kill('SIGINT')
+    await ended
+    rmSync(directory, { recursive: true, force: true })
+    release(directory)
+  }
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`
+  await until(async () => hasEnded() || await answers(url, data), 'postgres answering', 60_000)
+  if (hasEnded()) {
+    await stop()
+    return null
+  }
+  return { url, pid, stop }
+}
+
+/** Postgres refuses to run as root. */
+function ordinaryUser (): { uid: number, gid: number } | null {
+  if (process.getuid?.() !== 0) return null
+  for (const name of ['postgres', 'nobody']) {
+    try {
+      const id = (flag: string): number => Number(execFileSync('id', [flag, name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
+      return { uid: id('-u'), gid: id('-g') }
+    } catch {}
+  }
+  throw new Error('Postgres refuses to run as root, and this machine has neither a user postgres nor a user nobody')
+}
+
+/** Whether it is this server that answers, not another one which took the port first. */
+async function answers (url: string, data: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url })
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    const { rows: [row] } = await client.query<{ data_directory: string }>('SHOW data_directory')
+    return row?.data_directory === data
+  } catch {
+    return false
+  } finally {
+    await client.end().catch(() => {})
+  }
+}

@@ -1,0 +1,81 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { until } from '../helper.ts'
+import { redisServer } from './binaries.ts'
+import { freePort } from './port.ts'
+import { protect, release } from './reaper.ts'
+
+export interface RedisServer {
+  url: string
+  port: number
+  pid: number
+  /** Ends it in good order. Does nothing if it has ended already. */
+  stop (): Promise<void>
+  /** Ends it at once, as a crash would. */
+  kill (): Promise<void>
+  /** Keeps it from answering, with its connections open. */
+  freeze (): void
+  thaw (): void
+}
+
+/** A Redis of one's own that keeps nothing on disk. Rejects if `port` is given and taken. */
+export async function startRedis ({ port, args = [] }: { port?: number, args?: string[] } = {}): Promise<RedisServer> {
+  for (let tries = 1; ; tries++) {
+    const started = await start(port ?? await freePort(), args)
+    if (started !== null) return started
+    if (port !== undefined || tries === 5) throw new Error(`redis-server did not start on port ${port ?? '(any)'}`)
+  }
+}
+
+/** `null` if it ended before it answered, for which a port that was taken meanwhile is the usual reason. */
+async function start (port: number, args: string[]): Promise<RedisServer | null> {
+  const directory = mkdtempSync(join(tmpdir(), 'test-redis-'))
+  // The directory stands in the command line, by which the reaper knows the process; Redis shows its own title else.
+  const server = spawn(redisServer(), [
+    '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory,
+    '--proc-title-template', `{title} {listen-addr} ${directory}`, ...args
+  ], { stdio: 'ignore' })
+  const pid = server.pid as number
+  protect(pid, directory)
+  const ended = once(server, 'exit')
+  const hasEnded = (): boolean => server.exitCode !== null || server.signalCode !== null
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    if (!hasEnded()) {
+      server.kill('SIGCONT')
+      server.kill(signal)
+    }
+    await ended
+    rmSync(directory, { recursive: true, force: true })
+    release(directory)
+  }
+  await until(async () => hasEnded() || await answers(port, pid), 'redis-server answering')
+  if (hasEnded()) {
+    await end('SIGKILL')
+    return null
+  }
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    pid,
+    stop: () => end('SIGTERM'),
+    kill: () => end('SIGKILL'),
+    freeze: () => { server.kill('SIGSTOP') },
+    thaw: () => { server.kill('SIGCONT') }
+  }
+}
+
+/** Whether it is this process that answers on the port, not another server which took it first. */
+function answers (port: number, pid: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write('INFO server\r\n'))
+    socket.once('data', (data) => {
+      socket.destroy()
+      resolve(data.toString().includes(`process_id:${pid}\r\n`))
+    })
+    socket.once('error', () => resolve(false))
+  })
+}

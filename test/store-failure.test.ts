@@ -1,0 +1,223 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { build, connectRedis, gate, MemoryStore, until } from './helper.ts'
+import type { TestApp } from './helper.ts'
+import { StoreUnreachableError } from '../plugin/index.ts'
+import { startRedis } from './servers/redis.ts'
+import type { RedisServer } from './servers/redis.ts'
+
+/** An app on a Redis of its own, which the test may stop, kill and freeze. */
+async function buildOnRedis (t: Test, options: Parameters<typeof build>[1] = {}): Promise<TestApp & { server: RedisServer }> {
+  const server = await startRedis()
+  t.teardown(() => server.stop())
+  const redis = connectRedis(t, { url: server.url, retryStrategy: () => 20 })
+  await until(() => redis.status === 'ready')
+  return { server, ...await build(t, { redis, storeTimeout: 300, ...options }) }
+}
+
+t.test('Redis stopped before the claim: a 503 that says when to come back, and nothing runs', async (t) => {
+  const { app, listen, server } = await buildOnRedis(t, { retryAfter: 3 })
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
+  app.post('/unprotected', async () => 'fine')
+  const client = await listen()
+  await server.kill()
+  const start = performance.now()
+  const answer = await client.post('/x', 'k')
+  t.equal(answer.status, 503)
+  t.equal(answer.json.code, 'FST_IDEMPOTENCY_STORE_UNAVAILABLE')
+  t.equal(answer.json.retryable, true)
+  t.equal(answer.headers.get('retry-after'), '3')
+  t.ok(performance.now() - start < 300, 'a client that lost its connection is not waited for')
+  t.equal(runs, 0)
+  t.equal((await client.post('/unprotected')).text, 'fine')
+
+  const again = await startRedis({ port: server.port })
+  t.teardown(() => again.stop())
+  await until(async () => (await client.post('/x', 'k')).text === 'run 1', 'the app working again')
+  t.equal((await client.post('/x', 'k')).replayed, true)
+})
+
+t.test('Redis stopped before the claim, with onStoreError: bypass: the request runs unprotected, with a warning', async (t) => {
+  const { app, listen, server, logged } = await buildOnRedis(t, { onStoreError: 'bypass' })
+  const seen: unknown[] = []
+  app.post('/x', { config: { idempotency: true } }, async (request) => {
+    seen.push(request.idempotency)
+    return 'done'
+  })
+  const client = await listen()
+  await server.kill()
+  t.equal((await client.post('/x', 'k')).text, 'done')
+  t.same(seen, [null])
+  t.ok(logged.some(({ level, msg }) => level === 40 && msg.includes('unprotected')))
+  t.equal(app.idempotency.stats().bypassed, 1)
+})
+
+t.test('Redis frozen: the request is refused after storeTimeout, and the claim that arrives late is given back', async (t) => {
+  const { app, listen, server } = await buildOnRedis(t, { lease: 60_000 })
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
+  const client = await listen()
+  server.freeze()
+  const start = performance.now()
+  const answer = await client.post('/x', 'k')
+  const took = performance.now() - start
+  t.equal(answer.status, 503)
+  t.ok(took >= 290 && took < 1_500, `after storeTimeout (${Math.round(took)} ms)`)
+  t.equal(runs, 0)
+  server.thaw()
+  await until(async () => (await client.post('/x', 'k')).text === 'run 1', 'the key being free long before its lease is over')
+  t.equal(runs, 1)
+})
+
+t.test('Redis gone between claim and completion: the client gets its answer, and it is stored when Redis is back', async (t) => {
+  const { app, listen, server, logged } = await buildOnRedis(t)
+  const finish = gate()
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => {
+    runs++
+    await finish.opened
+    return { charged: runs }
+  })
+  const client = await listen()
+  const first = client.post('/x', 'k')
+  await until(() => runs === 1)
+  await server.kill()
+  finish.open()
+  const answer = await first
+  t.equal(answer.status, 200)
+  t.same(answer.json, { charged: 1 })
+  t.equal(app.idempotency.stats().pending, 1)
+  t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('completion could not be stored')))
+
+  // It comes back empty: nobody else owns the key, so the completion may write it.
+  const again = await startRedis({ port: server.port })
+  t.teardown(() => again.stop())
+  await until(() => app.idempotency.stats().pending === 0, 'the completion')
+  const retry = await client.post('/x', 'k')
+  t.equal(retry.replayed, true)
+  t.same(retry.json, { charged: 1 })
+  t.equal(runs, 1)
+})
+
+t.test('Redis frozen between claim and completion: the same, no later than storeTimeout', async (t) => {
+  const { app, listen, server } = await buildOnRedis(t)
+  const finish = gate()
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => {
+    runs++
+    await finish.opened
+    return { charged: runs }
+  })
+  const client = await listen()
+  const first = client.post('/x', 'k')
+  await until(() => runs === 1)
+  server.freeze()
+  finish.open()
+  t.same((await first).json, { charged: 1 })
+  server.thaw()
+  await until(() => app.idempotency.stats().pending === 0, 'the completion')
+  t.equal((await client.post('/x', 'k')).replayed, true)
+  t.equal(runs, 1)
+})
+
+t.test('Redis gone before a failed run is released: the client gets its error, and the key is free when Redis is back', async (t) => {
+  const { app, listen, server } = await buildOnRedis(t, { lease: 60_000 })
+  const finish = gate()
+  const attempts: number[] = []
+  app.post('/x', { config: { idempotency: true } }, async (request) => {
+    attempts.push(request.idempotency?.attempt ?? 0)
+    if (attempts.length > 1) return 'done'
+    await finish.opened
+    throw new Error('provider down')
+  })
+  const client = await listen()
+  const first = client.post('/x', 'k')
+  await until(() => attempts.length === 1)
+  await server.kill()
+  finish.open()
+  t.equal((await first).status, 500)
+  const again = await startRedis({ port: server.port })
+  t.teardown(() => again.stop())
+  await until(() => app.idempotency.stats().pending === 0, 'the release')
+  t.equal((await client.post('/x', 'k')).text, 'done')
+  t.same(attempts, [1, 2], 'the attempt is remembered although Redis forgot everything')
+})
+
+t.test('an app that closes tries once more to store what is pending', async (t) => {
+  const { app, listen, server } = await buildOnRedis(t)
+  const finish = gate()
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => {
+    runs++
+    await finish.opened
+    return 'done'
+  })
+  const client = await listen()
+  const first = client.post('/x', 'k')
+  await until(() => runs === 1)
+  server.freeze()
+  finish.open()
+  await first
+  server.thaw()
+  await app.close()
+  const redis = connectRedis(t, { url: server.url })
+  const [name] = await redis.keys('*')
+  t.equal((await redis.getBuffer(name ?? ''))?.toString('latin1', 1, 2), 's', 'the record is settled')
+})
+
+t.test('a Redis that is still connecting when the first request comes is waited for', async (t) => {
+  const server = await startRedis()
+  await server.stop()
+  const redis = connectRedis(t, { url: server.url, retryStrategy: () => 20 })
+  const { app, listen } = await build(t, { redis, storeTimeout: 10_000 })
+  app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  const client = await listen()
+  const first = client.post('/x', 'k')
+  const again = await startRedis({ port: server.port })
+  t.teardown(() => again.stop())
+  t.equal((await first).text, 'done')
+})
+
+t.test('a Redis that does not let scripts or keys be used is a 503, never a handler that runs', async (t) => {
+  const { app, listen, server } = await buildOnRedis(t)
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
+  const client = await listen()
+  const admin = connectRedis(t, { url: server.url })
+  await admin.config('SET', 'maxmemory', '1')
+  t.equal((await client.post('/x', 'k')).status, 503)
+  t.equal(runs, 0)
+  await admin.config('SET', 'maxmemory', '0')
+  await until(async () => (await client.post('/x', 'k')).status === 200)
+  t.equal(runs, 1)
+})
+
+t.test('a store that fails while a duplicate waits is a 503 even with bypass: somebody is known to run', async (t) => {
+  const store = new MemoryStore()
+  let fail = false
+  const claim = store.claim.bind(store)
+  store.claim = async (...args) => {
+    if (fail) throw new StoreUnreachableError('gone')
+    return claim(...args)
+  }
+  const { app, listen } = await build(t, { store, onConflict: 'wait', onStoreError: 'bypass', waitTimeout: 200 })
+  const finish = gate()
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => {
+    runs++
+    await finish.opened
+    return 'done'
+  })
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await until(() => runs === 1)
+  const duplicate = client.post('/x', 'k')
+  await until(() => app.idempotency.stats().waited === 1)
+  fail = true
+  t.equal((await duplicate).status, 503)
+  fail = false
+  finish.open()
+  t.equal((await owner).text, 'done')
+  t.equal(runs, 1)
+})
