@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { Background } from './background.ts'
 import { Deadline } from './deadline.ts'
@@ -30,6 +31,8 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   const leases = new Leases(store, deadline)
   const background = new Background(deadline)
   const closing = new AbortController()
+  // Everybody who waits listens.
+  setMaxListeners(0, closing.signal)
   const engine: Engine = {
     settings,
     store,

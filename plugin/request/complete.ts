@@ -105,18 +105,23 @@ export async function settleUnseen (engine: Engine, run: Run, reply: FastifyRepl
  * the store is asked again in the background.
  */
 async function complete (engine: Engine, run: Run, outcome: Outcome): Promise<void> {
-  engine.leases.letGo(run)
-  engine.counts.completed++
-  await tell(engine, run, 'completion', () => engine.store.complete(run.id, run.owned, outcome))
+  await tell(engine, run, 'completion', async () => {
+    const owned = await engine.store.complete(run.id, run.owned, outcome)
+    if (owned) engine.counts.completed++
+    return owned
+  })
 }
 
 async function release (engine: Engine, run: Run): Promise<void> {
-  engine.leases.letGo(run)
-  engine.counts.released++
-  await tell(engine, run, 'release', () => engine.store.release(run.id, run.owned))
+  await tell(engine, run, 'release', async () => {
+    const owned = await engine.store.release(run.id, run.owned)
+    if (owned) engine.counts.released++
+    return owned
+  })
 }
 
 async function tell (engine: Engine, run: Run, what: string, call: () => Promise<boolean>): Promise<void> {
+  engine.leases.letGo(run)
   try {
     const owned = await engine.deadline.race(call())
     if (!owned) run.log.warn(`idempotency: the ${what} came too late and changed nothing, another attempt owns the key`)
