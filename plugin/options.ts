@@ -2,9 +2,10 @@ import { IdempotencyOptionError } from './errors.ts'
 import type { IdempotencyOptions, RouteIdempotencyOptions } from './types.ts'
 
 const DAY = 86_400_000
-/** The longest that a timer of Node.js and the record's field can both hold. */
+/** The longest that a timer of Node.js can hold. */
 const MAX_TIMER = 2 ** 31 - 1
-const MAX_RETENTION = 2 ** 48 - 1
+/** A record's six bytes hold retention and lease together. */
+const MAX_RETENTION = 2 ** 48 - 2 ** 31
 
 /** The options that apply to one route, complete. */
 export type RouteSettings =

@@ -59,6 +59,11 @@ export class MemoryStore implements Store {
   }
 
   #grant (id: string, claim: Claim, attempt: number): ClaimResult {
+    this.#makeRoom(id, RECORD_SIZE)
+    // What ran must be remembered even if that takes more room; only a new run can be refused.
+    if (this.#size + RECORD_SIZE - (this.#records.get(id)?.size ?? 0) > this.#maxSize) {
+      throw new Error(`MemoryStore: no room for another record: "maxSize" is ${this.#maxSize} bytes, all held by requests that still run`)
+    }
     this.#put(id, 'running', { ...claim, attempt }, null)
     return { state: 'claimed', attempt }
   }
@@ -85,9 +90,11 @@ export class MemoryStore implements Store {
     const found = this.#get(id)
     if (found === undefined) {
       if (owned.attempt > 0) this.#put(id, 'released', owned, null)
+      this.#wake(id)
       return true
     }
     if (!found.owner.equals(owned.owner) || found.state === 'settled') return false
+    if (found.state === 'released') return true
     this.#put(id, 'released', { ...owned, attempt: found.attempt }, null)
     this.#wake(id)
     return true
@@ -135,7 +142,7 @@ export class MemoryStore implements Store {
 
   #put (id: string, state: MemoryRecord['state'], owned: OwnedClaim, outcome: Outcome | null): void {
     const size = RECORD_SIZE + (outcome?.response == null ? 0 : sizeOf(outcome.response))
-    this.#makeRoom(id, size, state)
+    this.#makeRoom(id, size)
     this.#delete(id)
     const { owner, fingerprint, attempt, lease, retention } = owned
     this.#records.set(id, {
@@ -158,17 +165,13 @@ export class MemoryStore implements Store {
   }
 
   /** Makes room for a record of `size` bytes in place of the one that `id` has now, if any. */
-  #makeRoom (id: string, size: number, state: MemoryRecord['state']): void {
+  #makeRoom (id: string, size: number): void {
     const now = performance.now()
     const needed = size - (this.#records.get(id)?.size ?? 0)
     for (const [other, record] of this.#records) {
       const expired = now - record.since >= record.timeToLive
       if (!expired && this.#size + needed <= this.#maxSize) return
       if (other !== id && (expired || record.state !== 'running')) this.#delete(other)
-    }
-    // What ran must be remembered even if that takes more room; only a new run can be refused.
-    if (state === 'running' && this.#size + needed > this.#maxSize) {
-      throw new Error(`MemoryStore: no room for another record: "maxSize" is ${this.#maxSize} bytes, all held by requests that still run`)
     }
   }
 }

@@ -48,9 +48,9 @@ export type DecodedRecord =
   | { state: 'running' | 'released', owner: Buffer, fingerprint: Buffer, attempt: number, lease: number, timeToLive: number }
   | { state: 'settled', owner: Buffer, fingerprint: Buffer, attempt: number, outcome: Outcome }
 
-/** Milliseconds for which a record that is not settled is remembered: no less than the lease, which is measured by it. */
+/** Milliseconds for which a record that is not settled is remembered: for `retention` after its lease has run out. */
 export function timeToLive (claim: Claim): number {
-  return Math.max(claim.retention, claim.lease)
+  return claim.lease + claim.retention
 }
 
 export function encodeRunning (claim: Claim, attempt: number): Buffer {

@@ -112,7 +112,9 @@ export const markAwaited = script(`
 export const renew = script(`
   local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.runningEnd - 1})
   if head == '' then
-    redis.call('SET', KEYS[1], ARGV[1], 'PX', ${timeToLive('ARGV[1]')})
+    -- that somebody waits may have been lost with it
+    redis.call('SET', KEYS[1], ${field('ARGV[1]', 0, OFFSET.state)} .. '${STATE.awaited}' .. ${field('ARGV[1]', OFFSET.owner, OFFSET.runningEnd)},
+      'PX', ${timeToLive('ARGV[1]')})
     return 1
   end
   ${checkVersion('head')}
@@ -135,7 +137,8 @@ export const renew = script(`
  */
 export const complete = script(`
   local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.fingerprint - 1})
-  local state = '${STATE.running}'
+  -- whether somebody waits is not known of a record that got lost
+  local state = '${STATE.awaited}'
   if head ~= '' then
     ${checkVersion('head')}
     state = ${state('head')}
@@ -166,6 +169,7 @@ export const release = script(`
   if head == '' then
     if ${attempt('ARGV[1]')} > 0 then
       redis.call('SET', KEYS[1], ARGV[1], 'PX', ${timeToLive('ARGV[1]')})
+      redis.call('PUBLISH', ARGV[2], ARGV[3])
     end
     return 1
   end

@@ -9,8 +9,8 @@
  *     (attempt n+1)        └──────── claim: attempt n+1
  * ```
  *
- * Every transition is atomic in the store, and leases are measured there, on one clock. A record is forgotten
- * `retention` after its last transition or renewal.
+ * Every transition is atomic in the store, and leases are measured there, on one clock. A settled record is forgotten
+ * `retention` after its completion, another one `retention` after its lease would have run out.
  *
  * A method rejects when the store cannot be asked or does not answer. It rejects with a `StoreUnreachableError` if it
  * is certain that the store was not touched; after any other rejection the plugin assumes that it may have been.
@@ -47,9 +47,9 @@ export interface Claim {
   readonly owner: Buffer
   /** 32 bytes: the SHA-256 of what makes two requests the same. */
   readonly fingerprint: Buffer
-  /** Milliseconds, below 2^32. */
+  /** Milliseconds, below 2^31. */
   readonly lease: number
-  /** Milliseconds, below 2^48. */
+  /** Milliseconds, at most 2^48 - 2^31. */
   readonly retention: number
 }
 

@@ -52,7 +52,11 @@ export class WakeUps {
 
   /** Whether messages arrive. Waited for no longer than it would take to look again without them. */
   async #subscribe (): Promise<boolean> {
-    this.#subscribed ??= this.#open()
+    if (this.#subscribed === null) {
+      const opening = this.#subscribed = this.#open()
+      // No server, or a client with `enableOfflineQueue: false` that was not ready yet: the next waiter tries again.
+      void opening.then((opened) => { if (!opened) this.#subscribed = null })
+    }
     const subscribed = await Promise.race([this.#subscribed, elapsed(POLL_INTERVAL)])
     return subscribed === true && this.#subscriber?.status === 'ready'
   }
@@ -62,17 +66,15 @@ export class WakeUps {
       const subscriber = this.#connect()
       this.#subscriber = subscriber
       subscriber.on('message', (_channel, id) => this.#wake(id))
-      // What was published while the connection was lost was missed.
-      subscriber.on('ready', () => this.#wakeAll())
       // The app's own client reports the same trouble; without a listener ioredis would print it once more.
       subscriber.on('error', () => {})
       if (subscriber.status === 'wait') await subscriber.connect()
       await subscriber.subscribe(this.channel)
+      // From now on only after the connection was lost, and with it what was published meanwhile.
+      subscriber.on('ready', () => this.#wakeAll())
       return true
     } catch {
-      // No server, or a client with `enableOfflineQueue: false` that was not ready yet: the next waiter tries again.
       this.#subscriber?.disconnect()
-      this.#subscribed = null
       return false
     }
   }

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict'
+import type { Claim, ClaimResult, OwnedClaim, Store, StoredRecord } from '../../plugin/store/store.ts'
+import { anOutcome } from './harness.ts'
+
+/** One call of a store. */
+export type Operation =
+  | { kind: 'claim', claim: Claim }
+  | { kind: 'renew' | 'complete' | 'release', owned: OwnedClaim }
+
+/** What it answered, without times. */
+export type Answer = string
+
+interface ModelRecord {
+  state: 'running' | 'released' | 'settled'
+  owner: string
+  fingerprint: string
+  attempt: number
+  leaseHolds: boolean
+  body: string | null
+}
+
+export async function perform (store: Store, id: string, operation: Operation): Promise<Answer> {
+  switch (operation.kind) {
+    case 'claim':
+      return answerOf(await store.claim(id, operation.claim))
+    case 'complete':
+      return String(await store.complete(id, operation.owned, anOutcome(bodyOf(operation.owned))))
+    default:
+      return String(await store[operation.kind](id, operation.owned))
+  }
+}
+
+function answerOf (result: ClaimResult): Answer {
+  switch (result.state) {
+    case 'claimed':
+      return `claimed as ${result.attempt}`
+    case 'settled':
+      return `settled by ${result.attempt} with ${result.outcome.response?.body.toString()}`
+    default:
+      return result.state
+  }
+}
+
+/** Every run has an outcome of its own. */
+function bodyOf (owned: OwnedClaim): string {
+  return `the outcome of ${owned.owner.toString('hex')}`
+}
+
+/** The diagram of `plugin/store/store.ts` in a few lines, as if everything happened at once and time stood still. */
+export class Model {
+  record: ModelRecord | null = null
+
+  /** Does what the store should do, and answers as it should. */
+  apply (operation: Operation): Answer {
+    if (operation.kind === 'claim') return this.#claim(operation.claim)
+    const { kind, owned } = operation
+    const owner = owned.owner.toString('hex')
+    const { record } = this
+    if (record !== null && record.owner !== owner) return 'false'
+    const done = { renew: 'running', complete: 'settled', release: 'released' } as const
+    if (record !== null && record.state !== 'running') return String(kind !== 'renew' && record.state === done[kind])
+    if (kind === 'release' && record === null && owned.attempt === 0) return 'true'
+    this.record = {
+      state: done[kind],
+      owner,
+      fingerprint: owned.fingerprint.toString('hex'),
+      attempt: record?.attempt ?? owned.attempt,
+      leaseHolds: kind === 'renew',
+      body: kind === 'complete' ? bodyOf(owned) : null
+    }
+    return 'true'
+  }
+
+  #claim (claim: Claim): Answer {
+    const owner = claim.owner.toString('hex')
+    const fingerprint = claim.fingerprint.toString('hex')
+    const { record } = this
+    if (record !== null) {
+      if (record.fingerprint !== fingerprint) return 'mismatch'
+      if (record.state === 'settled') return `settled by ${record.attempt} with ${record.body}`
+      if (record.state === 'running' && record.owner === owner) return `claimed as ${record.attempt}`
+      if (record.state === 'running' && record.leaseHolds) return 'running'
+    }
+    const attempt = (record?.attempt ?? 0) + 1
+    this.record = { state: 'running', owner, fingerprint, attempt, leaseHolds: true, body: null }
+    return `claimed as ${attempt}`
+  }
+
+  /** What `apply` would answer now. */
+  peek (operation: Operation): Answer {
+    const copy = new Model()
+    copy.record = this.record
+    return copy.apply(operation)
+  }
+
+  expireLease (): void {
+    if (this.record?.state === 'running') this.record = { ...this.record, leaseHolds: false }
+  }
+}
+
+/** What must hold whatever the model says. It is told of everything that happens, and throws when it must not. */
+export class Invariants {
+  /** Who was granted the key last, and still has its lease. */
+  #holder: string | null = null
+  /** Who was granted which attempt since the key was new. */
+  readonly #granted = new Map<number, string>()
+  #last: StoredRecord | null = null
+  #lastBytes: string | null = null
+
+  granted (claim: Claim, attempt: number): void {
+    const owner = claim.owner.toString('hex')
+    assert.ok(this.#holder === null || this.#holder === owner, 'two owners have a lease')
+    // The answer to the same claim once more: its lease does not begin anew.
+    if (this.#granted.get(attempt) === owner) return
+    for (const earlier of this.#granted.keys()) assert.ok(attempt > earlier, `attempt ${attempt} is granted after ${earlier}`)
+    this.#granted.set(attempt, owner)
+    this.#holder = owner
+  }
+
+  succeeded (kind: 'renew' | 'complete' | 'release', { owner, attempt }: OwnedClaim): void {
+    const name = owner.toString('hex')
+    // A record that got lost is written again as the attempt that it was.
+    if (attempt > 0) this.#granted.set(attempt, name)
+    assert.ok(this.#holder === null || this.#holder === name, `${kind} of a late owner succeeded`)
+    this.#holder = kind === 'renew' ? name : null
+  }
+
+  leaseExpired (): void {
+    this.#holder = null
+  }
+
+  forgotten (): void {
+    this.#holder = null
+    this.#granted.clear()
+    this.#last = null
+    this.#lastBytes = null
+  }
+
+  /** After each step: the record is where the diagram lets it come to from where it was. */
+  moved (found: StoredRecord | null, bytes: string | null, mayChange: boolean): void {
+    const last = this.#last
+    if (!mayChange) assert.equal(bytes, this.#lastBytes, 'who may not change the record did')
+    if (last !== null) {
+      assert.ok(found !== null, 'the record vanished')
+      const step = `${last.state} ${found.attempt === last.attempt + 1 ? 'next ' : found.attempt === last.attempt ? '' : '? '}${found.state}`
+      assert.ok(MOVES.has(step), `no way leads from ${last.state} ${last.attempt} to ${found.state} ${found.attempt}`)
+      if (last.state === 'settled') assert.deepEqual(found.outcome, last.outcome, 'a settled outcome changed')
+    }
+    this.#last = found
+    this.#lastBytes = bytes
+  }
+}
+
+const MOVES = new Set([
+  'running running', 'running next running', 'running released', 'running settled',
+  'released released', 'released next running',
+  'settled settled'
+])

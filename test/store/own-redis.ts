@@ -1,0 +1,60 @@
+import { Redis } from 'ioredis'
+import type { Test } from 'tap'
+import { until } from '../helper.ts'
+import { freePort } from '../servers/port.ts'
+import { startRedis } from '../servers/redis.ts'
+import type { RedisServer } from '../servers/redis.ts'
+
+export interface OwnRedis {
+  port: number
+  url: string
+  start (): Promise<void>
+  stop (): Promise<void>
+  /** How often each command was called since `forgetCommands`, those of scripts included. */
+  commands (): Promise<Record<string, number>>
+  forgetCommands (): Promise<void>
+  /** A client for looking in from outside, whose commands do not count. */
+  admin: Redis
+}
+
+/** A server that is the test's alone: to be counted, stopped, or set up in another way. Gone with its test. */
+export async function ownRedis (t: Test, { args = [], started = true }: { args?: string[], started?: boolean } = {}): Promise<OwnRedis> {
+  let server: RedisServer | null = started ? await startRedis({ args }) : null
+  const port = server?.port ?? await freePort()
+  const url = `redis://127.0.0.1:${port}`
+  const admin = new Redis(url, { lazyConnect: true, retryStrategy: () => 20, maxRetriesPerRequest: null })
+  admin.on('error', () => {})
+  t.teardown(async () => {
+    admin.disconnect()
+    await server?.stop()
+  })
+  const ready = async (): Promise<void> => {
+    if (admin.status === 'wait') await admin.connect()
+    await until(() => admin.status === 'ready', 'the start of redis-server')
+  }
+  if (started) await ready()
+
+  return {
+    port,
+    url,
+    admin,
+    async start () {
+      server = await startRedis({ port, args })
+      await ready()
+    },
+    async stop () {
+      await server?.kill()
+    },
+    async commands () {
+      const info = await admin.info('commandstats')
+      const calls: Record<string, number> = {}
+      for (const [, name = '', count] of info.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)) {
+        if (name !== 'info' && name !== 'config|resetstat') calls[name] = Number(count)
+      }
+      return calls
+    },
+    async forgetCommands () {
+      await admin.config('RESETSTAT')
+    }
+  }
+}

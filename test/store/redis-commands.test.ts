@@ -1,0 +1,181 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { connectRedis, until } from '../helper.ts'
+import { aClaim, ANOTHER_REQUEST, anOutcome, ID, openStore, own, timeOf } from './harness.ts'
+import type { StoreUnderTest } from './harness.ts'
+import { ownRedis } from './own-redis.ts'
+import type { OwnRedis } from './own-redis.ts'
+
+/*
+ * What Redis is asked to do, as it counts it itself: what a script calls is counted besides the script.
+ */
+
+interface CountedStore extends StoreUnderTest { server: OwnRedis }
+
+/** Two stores whose clients are connected and whose scripts Redis knows, and a server that counts from then on. */
+async function countedStore (t: Test): Promise<CountedStore> {
+  const server = await ownRedis(t)
+  const clients = [connectRedis(t, { url: server.url }), connectRedis(t, { url: server.url })] as const
+  const [store, other] = [openStore(t, clients[0], 'idem:'), openStore(t, clients[1], 'idem:')]
+  const time = timeOf(clients[0], 'idem:')
+  for (const id of ['completed', 'released']) {
+    const owned = await own(store, aClaim(), id)
+    await store.renew(id, owned)
+    await other.claim(id, aClaim())
+    await (id === 'completed' ? store.complete(id, owned, anOutcome()) : store.release(id, owned))
+  }
+  await until(async () => clients[1].status === 'ready')
+  await server.forgetCommands()
+  return { store, other, server, ...time }
+}
+
+t.test('a first run costs one SET and one script', async (t) => {
+  const { store, server } = await countedStore(t)
+  const owned = await own(store)
+  t.strictSame(await server.commands(), { set: 1 }, 'the claim')
+  await server.forgetCommands()
+  await store.complete(ID, owned, anOutcome())
+  t.strictSame(await server.commands(), { evalsha: 1, getrange: 1, set: 1 }, 'the completion')
+})
+
+t.test('a replay costs one SET and nothing else', async (t) => {
+  const { store, other, server } = await countedStore(t)
+  await store.complete(ID, await own(store), anOutcome())
+  await server.forgetCommands()
+  t.match(await other.claim(ID, aClaim()), { state: 'settled' })
+  t.strictSame(await server.commands(), { set: 1 })
+})
+
+t.test('a duplicate of a running request costs one SET and one script, which writes nothing', async (t) => {
+  const { store, other, server } = await countedStore(t)
+  await own(store)
+  await server.forgetCommands()
+  t.match(await other.claim(ID, aClaim()), { state: 'running' })
+  t.strictSame(await server.commands(), { set: 1, evalsha: 1, get: 1, pttl: 1 })
+})
+
+t.test('another request with the key costs one SET and nothing else', async (t) => {
+  const { store, other, server } = await countedStore(t)
+  await own(store)
+  await server.forgetCommands()
+  t.match(await other.claim(ID, aClaim({ fingerprint: ANOTHER_REQUEST })), { state: 'mismatch' })
+  t.strictSame(await server.commands(), { set: 1 })
+})
+
+t.test('a claim that is sent again costs one SET and nothing else', async (t) => {
+  const { store, server } = await countedStore(t)
+  const claim = aClaim()
+  await own(store, claim)
+  await server.forgetCommands()
+  t.match(await store.claim(ID, claim), { state: 'claimed', attempt: 1 })
+  t.strictSame(await server.commands(), { set: 1 })
+})
+
+t.test('a renewal costs one script, which does not write the record', async (t) => {
+  const { store, server } = await countedStore(t)
+  const owned = await own(store)
+  await server.forgetCommands()
+  await store.renew(ID, owned)
+  t.strictSame(await server.commands(), { evalsha: 1, getrange: 1, pexpire: 1 })
+})
+
+for (const end of ['complete', 'release'] as const) {
+  t.test(`to ${end} a key publishes only if somebody waits for it`, async (t) => {
+    const { store, other, server, isAwaited } = await countedStore(t)
+    const finish = async (id: string): Promise<void> => {
+      const owned = await own(store, aClaim(), id)
+      if (id === 'awaited') {
+        const waiting = other.wait(id, 600_000, new AbortController().signal)
+        await until(() => isAwaited(id))
+        await finishOwned(id, owned)
+        return waiting
+      }
+      return finishOwned(id, owned)
+    }
+    const finishOwned = async (id: string, owned: Awaited<ReturnType<typeof own>>): Promise<void> => {
+      if (end === 'complete') await store.complete(id, owned, anOutcome())
+      else await store.release(id, owned)
+    }
+    await finish('nobody waits')
+    t.equal((await server.commands()).publish, undefined)
+    await finish('awaited')
+    t.equal((await server.commands()).publish, 1)
+  })
+}
+
+t.test('a hundred who wait for one key in one process cost one mark and one subscription', async (t) => {
+  const { store, other, server, isAwaited } = await countedStore(t)
+  const owned = await own(store)
+  await server.forgetCommands()
+  const waiting = Promise.all(Array.from({ length: 100 }, () => other.wait(ID, 600_000, new AbortController().signal)))
+  await until(() => isAwaited(ID))
+  const { evalsha, subscribe, setrange } = await server.commands()
+  t.strictSame({ evalsha, subscribe, setrange }, { evalsha: 1, subscribe: 1, setrange: 1 })
+  await store.complete(ID, owned, anOutcome())
+  await waiting
+})
+
+t.test('to wait for another key costs one more mark, and no subscription', async (t) => {
+  const { store, other, server, isAwaited } = await countedStore(t)
+  const first = await own(store, aClaim(), 'first')
+  const second = await own(store, aClaim(), 'second')
+  const waiting = [other.wait('first', 600_000, new AbortController().signal)]
+  await until(() => isAwaited('first'))
+  await server.forgetCommands()
+  waiting.push(other.wait('second', 600_000, new AbortController().signal))
+  await until(() => isAwaited('second'))
+  const { evalsha, subscribe } = await server.commands()
+  t.strictSame({ evalsha, subscribe }, { evalsha: 1, subscribe: undefined })
+  await store.complete('first', first, anOutcome())
+  await store.complete('second', second, anOutcome())
+  await Promise.all(waiting)
+})
+
+t.test('who waits asks nothing until the key is settled, also the first to wait in a process', async (t) => {
+  const { store, other, server, isAwaited } = await countedStore(t)
+  const owned = await own(store)
+  await server.forgetCommands()
+  const duplicates = Promise.all(Array.from({ length: 10 }, async () => {
+    for (;;) {
+      const result = await other.claim(ID, aClaim())
+      if (result.state !== 'running') return result
+      await other.wait(ID, 600_000, new AbortController().signal)
+    }
+  }))
+  await until(() => isAwaited(ID))
+  await store.complete(ID, owned, anOutcome())
+  t.ok((await duplicates).every(({ state }) => state === 'settled'))
+  const { set, evalsha } = await server.commands()
+  t.strictSame({ set, evalsha }, { set: 10 + 1 + 10, evalsha: 10 + 1 + 1 }, 'ten conflicts, a mark, a completion, ten replays')
+})
+
+t.test('a Redis that forgot the scripts is taught them again, each with one more command', async (t) => {
+  const { store, other, server, expireLease, isAwaited } = await countedStore(t)
+  const flush = async (): Promise<void> => {
+    await server.admin.script('FLUSH')
+    await server.forgetCommands()
+  }
+  const owned = await own(store)
+  await flush()
+  t.equal(await store.renew(ID, owned), true)
+  t.match(await server.commands(), { evalsha: 1, eval: 1 })
+  t.equal(await store.renew(ID, owned), true)
+  t.match(await server.commands(), { evalsha: 2, eval: 1 })
+
+  await flush()
+  const waiting = store.wait(ID, 600_000, new AbortController().signal)
+  await until(() => isAwaited(ID))
+  await expireLease(ID)
+  await flush()
+  const successor = await own(other)
+  t.equal(successor.attempt, 2)
+  t.match(await server.commands(), { evalsha: 1, eval: 1 })
+  await flush()
+  t.equal(await other.release(ID, successor), true)
+  t.match(await server.commands(), { evalsha: 1, eval: 1 })
+  const third = await own(other)
+  await flush()
+  t.equal(await other.complete(ID, third, anOutcome()), true)
+  t.match(await server.commands(), { evalsha: 1, eval: 1 })
+  await waiting
+})

@@ -1,0 +1,179 @@
+import { Redis } from 'ioredis'
+import t from 'tap'
+import type { Test } from 'tap'
+import type { Store } from '../../plugin/store/store.ts'
+import { StoreUnreachableError } from '../../plugin/store/store.ts'
+import { connectRedis, until } from '../helper.ts'
+import { aClaim, anOutcome, ID, openStore, own, timeOf } from './harness.ts'
+import { ownRedis } from './own-redis.ts'
+
+const retryStrategy = (): number => 20
+const never = (): AbortSignal => new AbortController().signal
+
+/** Each of these asks Redis, and none may be left unanswered. */
+async function isUnreachable (t: Test, store: Store): Promise<void> {
+  const owned = { ...aClaim(), attempt: 1 }
+  await t.rejects(store.claim(ID, owned), StoreUnreachableError, 'claim')
+  await t.rejects(store.renew(ID, owned), StoreUnreachableError, 'renew')
+  await t.rejects(store.complete(ID, owned, anOutcome()), StoreUnreachableError, 'complete')
+  await t.rejects(store.release(ID, owned), StoreUnreachableError, 'release')
+  await t.rejects(store.find(ID), StoreUnreachableError, 'find')
+  await t.rejects(store.forget(ID), StoreUnreachableError, 'forget')
+}
+
+t.test('a client that lost its connection is told at once that it cannot reach Redis, until it can again', async (t) => {
+  const server = await ownRedis(t)
+  const redis = connectRedis(t, { url: server.url, retryStrategy })
+  const store = openStore(t, redis, 'idem:')
+  await own(store)
+  await server.stop()
+  await until(() => redis.status !== 'ready')
+  await isUnreachable(t, store)
+  await server.start()
+  await until(() => redis.status === 'ready')
+  t.match(await store.claim(ID, aClaim()), { state: 'claimed', attempt: 1 })
+})
+
+t.test('what was refused without a connection is not sent later', async (t) => {
+  const server = await ownRedis(t)
+  const redis = connectRedis(t, { url: server.url, retryStrategy })
+  const store = openStore(t, redis, 'idem:')
+  await redis.ping()
+  await server.stop()
+  await until(() => redis.status !== 'ready')
+  await t.rejects(store.claim(ID, aClaim()), StoreUnreachableError)
+  await server.start()
+  await until(() => redis.status === 'ready')
+  t.equal(await store.find(ID), null)
+})
+
+t.test('a client that connects for the first time is waited for', async (t) => {
+  const server = await ownRedis(t, { started: false })
+  const redis = connectRedis(t, { url: server.url, retryStrategy })
+  const store = openStore(t, redis, 'idem:')
+  const claims = Promise.all(['a', 'b', 'c'].map(id => store.claim(id, aClaim())))
+  await until(() => redis.status === 'reconnecting')
+  await server.start()
+  t.strictSame(await claims, [1, 1, 1].map(attempt => ({ state: 'claimed', attempt })))
+})
+
+t.test('a client that connects for the first time is waited for no longer than its time', async (t) => {
+  const server = await ownRedis(t, { started: false })
+  const redis = connectRedis(t, { url: server.url, retryStrategy })
+  const store = openStore(t, redis, 'idem:', 40)
+  await t.rejects(store.claim(ID, aClaim()), { name: 'StoreUnreachableError', message: 'The Redis client did not connect within 40 ms' })
+  await server.start()
+  await until(() => redis.status === 'ready')
+  t.equal(await store.find(ID), null, 'and the claim is not sent later')
+})
+
+t.test('a lazy client connects at its first claim', async (t) => {
+  const server = await ownRedis(t)
+  const redis = connectRedis(t, { url: server.url, lazyConnect: true })
+  const store = openStore(t, redis, 'idem:')
+  t.equal(redis.status, 'wait')
+  t.match(await store.claim(ID, aClaim()), { state: 'claimed', attempt: 1 })
+  t.equal(redis.status, 'ready')
+})
+
+t.test('a client that was connected before it was handed over counts as connected', async (t) => {
+  const server = await ownRedis(t)
+  const redis = connectRedis(t, { url: server.url, retryStrategy })
+  await redis.ping()
+  const store = openStore(t, redis, 'idem:')
+  await server.stop()
+  await until(() => redis.status !== 'ready')
+  await isUnreachable(t, store)
+})
+
+t.test('a client that was ended is told at once', async (t) => {
+  const server = await ownRedis(t)
+  const redis = connectRedis(t, { url: server.url })
+  const store = openStore(t, redis, 'idem:')
+  await own(store)
+  await redis.quit()
+  await until(() => redis.status === 'end')
+  await isUnreachable(t, store)
+  await isUnreachable(t, openStore(t, redis, 'idem:'))
+})
+
+t.test('who waits is let go soon when Redis goes away, without an error', async (t) => {
+  const server = await ownRedis(t)
+  const redis = connectRedis(t, { url: server.url, retryStrategy })
+  const store = openStore(t, redis, 'idem:')
+  await own(store)
+  await server.stop()
+  await until(() => redis.status !== 'ready')
+  t.equal(await store.wait(ID, 600_000, never()), undefined)
+})
+
+t.test('who waits is let go to look again when the connection that wakes was lost and is back', async (t) => {
+  const server = await ownRedis(t)
+  const redis = connectRedis(t, { url: server.url, retryStrategy })
+  const store = openStore(t, redis, 'idem:')
+  const { isAwaited } = timeOf(redis, 'idem:')
+  const owned = await own(store)
+  const waiting = store.wait(ID, 600_000, never())
+  await until(() => isAwaited(ID))
+  const before = await subscribers(server.admin)
+  t.equal(before.length, 1)
+  await server.admin.client('KILL', 'TYPE', 'PUBSUB')
+  await waiting
+  const again = store.wait(ID, 600_000, never())
+  await until(async () => (await subscribers(server.admin)).some(id => !before.includes(id)))
+  await store.complete(ID, owned, anOutcome())
+  await again
+  t.match(await store.claim(ID, aClaim()), { state: 'settled' })
+})
+
+const FAILURES: Array<[how: string, duplicate: () => Redis]> = [
+  ['fails at once', () => { throw new Error('too many connections') }],
+  ['is refused', () => new Redis({ port: 1, retryStrategy: () => null })]
+]
+
+for (const [how, duplicate] of FAILURES) {
+  t.test(`who waits looks again now and then if the connection to be woken by ${how}`, async (t) => {
+    const server = await ownRedis(t)
+    const redis = connectRedis(t, { url: server.url })
+    let tried = 0
+    const value = (): Redis => {
+      tried++
+      return tried < 3 ? duplicate() : redis.duplicate()
+    }
+    const store = openStore(t, Object.create(redis, { duplicate: { value } }) as Redis, 'idem:')
+    const { isAwaited } = timeOf(redis, 'idem:')
+    const owned = await own(store)
+    await store.wait(ID, 600_000, never())
+    t.match(await store.claim(ID, aClaim()), { state: 'running' }, 'not settled yet')
+    await store.wait(ID, 600_000, never())
+    t.equal(tried, 2, 'each time it tries to open one')
+    const waiting = store.wait(ID, 600_000, never())
+    await until(() => isAwaited(ID), 'a mark, once there is a connection')
+    await store.complete(ID, owned, anOutcome())
+    await waiting
+    t.match(await store.claim(ID, aClaim()), { state: 'settled' })
+  })
+}
+
+t.test('a store opens no connection before somebody waits, one for all who do, and closes it', async (t) => {
+  const server = await ownRedis(t)
+  const redis = connectRedis(t, { url: server.url })
+  const store = openStore(t, redis, 'idem:')
+  const { isAwaited } = timeOf(redis, 'idem:')
+  const owned = await own(store)
+  t.equal((await subscribers(server.admin)).length, 0)
+  const waiting = [store.wait(ID, 600_000, never()), store.wait(ID, 600_000, never())]
+  await until(() => isAwaited(ID))
+  t.equal((await subscribers(server.admin)).length, 1)
+  await store.complete(ID, owned, anOutcome())
+  await Promise.all(waiting)
+  store.close()
+  await until(async () => (await subscribers(server.admin)).length === 0)
+  t.equal(await redis.ping(), 'PONG', 'the app’s client stays open')
+})
+
+/** The ids of the connections that are subscribed. */
+async function subscribers (admin: Redis): Promise<string[]> {
+  const list = String(await admin.client('LIST', 'TYPE', 'PUBSUB'))
+  return [...list.matchAll(/^id=(\d+)/gm)].map(([, id = '']) => id)
+}

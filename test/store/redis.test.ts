@@ -1,0 +1,157 @@
+import t from 'tap'
+import { decode, encodeReleased, encodeRunning, VERSION } from '../../plugin/store/record.ts'
+import type { Redis } from 'ioredis'
+import { connectRedis, newPrefix, until } from '../helper.ts'
+import { storeContract } from './contract.ts'
+import { aClaim, anOutcome, ID, isAbout, openStore, own, redisUnderTest } from './harness.ts'
+import type { RedisUnderTest } from './harness.ts'
+
+await storeContract(t, 'RedisStore', t => redisUnderTest(t))
+await storeContract(t, 'RedisStore on a client without autopipelining', t => redisUnderTest(t, { enableAutoPipelining: false }))
+await storeContract(t, 'RedisStore on a client with a keyPrefix', t => redisUnderTest(t, { keyPrefix: 'test:app:' }))
+
+t.test('a record stands under the client’s prefix, the store’s and its id, and nowhere else', async (t) => {
+  const { store, keyPrefix } = await redisUnderTest(t, { keyPrefix: 'test:app:' })
+  const plain = connectRedis(t)
+  await store.complete(ID, await own(store), anOutcome())
+  t.strictSame(await plain.keys(`*${keyPrefix}*`), [`test:app:${keyPrefix}${ID}`])
+  t.equal(await store.forget(ID), true)
+  t.strictSame(await plain.keys(`*${keyPrefix}*`), [])
+})
+
+t.test('stores with different prefixes do not see each other’s keys', async (t) => {
+  const { store, redis } = await redisUnderTest(t)
+  const prefix = newPrefix()
+  const another = openStore(t, connectRedis(t, { prefix }), prefix)
+  await own(store)
+  t.match(await another.claim(ID, aClaim()), { state: 'claimed', attempt: 1 })
+  t.equal(await redis.exists(`${prefix}${ID}`), 1)
+})
+
+for (const byte of [0x00, 0x0a, 0x0d, 0x7f, 0x80, 0xff]) {
+  t.test(`owners and fingerprints of bytes like 0x${byte.toString(16).padStart(2, '0')} pass through every script`, async (t) => {
+    const { store, other, redis, keyPrefix, expireLease } = await redisUnderTest(t)
+    const claim = aClaim({ owner: Buffer.alloc(16, byte), fingerprint: Buffer.alloc(32, byte) })
+    const successor = aClaim({ owner: Buffer.alloc(16, byte ^ 1), fingerprint: claim.fingerprint })
+    const owned = await own(store, claim)
+    t.equal(await store.renew(ID, owned), true)
+    await expireLease(ID)
+    const second = await own(other, successor)
+    t.equal(second.attempt, 2)
+    t.match(decode(await valueOf(redis, keyPrefix)), { owner: successor.owner, fingerprint: claim.fingerprint, attempt: 2 })
+    t.equal(await store.complete(ID, owned, anOutcome()), false)
+    t.equal(await other.release(ID, second), true)
+    const third = await own(store, claim)
+    t.equal(await store.complete(ID, third, anOutcome(Buffer.alloc(64, byte))), true)
+    t.match(await other.claim(ID, successor), { state: 'settled', attempt: 3, outcome: anOutcome(Buffer.alloc(64, byte)) })
+  })
+}
+
+for (const attempt of [127, 128, 255, 256, 65_535, 2 ** 31 - 1, 2 ** 32 - 2]) {
+  t.test(`attempt ${attempt + 1} follows attempt ${attempt}`, async (t) => {
+    const { store, redis, keyPrefix } = await redisUnderTest(t)
+    await redis.set(keyPrefix + ID, encodeReleased({ ...aClaim(), attempt }))
+    const owned = await own(store)
+    t.equal(owned.attempt, attempt + 1)
+    t.match(await store.find(ID), { state: 'running', attempt: attempt + 1 })
+  })
+}
+
+t.test('the longest lease and retention there are pass through every script', async (t) => {
+  const { store, other, expireLease, expireRecord } = await redisUnderTest(t)
+  const claim = aClaim({ lease: 2 ** 31 - 1, retention: 2 ** 47 })
+  const first = await own(store, claim)
+  await expireLease(ID)
+  t.equal(await store.renew(ID, first), true)
+  isAbout(t, (await store.find(ID))?.leaseLeft, 2 ** 31 - 1)
+  await expireLease(ID)
+  const second = await own(other, { ...claim, owner: aClaim().owner })
+  t.equal(second.attempt, 2)
+  isAbout(t, (await store.find(ID))?.leaseLeft, 2 ** 31 - 1)
+  await expireRecord(ID)
+  t.equal(await other.renew(ID, second), true)
+  isAbout(t, (await store.find(ID))?.leaseLeft, 2 ** 31 - 1)
+  t.equal(await other.complete(ID, second, anOutcome()), true)
+  isAbout(t, (await store.find(ID))?.expiresIn, 2 ** 47)
+})
+
+const FOREIGN: Array<[what: string, put: (redis: Redis, key: string) => Promise<unknown>]> = [
+  ['a text', (redis, key) => redis.set(key, 'somebody else’s')],
+  ['a text as long as a record', (redis, key) => redis.set(key, 'x'.repeat(100))],
+  ['an empty list that became one', (redis, key) => redis.rpush(key, 'a')],
+  ['a hash', (redis, key) => redis.hset(key, 'a', 'b')],
+  ['a record of a later version', (redis, key) => redis.set(key, laterVersion())]
+]
+
+for (const [what, put] of FOREIGN) {
+  t.test(`${what} under the key is an error, and is never overwritten`, async (t) => {
+    const { store, redis, keyPrefix } = await redisUnderTest(t)
+    const key = keyPrefix + ID
+    await put(redis, key)
+    const before = await redis.dumpBuffer(key)
+    const owned = { ...aClaim(), attempt: 1 }
+    await t.rejects(store.claim(ID, owned), Error, 'claim')
+    await t.rejects(store.renew(ID, owned), Error, 'renew')
+    await t.rejects(store.complete(ID, owned, anOutcome()), Error, 'complete')
+    await t.rejects(store.release(ID, owned), Error, 'release')
+    await t.rejects(store.find(ID), Error, 'find')
+    await store.wait(ID, 10, new AbortController().signal)
+    t.strictSame(await redis.dumpBuffer(key), before)
+    t.equal(await redis.pttl(key), -1, 'and never begins to expire')
+  })
+}
+
+t.test('the take-over script checks the version too, should the value change between its two commands', async (t) => {
+  const { store, redis, keyPrefix } = await redisUnderTest(t)
+  await own(store)
+  const meddled = Object.create(redis, {
+    setBuffer: {
+      value: async (...args: Parameters<Redis['setBuffer']>) => {
+        const found = await redis.setBuffer(...args)
+        await redis.set(keyPrefix + ID, laterVersion())
+        return found
+      }
+    }
+  }) as Redis
+  await t.rejects(openStore(t, meddled, keyPrefix).claim(ID, aClaim()), { message: /IDEMPOTENCY the stored value is not a record of version 1/ })
+  t.strictSame(await redis.getBuffer(keyPrefix + ID), laterVersion())
+})
+
+t.test('a Redis older than 7.0 is named as the reason', async (t) => {
+  const { redis, keyPrefix } = await redisUnderTest(t)
+  const old = Object.create(redis, {
+    setBuffer: { value: async () => { throw new Error('ERR syntax error') } }
+  }) as Redis
+  await t.rejects(openStore(t, old, keyPrefix).claim(ID, aClaim()), { message: /^Redis 7\.0 or later is needed/, cause: { message: 'ERR syntax error' } })
+})
+
+t.test('a hundred who claim one key at once: one is granted it', async (t) => {
+  const { store, other } = await redisUnderTest(t)
+  const results = await Promise.all(Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? store : other).claim(ID, aClaim())))
+  t.equal(results.filter(({ state }) => state === 'claimed').length, 1)
+  t.equal(results.filter(({ state }) => state === 'running').length, 99)
+})
+
+t.test('a store that is closed lets go of who waits, and leaves the app’s client open', async (t) => {
+  const under: RedisUnderTest = await redisUnderTest(t)
+  const closing = openStore(t, under.redis, under.keyPrefix)
+  await own(under.store)
+  const waiting = closing.wait(ID, 600_000, new AbortController().signal)
+  await until(() => under.isAwaited(ID))
+  closing.close()
+  await waiting
+  t.equal(await under.redis.ping(), 'PONG')
+  t.equal(under.redis.listenerCount('ready'), connectRedis(t).listenerCount('ready'), 'no listener is left on it')
+})
+
+function laterVersion (): Buffer {
+  const record = encodeRunning(aClaim({ owner: Buffer.alloc(16), fingerprint: Buffer.alloc(32) }), 1)
+  record[0] = VERSION + 1
+  return record
+}
+
+async function valueOf (redis: Redis, keyPrefix: string): Promise<Buffer> {
+  const value = await redis.getBuffer(keyPrefix + ID)
+  if (value === null) throw new Error('there is no record')
+  return value
+}
