@@ -1,0 +1,75 @@
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import type { Redis } from 'ioredis'
+import type { DestinationStream } from 'pino'
+import idempotency, { MemoryStore } from '../plugin/index.ts'
+import type { IdempotencyOptions } from '../plugin/index.ts'
+import authentication from './auth.ts'
+import { migrate } from './db/migrate.ts'
+import pool from './db/pool.ts'
+import { describeDatabase, describeStore } from './describe.ts'
+import { answerWithProblems } from './problems.ts'
+import { healthRoute } from './routes/health.ts'
+import { orderRoutes } from './routes/orders.ts'
+import { payRoute } from './routes/pay.ts'
+import { refundRoute } from './routes/refund.ts'
+
+export interface AppOptions {
+  databaseUrl: string
+  /** `databaseUrl` is that of `startEmbeddedDatabase`. Default `false`. */
+  embedded?: boolean
+  /** The caller's, to be closed after the app. `null`: idempotency keys are kept in this process. */
+  redis: Redis | null
+  /** Seed alice and bob, whose tokens everybody knows. Default `true`. */
+  demoCustomers?: boolean
+  logger?: false | { level: string, stream?: DestinationStream }
+  /** Settings of the plugin that are not this app's own business. */
+  idempotency?: Omit<IdempotencyOptions, 'scope' | 'redis' | 'store'>
+}
+
+const REDACTED = ['', 'req.'].flatMap(prefix => [`${prefix}headers.authorization`, `${prefix}headers["idempotency-key"]`])
+
+export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
+  const { databaseUrl, embedded = false, redis, demoCustomers = true, logger = false } = options
+  const app = Fastify({
+    // Requests are logged without their headers. Should somebody log those one day, no credential and no key shows.
+    logger: logger && { ...logger, redact: REDACTED },
+    bodyLimit: 16_384,
+    // A payment is what the client wrote: "100" is not 100, and a member that we do not know is not dropped silently.
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } }
+  })
+
+  app.log.info(`Orders and payments are kept in ${describeDatabase(databaseUrl, embedded)}`)
+  app.log.info(`Idempotency keys are kept in ${describeStore(redis)}`)
+  await migrate(databaseUrl, { demoCustomers })
+
+  answerWithProblems(app)
+  letConnectionsGo(app)
+  await app.register(pool, { databaseUrl, embedded })
+  await app.register(authentication)
+  await app.register(idempotency, {
+    ...options.idempotency,
+    ...(redis === null ? { store: new MemoryStore() } : { redis }),
+    // The customer, not the token: a token may be renewed between a request and its retry.
+    scope: request => request.customer.id
+  })
+
+  await app.register(healthRoute, { redis, embedded })
+  await app.register(orderRoutes)
+  await app.register(payRoute)
+  await app.register(refundRoute)
+  return app
+}
+
+/**
+ * When the app closes, the connections that are idle are closed with it. Those of requests that still run would be
+ * kept alive after their answer, and keep the process waiting for the clients' next request.
+ */
+function letConnectionsGo (app: FastifyInstance): void {
+  let closing = false
+  app.addHook('preClose', async () => { closing = true })
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    if (closing) reply.header('connection', 'close')
+    done()
+  })
+}

@@ -1,0 +1,32 @@
+import { join } from 'node:path'
+import pg from 'pg'
+import Postgrator from 'postgrator'
+import { seedDemoCustomers } from '../auth.ts'
+
+/** Any number will do, as long as nothing else on the server locks the same one. */
+const MIGRATION_LOCK = 4_907_231
+
+/**
+ * Brings the database up to date. One transaction holds a lock around everything: of two processes that start at once
+ * on an empty database the second waits and then finds nothing to do, and a process that dies half-way leaves nothing.
+ */
+export async function migrate (databaseUrl: string, { demoCustomers }: { demoCustomers: boolean }): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 10_000 })
+  await client.connect()
+  try {
+    await client.query('BEGIN')
+    await client.query('SELECT pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
+    const postgrator = new Postgrator({
+      driver: 'pg',
+      // A `[` in the path of the project is not meant as a pattern.
+      migrationPattern: join(import.meta.dirname, 'migrations').replaceAll('[', '[[]') + '/*.sql',
+      execQuery: query => client.query(query)
+    })
+    await postgrator.migrate()
+    if (demoCustomers) await seedDemoCustomers(client)
+    await client.query('COMMIT')
+  } finally {
+    // Without the COMMIT, ending the connection rolls everything back.
+    await client.end()
+  }
+}

@@ -1,0 +1,111 @@
+import type { ClientBase, Pool } from 'pg'
+import { move } from './status.ts'
+import type { OrderStatus } from './status.ts'
+
+export interface Order {
+  id: string
+  /** In minor units (cents). */
+  amount: number
+  currency: string
+  reference: string | null
+  status: OrderStatus
+  version: number
+  createdAt: Date
+}
+
+export interface Payment {
+  id: string
+  kind: 'capture' | 'refund'
+  method: 'card' | 'wallet' | null
+  amount: number
+  currency: string
+  reason: string | null
+  operation: Buffer
+  createdAt: Date
+}
+
+/** What a customer asks for: their order, in the name of one operation. */
+export interface Command {
+  orderId: string
+  customerId: string
+  operation: Buffer
+}
+
+/** Somebody changed the order without holding its lock, between our reading and our writing. */
+export class VersionConflictError extends Error {
+  override name = 'VersionConflictError'
+}
+
+type Queryable = Pick<ClientBase | Pool, 'query'>
+/** `pg` hands a bigint out as a string, since not each of them is a number. */
+type Row<T extends { amount: number }> = Omit<T, 'amount'> & { amount: string }
+
+const ORDER = 'id, amount, currency, reference, status, version, created_at AS "createdAt"'
+const PAYMENT = 'id, kind, method, amount, currency, reason, operation, created_at AS "createdAt"'
+
+/** One operation creates one order: `null` if this operation has already created one. */
+export async function insertOrder (
+  db: Queryable,
+  order: Pick<Order, 'amount' | 'currency' | 'reference'> & Omit<Command, 'orderId'>
+): Promise<Order | null> {
+  const { rows: [row] } = await db.query<Row<Order>>(
+    `INSERT INTO orders (customer_id, operation, amount, currency, reference) VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT (operation) DO NOTHING RETURNING ${ORDER}`,
+    [order.customerId, order.operation, order.amount, order.currency, order.reference])
+  return row === undefined ? null : withNumber(row)
+}
+
+export async function findCreatedOrder (
+  db: Queryable, { customerId, operation }: Omit<Command, 'orderId'>
+): Promise<Order | null> {
+  const { rows: [row] } = await db.query<Row<Order>>(
+    `SELECT ${ORDER} FROM orders WHERE operation = $1 AND customer_id = $2`, [operation, customerId])
+  return row === undefined ? null : withNumber(row)
+}
+
+/** Somebody else's order is not found: that it exists is none of this customer's business. */
+export async function findOrder (
+  db: Queryable, { orderId, customerId }: Omit<Command, 'operation'>, { lock = false } = {}
+): Promise<Order | null> {
+  const { rows: [row] } = await db.query<Row<Order>>(
+    `SELECT ${ORDER} FROM orders WHERE id = $1 AND customer_id = $2 ${lock ? 'FOR UPDATE' : ''}`,
+    [orderId, customerId])
+  return row === undefined ? null : withNumber(row)
+}
+
+/** Moves the order on, if the move is legal and the order is still the one that was read. */
+export async function moveOrder (
+  db: Queryable, { id, status, version }: Pick<Order, 'id' | 'status' | 'version'>, to: OrderStatus
+): Promise<void> {
+  const { rowCount } = await db.query(
+    'UPDATE orders SET status = $3, version = version + 1, updated_at = now() WHERE id = $1 AND version = $2',
+    [id, version, move(status, to)])
+  if (rowCount !== 1) throw new VersionConflictError(`order ${id} is no longer at version ${version}`)
+}
+
+export async function insertPayment (
+  db: Queryable,
+  order: Order,
+  payment: Pick<Payment, 'kind' | 'operation'> & Partial<Pick<Payment, 'method' | 'reason'>>
+): Promise<Payment> {
+  const { rows: [row] } = await db.query<Row<Payment>>(
+    `INSERT INTO payments (order_id, kind, method, amount, currency, reason, operation)
+     VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ${PAYMENT}`,
+    [order.id, payment.kind, payment.method, order.amount, order.currency, payment.reason, payment.operation])
+  if (row === undefined) throw new Error('an INSERT … RETURNING returned nothing')
+  return withNumber(row)
+}
+
+export async function findPayment (
+  db: Queryable, orderId: string, kind: Payment['kind'], operation: Buffer
+): Promise<Payment | null> {
+  const { rows: [row] } = await db.query<Row<Payment>>(
+    `SELECT ${PAYMENT} FROM payments WHERE order_id = $1 AND kind = $2 AND operation = $3`,
+    [orderId, kind, operation])
+  return row === undefined ? null : withNumber(row)
+}
+
+/** Exact: the schema of the route and a CHECK of the table both keep amounts below 2^53. */
+function withNumber<T extends { amount: string }> (row: T): Omit<T, 'amount'> & { amount: number } {
+  return { ...row, amount: Number(row.amount) }
+}

@@ -1,0 +1,59 @@
+import { STATUS_CODES } from 'node:http'
+import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify'
+
+/** An answer that tells a client what went wrong, as RFC 9457 puts it. Throw it from anywhere. */
+export class Problem extends Error {
+  override name = 'Problem'
+  readonly statusCode: number
+  readonly code: string
+  /** Members of its own, beside those that every problem has. */
+  readonly members: Record<string, unknown>
+
+  constructor (statusCode: number, code: string, detail: string, members: Record<string, unknown> = {}) {
+    super(detail)
+    this.statusCode = statusCode
+    this.code = code
+    this.members = members
+  }
+}
+
+/** Every error of the app leaves as a problem: the same members as the plugin's own, so clients need one parser. */
+export function answerWithProblems (app: FastifyInstance): void {
+  app.setErrorHandler((error: FastifyError | Problem, request, reply) => {
+    const problem = toProblem(error)
+    if (problem.statusCode >= 500) request.log.error({ err: error }, 'request failed')
+    return send(reply, problem)
+  })
+
+  app.setNotFoundHandler((request, reply) =>
+    send(reply, new Problem(404, 'NOT_FOUND', `There is no ${request.method} ${request.url.split('?', 1)[0]}.`)))
+}
+
+function toProblem (error: FastifyError | Problem): Problem {
+  if (error instanceof Problem) return error
+  if (error.validation) {
+    return new Problem(400, 'INVALID_REQUEST', 'The request does not fit this route: "errors" says where.', {
+      errors: error.validation.map(({ instancePath, message }) => ({
+        in: error.validationContext, path: instancePath, detail: message
+      }))
+    })
+  }
+  // What Fastify refuses itself: broken JSON, a media type it cannot read, a body that is too large.
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
+    return new Problem(error.statusCode, error.code, error.message)
+  }
+  // Anything else is ours to look into, in the log. What it says is none of the client's business.
+  return new Problem(500, 'INTERNAL_ERROR', 'Something went wrong here. Try again, with the same idempotency key if the request had one.')
+}
+
+function send (reply: FastifyReply, { statusCode, code, message, members }: Problem): FastifyReply {
+  return reply.code(statusCode).type('application/problem+json').send({
+    type: 'about:blank',
+    title: STATUS_CODES[statusCode],
+    status: statusCode,
+    detail: message,
+    code,
+    retryable: statusCode >= 500,
+    ...members
+  })
+}

@@ -1,0 +1,36 @@
+import { Type } from '@fastify/type-provider-typebox'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { operationOf } from '../orders/operation.ts'
+import { payOrder } from '../orders/pay.ts'
+import { Amount, Currency, OrderParams, Uuid } from './schemas.ts'
+
+const PayBody = Type.Object({
+  method: Type.Union([Type.Literal('card'), Type.Literal('wallet')])
+}, { additionalProperties: false })
+
+const Receipt = Type.Object({
+  orderId: Uuid,
+  paymentId: Uuid,
+  amount: Amount,
+  currency: Currency,
+  status: Type.Literal('paid'),
+  paidAt: Type.String()
+})
+
+export const payRoute: FastifyPluginAsyncTypebox = async (app) => {
+  app.post('/orders/:id/pay', {
+    // By the time the handler runs, the plugin holds the key: no other request with it runs, here or elsewhere.
+    config: { idempotency: true },
+    schema: { params: OrderParams, body: PayBody, response: { 200: Receipt } }
+  }, async (request) => {
+    const attempt = request.idempotency?.attempt ?? 1
+    // An earlier attempt may or may not have charged. That is why `payOrder` looks before it charges.
+    if (attempt > 1) request.log.warn({ attempt }, 'the outcome of an earlier attempt is not known')
+    return payOrder(app.pg, {
+      orderId: request.params.id,
+      customerId: request.customer.id,
+      operation: operationOf(request),
+      method: request.body.method
+    })
+  })
+}

@@ -1,0 +1,61 @@
+import closeWithGrace from 'close-with-grace'
+import { Redis } from 'ioredis'
+import { buildApp } from './app.ts'
+import { banner, localUrl } from './banner.ts'
+import { ConfigError, readConfig } from './config.ts'
+import { startEmbeddedDatabase } from './db/embedded.ts'
+
+/** Requests that run when the process is told to stop have this long to finish. */
+const SHUTDOWN_TIMEOUT = 25_000
+
+try {
+  await start()
+} catch (error) {
+  process.stderr.write(`Cannot start. ${explain(error)}\n`)
+  process.exit(1)
+}
+
+async function start (): Promise<void> {
+  const config = readConfig(process.env)
+  const redis = config.redisUrl === null
+    ? null
+    : new Redis(config.redisUrl, { lazyConnect: true, enableAutoPipelining: true })
+  const embedded = config.databaseUrl === null ? await startEmbeddedDatabase() : null
+  const app = await buildApp({
+    ...database(config.databaseUrl, embedded?.url),
+    redis,
+    demoCustomers: config.demoCustomers,
+    logger: { level: config.logLevel },
+    idempotency: config.idempotency
+  })
+
+  // ioredis connects again by itself, for as long as it takes; the plugin refuses writes meanwhile. So a Redis that
+  // cannot be reached does not keep the app from starting either: it is logged, and orders can be read.
+  redis?.on('error', (error: Error) => app.log.error({ err: error }, 'Redis cannot be reached'))
+  redis?.connect().catch(() => {})
+
+  closeWithGrace({ delay: SHUTDOWN_TIMEOUT, logger: app.log }, async ({ err, signal }) => {
+    if (err) app.log.fatal({ err }, 'closing after an error that nobody caught')
+    else app.log.info({ signal }, 'closing: requests that run are finished first')
+    // Requests first, then what they need: the app closes its connections to the database itself.
+    await app.close()
+    if (redis?.status === 'ready') await redis.quit()
+    else redis?.disconnect()
+    await embedded?.close()
+  })
+
+  const address = await app.listen({ host: config.host, port: config.port })
+  if (config.demoCustomers) process.stdout.write(banner(localUrl(config.host, new URL(address).port)))
+}
+
+function database (configured: string | null, embedded = ''): { databaseUrl: string, embedded: boolean } {
+  return { databaseUrl: configured ?? embedded, embedded: configured === null }
+}
+
+function explain (error: unknown): string {
+  if (error instanceof ConfigError) return `These settings cannot be used:\n${error.message}`
+  // What the system or the database says is clear without a stack. An AggregateError (one for each address of
+  // "localhost") has no message of its own, only a code.
+  if (error instanceof Error && 'code' in error) return error.message || String(error.code)
+  return error instanceof Error ? error.stack ?? error.message : String(error)
+}

@@ -1,0 +1,155 @@
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import pg from 'pg'
+import type { Test } from 'tap'
+import { buildApp } from '../../demo-app/app.ts'
+import type { AppOptions } from '../../demo-app/app.ts'
+import { DEMO_TOKENS } from '../../demo-app/auth.ts'
+import { connectRedis, newPrefix, until } from '../helper.ts'
+
+export { connectRedis, newPrefix, until }
+
+export const ALICE = DEMO_TOKENS.alice
+export const BOB = DEMO_TOKENS.bob
+
+/** The Postgres that `npm test` started or was given. */
+function serverUrl (): string {
+  const url = process.env.DATABASE_URL
+  if (!url) throw new Error('DATABASE_URL is not set: run the tests with "npm test"')
+  return url
+}
+
+/** A database of the test's own, dropped when the test is over. */
+export async function createDatabase (t: Test): Promise<string> {
+  const name = `demo_${randomUUID().replaceAll('-', '')}`
+  await query(serverUrl(), `CREATE DATABASE ${name}`)
+  // Teardowns run last to first, so everything that is built on it is closed by then.
+  t.teardown(() => query(serverUrl(), `DROP DATABASE ${name} WITH (FORCE)`))
+  const url = new URL(serverUrl())
+  url.pathname = `/${name}`
+  return url.href
+}
+
+/** A look at the database beside the app. */
+export async function query<T extends pg.QueryResultRow> (databaseUrl: string, sql: string, values?: unknown[]): Promise<T[]> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  const { rows } = await client.query<T>(sql, values).finally(() => client.end())
+  return rows
+}
+
+export interface TestApp {
+  app: FastifyInstance
+  url: string
+}
+
+/** The app on a real socket; on Redis with a key prefix of its own, unless the test says otherwise. */
+export async function startApp (
+  t: Test, { idempotency = {}, ...options }: Pick<AppOptions, 'databaseUrl'> & Partial<AppOptions>
+): Promise<TestApp> {
+  const prefix = newPrefix()
+  const redis = options.redis === undefined ? connectRedis(t, { prefix }) : options.redis
+  const app = await buildApp({
+    ...options,
+    redis,
+    idempotency: { ...(redis !== null && { keyPrefix: prefix }), ...idempotency }
+  })
+  t.teardown(() => app.close())
+  return { app, url: await app.listen({ host: '127.0.0.1', port: 0 }) }
+}
+
+export interface LogLine {
+  level: number
+  msg: string
+  attempt?: number
+}
+
+/** A logger that keeps what it is told. */
+export function keepLog () {
+  const lines: string[] = []
+  return {
+    logger: { level: 'trace', stream: { write: (line: string) => { lines.push(line) } } },
+    text: () => lines.join(''),
+    find: (message: string) => lines.map(line => JSON.parse(line) as LogLine).find(({ msg }) => msg === message)
+  }
+}
+
+export interface Answer {
+  status: number
+  headers: Headers
+  text: string
+  json: Record<string, unknown>
+  replayed: boolean
+}
+
+interface Caller {
+  token?: string
+  key?: string
+}
+
+export function get (url: string, { token = ALICE }: Caller = {}): Promise<Answer> {
+  return request(url, { headers: { authorization: `Bearer ${token}` } })
+}
+
+/** A write, with a key of its own unless the test gives one. */
+export function post (url: string, body: object, { token = ALICE, key = randomUUID() }: Caller = {}): Promise<Answer> {
+  return request(url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': key },
+    body: JSON.stringify(body)
+  })
+}
+
+export async function request (url: string, init: RequestInit): Promise<Answer> {
+  const response = await fetch(url, init)
+  const text = await response.text()
+  return {
+    status: response.status,
+    headers: response.headers,
+    text,
+    json: JSON.parse(text) as Answer['json'],
+    replayed: response.headers.get('idempotent-replayed') === 'true'
+  }
+}
+
+/** The URL of a new order of 19.99 EUR. */
+export async function createOrder (url: string, { token = ALICE }: Caller = {}): Promise<string> {
+  const { headers, status, text } = await post(`${url}/orders`, { amount: 1999, currency: 'EUR' }, { token })
+  const location = headers.get('location')
+  if (location === null) throw new Error(`no order: ${status} ${text}`)
+  return url + location
+}
+
+export function idOf (order: string): string {
+  return order.slice(order.lastIndexOf('/') + 1)
+}
+
+export async function countPayments (databaseUrl: string, order: string): Promise<number> {
+  const [row] = await query<{ count: number }>(
+    databaseUrl, 'SELECT count(*)::int AS count FROM payments WHERE order_id = $1', [idOf(order)])
+  return row?.count ?? NaN
+}
+
+export interface HeldOrder {
+  /** Until this many handlers wait for the order. */
+  waitedFor (handlers: number): Promise<void>
+  letGo (): Promise<unknown>
+}
+
+/** Locks the order's row as another payment would, so that its handler takes as long as the test wants. */
+export async function holdOrder (t: Test, databaseUrl: string, order: string): Promise<HeldOrder> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  t.teardown(() => client.end())
+  await client.query('BEGIN')
+  await client.query('SELECT FROM orders WHERE id = $1 FOR UPDATE', [idOf(order)])
+  return {
+    waitedFor: handlers => until(async () => {
+      // Not on `client`: within its transaction it would see the same snapshot of the activity again and again.
+      const waiting = await query(databaseUrl,
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+      return waiting.length === handlers
+    }, `${handlers} handlers wait for the order`),
+    letGo: () => client.query('ROLLBACK')
+  }
+}

@@ -1,0 +1,145 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import fc from 'fast-check'
+import t from 'tap'
+import { parseKey } from '../plugin/request/key.ts'
+import { build, MemoryStore } from './helper.ts'
+
+/** A request whose header lines are sent as these very bytes. */
+async function raw (url: string, ...headerLines: string[]): Promise<{ status: number, body: string }> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.write(Buffer.from(`POST /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n${headerLines.map(line => `${line}\r\n`).join('')}\r\n`, 'latin1'))
+  let text = ''
+  socket.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
+  await once(socket, 'close')
+  return { status: Number(text.slice(9, 12)), body: text.slice(text.indexOf('\r\n\r\n') + 4) }
+}
+
+async function echo (t: Parameters<typeof build>[0], options: Parameters<typeof build>[1] = {}): Promise<string> {
+  const { app, listen } = await build(t, { store: new MemoryStore(), ...options })
+  app.post('/x', { config: { idempotency: true } }, async request => ({ key: request.idempotency?.key ?? null }))
+  return (await listen()).url
+}
+
+const UUID = '8e03978e-40d5-43e8-bc93-6894a57f9324'
+
+const VALID: Array<[how: string, value: string, key: string]> = [
+  ['an RFC 9651 string', `"${UUID}"`, UUID],
+  ['a bare token', UUID, UUID],
+  ['a bare value with punctuation', 'order:7/pay;v=1', 'order:7/pay;v=1'],
+  ['a string with an escaped quote', '"a\\"b"', 'a"b'],
+  ['a string with an escaped backslash', '"a\\\\b"', 'a\\b'],
+  ['a string with a comma', '"a,b"', 'a,b'],
+  ['a bare value with a comma', 'a,b', 'a,b'],
+  ['a string with parameters, which are ignored', '"abc";v=1; w="x, y"', 'abc'],
+  ['a string with white space around it', '  "abc"  ', 'abc'],
+  ['a string of 255 characters', `"${'x'.repeat(255)}"`, 'x'.repeat(255)]
+]
+
+for (const [how, value, key] of VALID) {
+  t.test(`${how} is a key`, async (t) => {
+    const { status, body } = await raw(await echo(t), `idempotency-key: ${value}`)
+    t.equal(status, 200)
+    t.same(JSON.parse(body), { key })
+  })
+}
+
+const INVALID: Array<[how: string, ...lines: string[]]> = [
+  ['an empty header', 'idempotency-key:'],
+  ['an empty string', 'idempotency-key: ""'],
+  ['a lone quote', 'idempotency-key: "'],
+  ['a string that does not end', 'idempotency-key: "abc'],
+  ['a string that does not begin', 'idempotency-key: abc"'],
+  ['a string with something behind it', 'idempotency-key: "abc"def'],
+  ['a string with an unknown escape', 'idempotency-key: "a\\nb"'],
+  ['a string with an escape at its end', 'idempotency-key: "abc\\"'],
+  ['a list of strings', 'idempotency-key: "a", "b"'],
+  ['a value with a space', 'idempotency-key: a b'],
+  ['a string with a space', 'idempotency-key: "a b"'],
+  ['a value that is not ASCII', 'idempotency-key: caf\xe9'],
+  ['a string that is not ASCII', 'idempotency-key: "caf\xe9"'],
+  ['a string with a tab', 'idempotency-key: "a\tb"'],
+  ['256 characters', `idempotency-key: ${'x'.repeat(256)}`],
+  ['two header lines', 'idempotency-key: a', 'idempotency-key: b'],
+  ['two header lines that say the same', `idempotency-key: "${UUID}"`, `idempotency-key: "${UUID}"`],
+  ['two header lines, the first with a parameter', 'idempotency-key: "a";v=1', 'idempotency-key: "b"'],
+  ['two header lines, one empty', 'idempotency-key: a', 'idempotency-key:']
+]
+
+for (const [how, ...lines] of INVALID) {
+  t.test(`${how} is refused with a 400`, async (t) => {
+    const { status, body } = await raw(await echo(t), ...lines)
+    t.equal(status, 400)
+    t.match(JSON.parse(body), { code: 'FST_IDEMPOTENCY_KEY_INVALID', status: 400, retryable: false, detail: /idempotency-key/ })
+  })
+}
+
+t.test('a missing key is refused with a 400 that names the header', async (t) => {
+  const { status, body } = await raw(await echo(t))
+  t.equal(status, 400)
+  t.match(JSON.parse(body), { code: 'FST_IDEMPOTENCY_KEY_MISSING', detail: /header idempotency-key/, retryable: false })
+})
+
+t.test('a string and the same without quotes are one key', async (t) => {
+  const { app, listen } = await build(t)
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
+  const client = await listen()
+  await client.post('/x', `"${UUID}"`)
+  t.equal((await client.post('/x', UUID)).replayed, true)
+  t.equal((await client.post('/x', `"${UUID}";a=b`)).replayed, true)
+  t.equal(runs, 1)
+})
+
+t.test('every key of visible ASCII characters survives being quoted, and being sent bare where it has no quote', async (t) => {
+  const visible = fc.string({ unit: fc.integer({ min: 0x21, max: 0x7e }).map(code => String.fromCharCode(code)), minLength: 1, maxLength: 255 })
+  fc.assert(fc.property(visible, (key) => {
+    const quoted = `"${key.replace(/["\\]/g, '\\$&')}"`
+    return parseKey(quoted) === key && parseKey(`${quoted};p=1`) === key && (key.includes('"') || parseKey(key) === key)
+  }))
+  t.pass('no counterexample')
+})
+
+t.test('the header can have another name', async (t) => {
+  const url = await echo(t, { header: 'PayPal-Request-Id' })
+  t.same(JSON.parse((await raw(url, 'paypal-request-id: abc')).body), { key: 'abc' })
+  t.match(JSON.parse((await raw(url, 'idempotency-key: abc')).body), { code: 'FST_IDEMPOTENCY_KEY_MISSING', detail: /header paypal-request-id/ })
+})
+
+t.test('the key can come from elsewhere, such as a webhook’s event id, and is taken as it is', async (t) => {
+  const { app, listen } = await build(t, { store: new MemoryStore() })
+  let runs = 0
+  app.post('/x', { config: { idempotency: { key: request => (request.body as { id?: string }).id } } }, async request => ({ run: ++runs, key: request.idempotency?.key }))
+  const client = await listen()
+  t.same((await client.post('/x', null, { id: 'evt"7' })).json, { run: 1, key: 'evt"7' })
+  t.equal((await client.post('/x', 'ignored', { id: 'evt"7' })).replayed, true)
+  const missing = await client.post('/x', null, {})
+  t.equal(missing.status, 400)
+  t.equal(missing.json.code, 'FST_IDEMPOTENCY_KEY_MISSING')
+  for (const id of [7, '', 'two words', {}]) {
+    t.equal((await client.post('/x', null, { id })).json.code, 'FST_IDEMPOTENCY_KEY_INVALID', JSON.stringify(id))
+  }
+  t.equal(runs, 1)
+})
+
+t.test('validateKey decides instead of the default rule; whatever is not true is a no', async (t) => {
+  const url = await echo(t, { validateKey: key => key.startsWith('ok ') })
+  t.equal((await raw(url, 'idempotency-key: "ok then"')).status, 200)
+  t.equal((await raw(url, `idempotency-key: ${UUID}`)).status, 400)
+  const promising = await echo(t, { validateKey: (async () => true) as unknown as () => boolean })
+  t.equal((await raw(promising, 'idempotency-key: abc')).status, 400, 'a promise is not true')
+})
+
+t.test('where a key is not required, a request without one runs unprotected, and one with a bad key is still refused', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, required: false })
+  const seen: unknown[] = []
+  app.post('/x', { config: { idempotency: true } }, async (request) => { seen.push(request.idempotency) })
+  const client = await listen()
+  t.equal((await client.post('/x')).status, 200)
+  t.equal((await client.post('/x')).status, 200)
+  t.same(seen, [null, null])
+  t.equal(app.idempotency.stats().claimed, 0)
+  t.equal((await client.post('/x', '"')).status, 400)
+})

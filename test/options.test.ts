@@ -1,0 +1,223 @@
+import Fastify from 'fastify'
+import { Redis } from 'ioredis'
+import t from 'tap'
+import idempotency, { IdempotencyOptionError, MemoryStore } from '../plugin/index.ts'
+import type { IdempotencyOptions } from '../plugin/index.ts'
+import { checkPluginOptions } from '../plugin/options.ts'
+import { build, clientOf } from './helper.ts'
+
+/** As somebody without TypeScript could write them. */
+type Loose = Record<string, unknown>
+
+async function ready (options: Loose, config?: unknown): Promise<unknown> {
+  const app = Fastify()
+  app.register(idempotency, options as unknown as IdempotencyOptions)
+  if (config !== undefined) {
+    app.register(async (child) => {
+      child.post('/pay', { config: { idempotency: config as boolean } }, async () => 'paid')
+    })
+  }
+  try {
+    await app.ready()
+    return null
+  } catch (error) {
+    return error
+  } finally {
+    await app.close()
+  }
+}
+
+const good = { store: new MemoryStore(), scope: 'global' }
+
+/** By option, values that are refused, and what the message says that it must be. */
+const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean }> = {
+  scope: { values: ['customer', '', 7, null, {}], expected: /must be a function .*or 'global'/, route: true },
+  header: { values: ['', 'two words', 'a:b', 'ü', 7, null], expected: /must be the name of a request header/, route: true },
+  key: { values: ['x-event-id', null, 7], expected: /must be a function \(request\) => string \| undefined/, route: true },
+  required: { values: ['no', 0, null], expected: /must be true or false/, route: true },
+  validateKey: { values: [/./, 'uuid', null], expected: /must be a function \(key\) => boolean/, route: true },
+  fingerprint: { values: ['body', true, null], expected: /must be a function \(request\)/, route: true },
+  retention: { values: [0, -1, 1.5, '1d', NaN, Infinity, 2 ** 48, null], expected: /must be a whole number of milliseconds from 1 to/, route: true },
+  lease: { values: [0, -1, 1.5, '30s', NaN, Infinity, 2 ** 31, null], expected: /must be a whole number of milliseconds from 1 to 2147483647/, route: true },
+  maxExecution: { values: [-1, 1.5, '5m', Infinity, null], expected: /must be a whole number of milliseconds from 0 to/, route: true },
+  onConflict: { values: ['queue', true, null], expected: /must be 'reject' or 'wait'/, route: true },
+  waitTimeout: { values: [-1, 0.5, '10s', Infinity], expected: /must be a whole number of milliseconds from 0 to/, route: true },
+  retryAfter: { values: [-1, 0.5, '1', Infinity], expected: /must be a whole number of seconds from 0 to/, route: true },
+  onStoreError: { values: ['ignore', false, null], expected: /must be 'reject' or 'bypass'/, route: true },
+  replayable: { values: [[200], true, null], expected: /must be a function \(statusCode\) => boolean/, route: true },
+  maxBodySize: { values: [-1, 1.5, '1mb', Infinity], expected: /must be a whole number of bytes from 0 to/, route: true },
+  excludeHeaders: { values: ['x-a', [7], {}, null], expected: /must be an array of response header names/, route: true },
+  global: { values: ['yes', 1, null], expected: /must be true or false/, route: false },
+  storeTimeout: { values: [0, -1, '1s', Infinity], expected: /must be a whole number of milliseconds from 1 to/, route: false },
+  errors: { values: ['json', true, null], expected: /must be 'problem\+json' or 'error-handler'/, route: false },
+  docsUrl: { values: ['/docs', 'docs', 'https://a.example/>x', 7, null], expected: /must be an absolute URL/, route: false },
+  keyPrefix: { values: [7, null, {}], expected: /must be a string/, route: false }
+}
+
+for (const [name, { values, expected, route }] of Object.entries(BAD)) {
+  t.test(`option "${name}" that is not what it should be rejects at ready(), by name and with the reason`, async (t) => {
+    for (const value of values) {
+      const error = await ready({ ...good, [name]: value })
+      t.type(error, IdempotencyOptionError)
+      t.match((error as Error).message, new RegExp(`option "${name}" `), String(value))
+      t.match((error as Error).message, expected, String(value))
+      t.equal((error as IdempotencyOptionError).code, 'FST_IDEMPOTENCY_OPTION_INVALID')
+      if (!route) continue
+      const inRoute = await ready(good, { [name]: value })
+      t.match((inRoute as Error).message, new RegExp(`route POST /pay: option "${name}" `), `in a route: ${String(value)}`)
+      t.match((inRoute as Error).message, expected)
+    }
+  })
+
+  if (!route) {
+    t.test(`option "${name}" is refused in a route, where it would have no effect`, async (t) => {
+      t.match(await ready(good, { [name]: undefined }), { message: new RegExp(`route POST /pay: option "${name}" can only be set where the plugin is registered`) })
+    })
+  }
+}
+
+t.test('an unknown option is refused with those that are known', async (t) => {
+  t.match(await ready({ ...good, leese: 1 }), { message: /unknown option "leese"; known are scope, header, / })
+  t.match(await ready(good, { toString: 1 }), { message: /route POST \/pay: unknown option "toString"/ })
+})
+
+t.test('a route that asks for something else than true, false or options is refused', async (t) => {
+  for (const value of ['yes', 1, null, []]) {
+    t.match(await ready(good, value), { message: /route POST \/pay: config.idempotency must be true, false or an object of options, got / }, String(value))
+  }
+})
+
+t.test('the scope has no default, since none is safe', async (t) => {
+  t.match(await ready({ store: new MemoryStore() }), { message: /option "scope" is required/ })
+})
+
+t.test('exactly one of redis and store is required', async (t) => {
+  t.match(await ready({ scope: 'global' }), { message: /one of the options "redis" and "store" is required/ })
+  const redis = new Redis({ lazyConnect: true })
+  t.match(await ready({ scope: 'global', redis, store: new MemoryStore() }), { message: /"redis" and "store" exclude each other/ })
+  t.equal(await ready({ scope: 'global', redis }), null)
+})
+
+t.test('a client or a store without the methods that are needed is refused, and they are named', async (t) => {
+  t.match(await ready({ scope: 'global', redis: { get () {}, set () {} } }), { message: /option "redis" must be an ioredis Redis or Cluster; this one has no setBuffer, evalsha, / })
+  t.match(await ready({ scope: 'global', redis: 'redis://localhost' }), { message: /option "redis" must be an ioredis Redis or Cluster, got "redis:\/\/localhost"/ })
+  t.match(await ready({ scope: 'global', store: new Map() }), { message: /option "store" must be a store; this one has no claim, renew, complete, release, wait, find, forget/ })
+})
+
+t.test('keyPrefix goes with redis only', async (t) => {
+  t.match(await ready({ ...good, keyPrefix: 'a:' }), { message: /option "keyPrefix" goes with "redis"/ })
+})
+
+t.test('an option that is undefined has its default', async (t) => {
+  t.equal(await ready({ ...good, ...Object.fromEntries(Object.keys(BAD).filter(name => name !== 'scope').map(name => [name, undefined])) }), null)
+})
+
+t.test('the defaults are those of the documentation', async (t) => {
+  const { route, store, redis, ...plugin } = checkPluginOptions({ store: new MemoryStore(), scope: 'global' })
+  const { validateKey, replayable, excludeHeaders, ...simple } = route
+  t.same(plugin, {
+    global: false,
+    storeTimeout: 1_000,
+    errors: 'problem+json',
+    docsUrl: 'https://github.com/fastify-idempotency/fastify-idempotency#what-clients-see',
+    keyPrefix: 'idem:'
+  })
+  t.same(simple, {
+    scope: 'global',
+    header: 'idempotency-key',
+    required: true,
+    retention: 86_400_000,
+    lease: 30_000,
+    maxExecution: 300_000,
+    onConflict: 'reject',
+    waitTimeout: 10_000,
+    retryAfter: 1,
+    onStoreError: 'reject',
+    maxBodySize: 1_048_576
+  })
+  t.equal(excludeHeaders.size, 0)
+  t.same(['a', '!', '~', 'x'.repeat(255)].map(validateKey), [true, true, true, true])
+  t.same(['', ' ', 'a b', 'é', '\x7f', 'x'.repeat(256)].map(validateKey), [false, false, false, false, false, false])
+  const released = Array.from({ length: 600 }, (_, status) => status).filter(status => status >= 200 && !replayable(status))
+  t.same(released, [408, 425, 429, ...Array.from({ length: 100 }, (_, i) => 500 + i)])
+})
+
+t.test('a route’s options go before the plugin’s, and leave the other routes alone', async (t) => {
+  const { app, listen } = await build(t, { store: new MemoryStore(), header: 'X-Plugin-Key', retryAfter: 5 })
+  app.post('/own', { config: { idempotency: { header: 'X-Own-Key' } } }, async request => request.idempotency?.key)
+  app.post('/other', { config: { idempotency: true } }, async request => request.idempotency?.key)
+  const client = await listen()
+  t.equal((await client.post('/own', null, undefined, { 'x-own-key': 'a' })).text, 'a')
+  t.match((await client.post('/own', null, undefined, { 'x-plugin-key': 'a' })).json.detail, /header x-own-key/)
+  t.equal((await client.post('/other', null, undefined, { 'x-plugin-key': 'b' })).text, 'b')
+})
+
+t.test('only routes that ask for it are protected; with global, all POST and PATCH routes that do not refuse', async (t) => {
+  for (const global of [false, true]) {
+    const { app, listen } = await build(t, { store: new MemoryStore(), global })
+    const handler = async (request: { idempotency: unknown }): Promise<unknown> => ({ protected: request.idempotency !== null })
+    for (const [name, config] of Object.entries({ silent: {}, yes: { idempotency: true }, no: { idempotency: false }, own: { idempotency: {} } })) {
+      app.route({ method: 'POST', url: `/${name}`, config, handler })
+      app.route({ method: 'PATCH', url: `/${name}`, config, handler })
+      app.route({ method: 'PUT', url: `/${name}`, config, handler })
+      app.route({ method: 'GET', url: `/${name}`, config, handler })
+    }
+    const { url } = await listen()
+    const seen: Record<string, string> = {}
+    for (const name of ['silent', 'yes', 'no', 'own']) {
+      for (const method of ['POST', 'PATCH', 'PUT', 'GET']) {
+        const response = await fetch(`${url}/${name}`, { method, headers: { 'idempotency-key': `${method}-${name}` } })
+        if ((await response.json() as { protected: boolean }).protected) seen[name] = `${seen[name] ?? ''}${method} `
+      }
+    }
+    t.same(seen, {
+      ...(global ? { silent: 'POST PATCH ' } : {}),
+      yes: 'POST PATCH PUT GET ',
+      own: 'POST PATCH PUT GET '
+    }, `global: ${global}`)
+  }
+})
+
+t.test('registering it twice is refused with what to do instead', async (t) => {
+  const { app } = await build(t, { store: new MemoryStore() })
+  app.register(idempotency, { store: new MemoryStore(), scope: 'global' })
+  await t.rejects(async () => { await app.ready() }, /registered already, here or in a parent context/)
+})
+
+t.test('two sibling contexts may each have their own', async (t) => {
+  const app = Fastify({ forceCloseConnections: true })
+  t.teardown(() => app.close())
+  for (const name of ['a', 'b']) {
+    app.register(async (child) => {
+      await child.register(idempotency, { store: new MemoryStore(), scope: 'global' })
+      child.post(`/${name}`, { config: { idempotency: true } }, async request => request.idempotency?.attempt)
+    })
+  }
+  const client = clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
+  for (const name of ['a', 'b']) {
+    t.equal((await client.post(`/${name}`, 'k')).text, '1')
+    t.equal((await client.post(`/${name}`, 'k')).replayed, true)
+  }
+})
+
+for (const global of [false, true]) {
+  t.test(`a route that is declared before the plugin is loaded is refused, never unprotected in silence (global: ${global})`, async (t) => {
+    const app = Fastify({ forceCloseConnections: true })
+    t.teardown(() => app.close())
+    let runs = 0
+    const handler = async (): Promise<string> => `run ${++runs}`
+    app.register(idempotency, { store: new MemoryStore(), scope: 'global', global })
+    app.post('/early', global ? {} : { config: { idempotency: true } }, handler)
+    app.post('/refusing', { config: { idempotency: false } }, handler)
+    app.get('/safe', handler)
+    const client = clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
+    const answer = await client.post('/early', 'k')
+    t.equal(answer.status, 500)
+    t.equal(answer.json.code, 'FST_IDEMPOTENCY_ROUTE_UNSEEN')
+    t.match(answer.json.message, /declare it after "await app.register\(idempotency, …\)"/)
+    t.equal(runs, 0)
+    t.equal((await client.post('/refusing')).status, 200)
+    t.equal((await client.get('/safe')).status, 200)
+    t.equal((await client.post('/nowhere')).status, 404)
+  })
+}
