@@ -166,17 +166,25 @@ t.test('an app that closes tries once more to store what is pending', async (t) 
   t.equal((await redis.getBuffer(name ?? ''))?.toString('latin1', 1, 2), 's', 'the record is settled')
 })
 
-t.test('a Redis that is still connecting when the first request comes is waited for', async (t) => {
+t.test('a Redis that is still connecting when the first requests come is waited for, by all of them', async (t) => {
+  const warnings: string[] = []
+  const warn = ({ name }: Error): void => { warnings.push(name) }
+  process.on('warning', warn)
+  t.teardown(() => process.off('warning', warn))
   const server = await startRedis()
   await server.stop()
   const redis = connectRedis(t, { url: server.url, retryStrategy: () => 20 })
   const { app, listen } = await build(t, { redis, storeTimeout: 10_000 })
+  let arrived = 0
+  app.addHook('preHandler', async () => { arrived++ })
   app.post('/x', { config: { idempotency: true } }, async () => 'done')
   const client = await listen()
-  const first = client.post('/x', 'k')
+  const first = Array.from({ length: 20 }, (_, i) => client.post('/x', `k${i}`))
+  await until(() => arrived === 20)
   const again = await startRedis({ port: server.port })
   t.teardown(() => again.stop())
-  t.equal((await first).text, 'done')
+  for (const answer of await Promise.all(first)) t.equal(answer.text, 'done')
+  t.same(warnings, [])
 })
 
 t.test('a Redis that does not let scripts or keys be used is a 503, never a handler that runs', async (t) => {

@@ -2,7 +2,7 @@ import { decode, encodeReleased, encodeRunning, encodeSettled, timeToLive } from
 import * as scripts from './scripts.ts'
 import { StoreUnreachableError } from './store.ts'
 import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
-import { WakeUps } from './wake-ups.ts'
+import { Wake, WakeUps } from './wake-ups.ts'
 
 /** What is used of an ioredis `Redis` or `Cluster`. */
 export interface RedisClient {
@@ -44,6 +44,7 @@ export class RedisStore implements Store {
   readonly #keyPrefix: string
   readonly #connectTimeout: number
   readonly #wakeUps: WakeUps
+  readonly #firstReady = new Wake()
   #wasReady: boolean
 
   constructor (redis: RedisClient, { keyPrefix, connectTimeout }: RedisStoreOptions) {
@@ -129,13 +130,16 @@ export class RedisStore implements Store {
     this.#wakeUps.close()
   }
 
-  #onReady = (): void => { this.#wasReady = true }
+  #onReady = (): void => {
+    this.#wasReady = true
+    this.#firstReady.now()
+  }
 
   /**
    * A client that lost its connection would queue commands until it has one again: a request is better told at once.
    * One that has never had a connection belongs to an app that starts, and is waited for.
    */
-  #reachable (): Promise<void> | undefined {
+  async #reachable (): Promise<void> {
     const { status } = this.#redis
     if (status === 'ready') return
     if (this.#wasReady || status === 'end') {
@@ -143,21 +147,10 @@ export class RedisStore implements Store {
     }
     // A lazy client connects on its first command.
     if (status === 'wait') return
-    return this.#firstReady()
-  }
-
-  #firstReady (): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const onReady = (): void => {
-        clearTimeout(timer)
-        resolve()
-      }
-      const timer = setTimeout(() => {
-        this.#redis.off('ready', onReady)
-        reject(new StoreUnreachableError(`The Redis client did not connect within ${this.#connectTimeout} ms`))
-      }, this.#connectTimeout)
-      this.#redis.once('ready', onReady)
-    })
+    await this.#firstReady.orAfter(this.#connectTimeout)
+    if (!this.#wasReady) {
+      throw new StoreUnreachableError(`The Redis client did not connect within ${this.#connectTimeout} ms`)
+    }
   }
 
   /** EVALSHA, and EVAL where Redis does not know the script yet (it restarted, or another node became the master). */

@@ -107,14 +107,14 @@ export class Wake {
   readonly #woken = new Promise<void>((resolve) => { this.now = resolve })
 
   /** Resolves when woken, when `signal` aborts, or after `timeout` ms. */
-  async orAfter (timeout: number, signal: AbortSignal): Promise<void> {
+  async orAfter (timeout: number, signal?: AbortSignal): Promise<void> {
     let stop!: () => void
     const stopped = new Promise<void>((resolve) => { stop = resolve })
     const timer = setTimeout(stop, timeout)
-    signal.addEventListener('abort', stop)
+    signal?.addEventListener('abort', stop)
     await Promise.race([this.#woken, stopped])
     clearTimeout(timer)
-    signal.removeEventListener('abort', stop)
+    signal?.removeEventListener('abort', stop)
   }
 }
 

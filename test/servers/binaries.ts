@@ -9,6 +9,10 @@ export class MissingBinaryError extends Error {
 
 export interface Machine {
   path: string
+  /** REDIS_SERVER_BIN: the one that the launcher found, or the one that somebody wants to be used. */
+  givenRedisServer: string | undefined
+  /** Where Postgres may be, beyond the PATH. */
+  postgresPlaces: () => string[]
   isRoot: boolean
   /** Whether apt-get may be used: Debian, Ubuntu and their like. */
   hasApt: boolean
@@ -16,7 +20,7 @@ export interface Machine {
 
 export function thisMachine (): Machine {
   const path = process.env.PATH ?? ''
-  return { path, isRoot: process.getuid?.() === 0, hasApt: existsSync('/etc/debian_version') && find('apt-get', directories(path)) !== null }
+  return { path, givenRedisServer: process.env.REDIS_SERVER_BIN, postgresPlaces, isRoot: process.getuid?.() === 0, hasApt: existsSync('/etc/debian_version') && find(['apt-get'], directories(path)) !== null }
 }
 
 /**
@@ -24,9 +28,10 @@ export function thisMachine (): Machine {
  * @throws {MissingBinaryError}
  */
 export function redisServer (machine = thisMachine()): string {
-  const binary = process.env.REDIS_SERVER_BIN ?? findOrInstall(machine, 'redis-server', ['redis-server'], () => directories(machine.path))
-  const major = /v=(\d+)/.exec(execFileSync(binary, ['--version'], { encoding: 'utf8' }))?.[1]
-  if (Number(major) < 7) throw new MissingBinaryError(`The tests need redis-server 7.0 or later, and ${binary} is version ${major}: install a newer one`)
+  const given = machine.givenRedisServer
+  const binary = given !== undefined && given !== '' ? given : join(findOrInstall(machine, ['redis-server'], 'redis-server', () => directories(machine.path)), 'redis-server')
+  const version = /v=([\d.]+)/.exec(versionOf(binary))?.[1] ?? 'unknown'
+  if (!(Number.parseInt(version) >= 7)) throw new MissingBinaryError(`The tests need redis-server 7.0 or later, and the version of ${binary} is ${version}: install a newer one, or name it in REDIS_SERVER_BIN`)
   return binary
 }
 
@@ -35,41 +40,78 @@ export function redisServer (machine = thisMachine()): string {
  * @throws {MissingBinaryError}
  */
 export function postgresDirectory (machine = thisMachine()): string {
-  const initdb = findOrInstall(machine, 'initdb', ['postgresql'], () => [...debianPostgres(), ...directories(machine.path), '/usr/local/pgsql/bin', '/opt/homebrew/bin'])
-  return join(initdb, '..')
+  return findOrInstall(machine, ['initdb', 'postgres'], 'postgresql', () => [...directories(machine.path), ...machine.postgresPlaces()])
 }
 
-/** Debian keeps them off the PATH, one directory a version; the newest first. */
-function debianPostgres (): string[] {
-  const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql') : []
-  return versions.sort((a, b) => Number(b) - Number(a)).map(version => join('/usr/lib/postgresql', version, 'bin'))
-}
-
-function findOrInstall (machine: Machine, name: string, packages: string[], places: () => string[]): string {
-  const found = find(name, places())
-  if (found !== null) return found
-  if (machine.isRoot && machine.hasApt) {
-    process.stderr.write(`tests: installing ${packages.join(' ')} with apt-get, since there is no ${name}\n`)
-    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-    execFileSync('apt-get', ['update'], { stdio: 'ignore', env })
-    execFileSync('apt-get', ['install', '-y', '--no-install-recommends', ...packages], { stdio: ['ignore', 'ignore', 'inherit'], env })
-    const installed = find(name, places())
-    if (installed !== null) return installed
+function versionOf (binary: string): string {
+  try {
+    return execFileSync(binary, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+  } catch {
+    return ''
   }
-  throw new MissingBinaryError(`The tests need ${name}, which is not on this machine: install the package ${packages.join(' ')} (on Debian or Ubuntu: sudo apt-get install ${packages.join(' ')})`)
+}
+
+/** Debian and Homebrew keep it off the PATH, one directory a version; the newest first. */
+function postgresPlaces (): string[] {
+  const versions = (parent: string, pattern: RegExp): string[] => (existsSync(parent) ? readdirSync(parent) : [])
+    .flatMap(name => pattern.exec(name)?.[1] ?? [])
+    .sort((a, b) => Number(b) - Number(a))
+  return [
+    ...versions('/usr/lib/postgresql', /^(\d+)$/).map(version => `/usr/lib/postgresql/${version}/bin`),
+    '/usr/local/pgsql/bin',
+    ...['/opt/homebrew', '/usr/local'].flatMap(brew => [
+      join(brew, 'bin'),
+      ...versions(join(brew, 'opt'), /^postgresql@(\d+)$/).map(version => join(brew, 'opt', `postgresql@${version}`, 'bin'))
+    ])
+  ]
+}
+
+/** The directory that has all of these binaries, which `debianPackage` brings if none does. */
+function findOrInstall (machine: Machine, names: string[], debianPackage: string, places: () => string[]): string {
+  const found = find(names, places())
+  if (found !== null) return found
+  const advice = `The tests need ${names.join(' and ')}, not found on this machine: install the package ${debianPackage} (on Debian or Ubuntu: sudo apt-get install ${debianPackage})`
+  if (!machine.isRoot || !machine.hasApt) throw new MissingBinaryError(advice)
+  process.stderr.write(`tests: installing ${debianPackage} with apt-get, since ${names.join(' and ')} is not on this machine\n`)
+  try {
+    install(machine, debianPackage)
+  } catch (error) {
+    const { stderr } = error as { stderr?: string }
+    const reason = stderr?.trim().split('\n').at(-1) ?? String(error)
+    throw new MissingBinaryError(`${advice}; installing it with apt-get failed: ${reason}`, { cause: error })
+  }
+  const installed = find(names, places())
+  if (installed === null) throw new MissingBinaryError(`${advice}; apt-get installed it, but not where it was looked for`)
+  return installed
+}
+
+let listsAreNew = false
+
+function install (machine: Machine, debianPackage: string): void {
+  // A fresh machine may be busy with updates of its own, which hold the lock.
+  const aptGet = (...args: string[]): void => {
+    execFileSync('apt-get', ['-o', 'DPkg::Lock::Timeout=120', ...args], {
+      encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PATH: machine.path, DEBIAN_FRONTEND: 'noninteractive' }
+    })
+  }
+  if (!listsAreNew) aptGet('update')
+  listsAreNew = true
+  aptGet('install', '-y', '--no-install-recommends', debianPackage)
 }
 
 function directories (path: string): string[] {
   return path.split(delimiter).filter(directory => directory !== '')
 }
 
-function find (name: string, places: string[]): string | null {
-  for (const place of places) {
-    const candidate = join(place, name)
-    try {
-      accessSync(candidate, constants.X_OK)
-      return candidate
-    } catch {}
+function find (names: string[], places: string[]): string | null {
+  return places.find(place => names.every(name => isExecutable(join(place, name)))) ?? null
+}
+
+function isExecutable (file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK)
+    return true
+  } catch {
+    return false
   }
-  return null
 }

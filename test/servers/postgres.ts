@@ -1,6 +1,6 @@
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, mkdtempSync, rmSync } from 'node:fs'
+import { chownSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -8,7 +8,7 @@ import pg from 'pg'
 import { until } from '../helper.ts'
 import { postgresDirectory } from './binaries.ts'
 import { freePort } from './port.ts'
-import { protect, release } from './reaper.ts'
+import { protect } from './reaper.ts'
 
 export interface PostgresServer {
   url: string
@@ -20,25 +20,31 @@ export interface PostgresServer {
 export async function startPostgres (): Promise<PostgresServer> {
   for (let tries = 1; ; tries++) {
     const started = await start(await freePort())
-    if (started !== null) return started
-    if (tries === 3) throw new Error('postgres did not start')
+    if (typeof started !== 'string') return started
+    if (tries === 3) throw new Error(`postgres did not start: ${started}`)
   }
 }
 
-async function start (port: number): Promise<PostgresServer | null> {
+/** What it wrote if it ended before it answered, for which a port that was taken meanwhile is the usual reason. */
+async function start (port: number): Promise<PostgresServer | string> {
   const bin = postgresDirectory()
   const directory = mkdtempSync(join(tmpdir(), 'test-postgres-'))
+  protect(directory)
   const user = ordinaryUser()
   if (user !== null) chownSync(directory, user.uid, user.gid)
   const as = { ...user, cwd: directory }
   const data = join(directory, 'data')
-  await promisify(execFile)(join(bin, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'], as)
+  const initialised = promisify(execFile)(join(bin, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'], as)
+  if (initialised.child.pid !== undefined) protect(initialised.child.pid)
+  await initialised
+  const log = openSync(join(directory, 'log'), 'w')
   const server = spawn(join(bin, 'postgres'), [
     '-D', data, '-p', String(port), '-k', directory, '-h', '127.0.0.1',
     '-c', 'fsync=off', '-c', 'max_connections=200'
-  ], { ...as, stdio: 'ignore' })
+  ], { ...as, stdio: ['ignore', log, log] })
+  closeSync(log)
   const pid = server.pid as number
-  protect(pid, directory)
+  protect(pid)
   const ended = once(server, 'exit')
   const hasEnded = (): boolean => server.exitCode !== null || server.signalCode !== null
   const stop = async (): Promise<void> => {
@@ -46,13 +52,18 @@ async function start (port: number): Promise<PostgresServer | null> {
     if (!hasEnded()) server.kill('SIGINT')
     await ended
     rmSync(directory, { recursive: true, force: true })
-    release(directory)
   }
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`
-  await until(async () => hasEnded() || await answers(url, data), 'postgres answering', 60_000)
-  if (hasEnded()) {
+  try {
+    await until(async () => hasEnded() || await answers(url, data), 'postgres answering', 60_000)
+  } catch (error) {
     await stop()
-    return null
+    throw error
+  }
+  if (hasEnded()) {
+    const written = readFileSync(join(directory, 'log'), 'utf8')
+    await stop()
+    return written
   }
   return { url, pid, stop }
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { until } from '../helper.ts'
 import { redisServer } from './binaries.ts'
 import { freePort } from './port.ts'
-import { protect, release } from './reaper.ts'
+import { protect } from './reaper.ts'
 
 export interface RedisServer {
   url: string
@@ -33,14 +33,14 @@ export async function startRedis ({ port, args = [] }: { port?: number, args?: s
 
 /** `null` if it ended before it answered, for which a port that was taken meanwhile is the usual reason. */
 async function start (port: number, args: string[]): Promise<RedisServer | null> {
+  const binary = redisServer()
   const directory = mkdtempSync(join(tmpdir(), 'test-redis-'))
-  // The directory stands in the command line, by which the reaper knows the process; Redis shows its own title else.
-  const server = spawn(redisServer(), [
-    '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory,
-    '--proc-title-template', `{title} {listen-addr} ${directory}`, ...args
+  protect(directory)
+  const server = spawn(binary, [
+    '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory, ...args
   ], { stdio: 'ignore' })
   const pid = server.pid as number
-  protect(pid, directory)
+  protect(pid)
   const ended = once(server, 'exit')
   const hasEnded = (): boolean => server.exitCode !== null || server.signalCode !== null
   const end = async (signal: NodeJS.Signals): Promise<void> => {
@@ -50,9 +50,13 @@ async function start (port: number, args: string[]): Promise<RedisServer | null>
     }
     await ended
     rmSync(directory, { recursive: true, force: true })
-    release(directory)
   }
-  await until(async () => hasEnded() || await answers(port, pid), 'redis-server answering')
+  try {
+    await until(async () => hasEnded() || await answers(port, pid), 'redis-server answering')
+  } catch (error) {
+    await end('SIGKILL')
+    throw error
+  }
   if (hasEnded()) {
     await end('SIGKILL')
     return null
