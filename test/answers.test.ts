@@ -1,5 +1,5 @@
 import t from 'tap'
-import { build, gate, MemoryStore, until } from './helper.ts'
+import { build, gate, holdRoute, MemoryStore, until } from './helper.ts'
 import type { Answer } from './helper.ts'
 
 const DOCS = 'https://github.com/fastify-idempotency/fastify-idempotency#what-clients-see'
@@ -41,21 +41,15 @@ for (const stored of ['Redis', 'memory']) {
 
   t.test(`a duplicate of a request that still runs is a 409 that says when to come back (${stored})`, async (t) => {
     const { app, listen } = await build(t, store())
-    const finish = gate()
-    let runs = 0
-    app.post('/x', { config: { idempotency: true } }, async () => {
-      runs++
-      await finish.opened
-      return 'done'
-    })
+    const route = holdRoute(app)
     const client = await listen()
     const owner = client.post('/x', 'k')
-    await until(() => runs === 1)
+    await route.began()
     isProblem(t, await client.post('/x', 'k'), 409, 'FST_IDEMPOTENCY_IN_PROGRESS', true)
-    finish.open()
+    route.finish()
     t.equal((await owner).text, 'done')
     t.equal((await client.post('/x', 'k')).replayed, true)
-    t.equal(runs, 1)
+    t.equal(route.runs(), 1)
   })
 
   t.test(`another request with the same key is a 422 whatever state the key is in, and the record is untouched (${stored})`, async (t) => {

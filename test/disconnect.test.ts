@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import t from 'tap'
 import { build, gate, until } from './helper.ts'
 
@@ -63,28 +64,34 @@ t.test('a client that leaves before its claim is answered has its request carrie
   t.equal(sockets.length, 1)
 })
 
-t.test('a client that leaves in the middle of a replay never causes a second run', async (t) => {
-  const { app, listen } = await build(t)
-  const inReplay = gate()
+/** An `onSend` hook that stops in the answers which `stops` tells, and the socket of the one that it stopped in. */
+function stopInAnswer (app: FastifyInstance, stops: (request: FastifyRequest, reply: FastifyReply) => boolean): { stopped: Promise<void>, left: () => boolean, proceed: () => void } {
+  const stopped = gate()
   const proceed = gate()
   let left = false
-  app.addHook('onSend', async (request, _reply, payload) => {
-    if (request.idempotency?.replayed === true) {
+  app.addHook('onSend', async (request, reply, payload) => {
+    if (stops(request, reply)) {
       request.raw.socket.once('close', () => { left = true })
-      inReplay.open()
+      stopped.open()
       await proceed.opened
     }
     return payload
   })
+  return { stopped: stopped.opened, left: () => left, proceed: proceed.open }
+}
+
+t.test('a client that leaves in the middle of a replay never causes a second run', async (t) => {
+  const { app, listen } = await build(t)
+  const answer = stopInAnswer(app, ({ idempotency }) => idempotency?.replayed === true)
   let runs = 0
   app.post('/x', { config: { idempotency: true } }, async () => ({ charged: ++runs }))
   const client = await listen()
   await client.post('/x', 'k', { amount: 1 })
   const socket = await send(client.url, '/x', 'k')
-  await inReplay.opened
+  await answer.stopped
   socket.destroy()
-  await until(() => left)
-  proceed.open()
+  await until(answer.left)
+  answer.proceed()
   const third = await client.post('/x', 'k', { amount: 1 })
   t.same(third.json, { charged: 1 })
   t.equal(third.replayed, true)
@@ -93,26 +100,16 @@ t.test('a client that leaves in the middle of a replay never causes a second run
 
 t.test('a client that leaves while it is refused never causes a run', async (t) => {
   const { app, listen } = await build(t)
-  const refusing = gate()
-  const proceed = gate()
-  let left = false
-  app.addHook('onSend', async (request, reply, payload) => {
-    if (reply.statusCode === 422) {
-      request.raw.socket.once('close', () => { left = true })
-      refusing.open()
-      await proceed.opened
-    }
-    return payload
-  })
+  const answer = stopInAnswer(app, (_request, reply) => reply.statusCode === 422)
   let runs = 0
   app.post('/x', { config: { idempotency: true } }, async () => ({ charged: ++runs }))
   const client = await listen()
   await client.post('/x', 'k', { amount: 1 })
   const socket = await send(client.url, '/x', 'k', '{"amount":2}')
-  await refusing.opened
+  await answer.stopped
   socket.destroy()
-  await until(() => left)
-  proceed.open()
+  await until(answer.left)
+  answer.proceed()
   t.equal((await client.post('/x', 'k', { amount: 2 })).status, 422)
   t.equal(runs, 1)
 })

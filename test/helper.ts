@@ -144,3 +144,28 @@ export function gate<T = void> (): { opened: Promise<T>, open: (value: T) => voi
   const opened = new Promise<T>((resolve) => { open = resolve })
   return { opened, open }
 }
+
+export interface HeldRoute {
+  /** How many runs began so far. */
+  runs (): number
+  /** Until the first run began. */
+  began (): Promise<void>
+  /** Let the runs end, those that begin later too. */
+  finish (): void
+}
+
+/** A protected POST /x whose handler takes as long as the test wants. */
+export function holdRoute (app: FastifyInstance, answer: (run: number) => unknown = () => 'done'): HeldRoute {
+  const { opened, open } = gate()
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => {
+    const run = ++runs
+    await opened
+    return answer(run)
+  })
+  return {
+    runs: () => runs,
+    began: () => until(() => runs > 0, 'the first run'),
+    finish: open
+  }
+}

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { build, clientOf, gate, newPrefix, until } from './helper.ts'
+import { build, clientOf, gate, holdRoute, newPrefix, until } from './helper.ts'
 
 t.test('a handler that takes several leases keeps the key all the while', async (t) => {
   const { app, listen } = await build(t, { lease: 200, storeTimeout: 150 })
@@ -94,22 +94,16 @@ t.test('an owner whose key an operator forgot does not disturb the one who took 
 
 t.test('a record that Redis lost while the handler ran is written again by the next renewal', async (t) => {
   const { app, listen } = await build(t, { lease: 200, storeTimeout: 150 })
-  const finish = gate()
-  let runs = 0
-  app.post('/x', { config: { idempotency: true } }, async () => {
-    runs++
-    await finish.opened
-    return 'done'
-  })
+  const route = holdRoute(app)
   const client = await listen()
   const owner = client.post('/x', 'k')
-  await until(() => runs === 1)
+  await route.began()
   await app.idempotency.forget('k', 'global')
   await until(async () => (await app.idempotency.find('k', 'global')) !== null, 'the renewal')
   t.equal((await client.post('/x', 'k')).status, 409)
-  finish.open()
+  route.finish()
   t.equal((await owner).text, 'done')
-  t.equal(runs, 1)
+  t.equal(route.runs(), 1)
 })
 
 t.test('each key is measured by the lease of its own owner, whatever the claimer has', async (t) => {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { build, connectRedis, gate, MemoryStore, until } from './helper.ts'
+import { build, connectRedis, gate, holdRoute, MemoryStore, until } from './helper.ts'
 import type { TestApp } from './helper.ts'
 import { StoreUnreachableError } from '../plugin/index.ts'
 import { startRedis } from './servers/redis.ts'
@@ -72,18 +72,12 @@ t.test('Redis frozen: the request is refused after storeTimeout, and the claim t
 
 t.test('Redis gone between claim and completion: the client gets its answer, and it is stored when Redis is back', async (t) => {
   const { app, listen, server, logged } = await buildOnRedis(t)
-  const finish = gate()
-  let runs = 0
-  app.post('/x', { config: { idempotency: true } }, async () => {
-    runs++
-    await finish.opened
-    return { charged: runs }
-  })
+  const route = holdRoute(app, run => ({ charged: run }))
   const client = await listen()
   const first = client.post('/x', 'k')
-  await until(() => runs === 1)
+  await route.began()
   await server.kill()
-  finish.open()
+  route.finish()
   const answer = await first
   t.equal(answer.status, 200)
   t.same(answer.json, { charged: 1 })
@@ -97,28 +91,22 @@ t.test('Redis gone between claim and completion: the client gets its answer, and
   const retry = await client.post('/x', 'k')
   t.equal(retry.replayed, true)
   t.same(retry.json, { charged: 1 })
-  t.equal(runs, 1)
+  t.equal(route.runs(), 1)
 })
 
 t.test('Redis frozen between claim and completion: the same, no later than storeTimeout', async (t) => {
   const { app, listen, server } = await buildOnRedis(t)
-  const finish = gate()
-  let runs = 0
-  app.post('/x', { config: { idempotency: true } }, async () => {
-    runs++
-    await finish.opened
-    return { charged: runs }
-  })
+  const route = holdRoute(app, run => ({ charged: run }))
   const client = await listen()
   const first = client.post('/x', 'k')
-  await until(() => runs === 1)
+  await route.began()
   server.freeze()
-  finish.open()
+  route.finish()
   t.same((await first).json, { charged: 1 })
   server.thaw()
   await until(() => app.idempotency.stats().pending === 0, 'the completion')
   t.equal((await client.post('/x', 'k')).replayed, true)
-  t.equal(runs, 1)
+  t.equal(route.runs(), 1)
 })
 
 t.test('Redis gone before a failed run is released: the client gets its error, and the key is free when Redis is back', async (t) => {
@@ -146,18 +134,12 @@ t.test('Redis gone before a failed run is released: the client gets its error, a
 
 t.test('an app that closes tries once more to store what is pending', async (t) => {
   const { app, listen, server } = await buildOnRedis(t)
-  const finish = gate()
-  let runs = 0
-  app.post('/x', { config: { idempotency: true } }, async () => {
-    runs++
-    await finish.opened
-    return 'done'
-  })
+  const route = holdRoute(app)
   const client = await listen()
   const first = client.post('/x', 'k')
-  await until(() => runs === 1)
+  await route.began()
   server.freeze()
-  finish.open()
+  route.finish()
   await first
   server.thaw()
   await app.close()
@@ -210,22 +192,16 @@ t.test('a store that fails while a duplicate waits is a 503 even with bypass: so
     return claim(...args)
   }
   const { app, listen } = await build(t, { store, onConflict: 'wait', onStoreError: 'bypass', waitTimeout: 200 })
-  const finish = gate()
-  let runs = 0
-  app.post('/x', { config: { idempotency: true } }, async () => {
-    runs++
-    await finish.opened
-    return 'done'
-  })
+  const route = holdRoute(app)
   const client = await listen()
   const owner = client.post('/x', 'k')
-  await until(() => runs === 1)
+  await route.began()
   const duplicate = client.post('/x', 'k')
   await until(() => app.idempotency.stats().waited === 1)
   fail = true
   t.equal((await duplicate).status, 503)
   fail = false
-  finish.open()
+  route.finish()
   t.equal((await owner).text, 'done')
-  t.equal(runs, 1)
+  t.equal(route.runs(), 1)
 })

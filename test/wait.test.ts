@@ -1,5 +1,5 @@
 import t from 'tap'
-import { build, clientOf, gate, MemoryStore, newPrefix, until } from './helper.ts'
+import { build, clientOf, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
 import type { TestApp } from './helper.ts'
 
 /** Two apps on one key space, so that the owner and its duplicates can be in different ones. */
@@ -79,62 +79,44 @@ for (const stored of ['Redis', 'memory']) {
 
 t.test('a duplicate that waited for waitTimeout in vain is told to come back', async (t) => {
   const { app, listen } = await build(t, { onConflict: 'wait', waitTimeout: 150, retryAfter: 7 })
-  const finish = gate()
-  let runs = 0
-  app.post('/x', { config: { idempotency: true } }, async () => {
-    runs++
-    await finish.opened
-    return 'done'
-  })
+  const route = holdRoute(app)
   const client = await listen()
   const owner = client.post('/x', 'k')
-  await until(() => runs === 1)
+  await route.began()
   const start = performance.now()
   const duplicate = await client.post('/x', 'k')
   t.equal(duplicate.status, 409)
   t.equal(duplicate.json.code, 'FST_IDEMPOTENCY_IN_PROGRESS')
   t.equal(duplicate.headers.get('retry-after'), '7')
   t.ok(performance.now() - start >= 150, 'it did wait')
-  finish.open()
+  route.finish()
   t.equal((await owner).text, 'done')
 })
 
 t.test('another request with the key of one that runs is a 422 at once, not after a wait', async (t) => {
   const { app, listen } = await build(t, { onConflict: 'wait' })
-  const finish = gate()
-  let runs = 0
-  app.post('/x', { config: { idempotency: true } }, async () => {
-    runs++
-    await finish.opened
-    return 'done'
-  })
+  const route = holdRoute(app)
   const client = await listen()
   const owner = client.post('/x', 'k', { amount: 1 })
-  await until(() => runs === 1)
+  await route.began()
   t.equal((await client.post('/x', 'k', { amount: 2 })).status, 422)
   t.equal(app.idempotency.stats().waited, 0)
-  finish.open()
+  route.finish()
   t.equal((await owner).status, 200)
 })
 
 t.test('an app that closes does not keep those who wait until their time is over', async (t) => {
   const { app, listen } = await build(t, { onConflict: 'wait', waitTimeout: 60_000, server: { forceCloseConnections: 'idle' } })
-  const finish = gate()
-  let runs = 0
-  app.post('/x', { config: { idempotency: true } }, async () => {
-    runs++
-    await finish.opened
-    return 'done'
-  })
+  const route = holdRoute(app)
   const { url } = await listen()
   const client = clientOf(url)
   const owner = client.post('/x', 'k')
-  await until(() => runs === 1)
+  await route.began()
   const duplicate = client.post('/x', 'k')
   await until(() => app.idempotency.stats().waited === 1)
   const closed = app.close()
   t.equal((await duplicate).status, 409)
-  finish.open()
+  route.finish()
   t.equal((await owner).text, 'done')
   // fetch keeps its connections open.
   app.server.closeAllConnections()

@@ -72,7 +72,7 @@ function findOrInstall (machine: Machine, names: string[], debianPackage: string
   if (found !== null) return found
   const advice = `The tests need ${names.join(' and ')}, not found on this machine: install the package ${debianPackage} (on Debian or Ubuntu: sudo apt-get install ${debianPackage})`
   if (!machine.isRoot || !machine.hasApt) throw new MissingBinaryError(advice)
-  process.stderr.write(`tests: installing ${debianPackage} with apt-get, since ${names.join(' and ')} is not on this machine\n`)
+  process.stderr.write(`tests: installing ${debianPackage} with apt-get, to get ${names.join(' and ')}\n`)
   try {
     install(machine, debianPackage)
   } catch (error) {
