@@ -12,6 +12,8 @@ interface Waiting {
 export class Deadline {
   readonly #milliseconds: number
   readonly #waiting = new Set<Waiting>()
+  /** How many calls failed or took too long so far. */
+  failures = 0
   #timer: NodeJS.Timeout | null = null
 
   constructor (milliseconds: number) {
@@ -28,6 +30,9 @@ export class Deadline {
     this.#timer ??= setTimeout(this.#expire, this.#milliseconds)
     try {
       return await Promise.race([call, expired])
+    } catch (error) {
+      this.failures++
+      throw error
     } finally {
       this.#waiting.delete(waiting)
     }

@@ -26,7 +26,7 @@ export function operatorOf (engine: Engine): Idempotency {
     },
 
     stats (): IdempotencyStats {
-      return { ...counts, leasesLost: leases.lost, running: leases.running, pending: background.pending }
+      return { ...counts, leasesLost: leases.lost, storeErrors: deadline.failures, running: leases.running, pending: background.pending }
     }
   }
 }

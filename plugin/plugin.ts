@@ -39,7 +39,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     deadline,
     leases,
     background,
-    counts: { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, conflicts: 0, mismatches: 0, waited: 0, storeErrors: 0, bypassed: 0 },
+    counts: { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, conflicts: 0, mismatches: 0, waited: 0, bypassed: 0 },
     closing: closing.signal
   }
 

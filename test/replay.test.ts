@@ -140,6 +140,14 @@ t.test('what other plugins set on each response before the claim is made anew on
   t.equal(second.headers.get('x-own'), '1')
 })
 
+t.test('a content type that a hook set before the claim goes with the body', async (t) => {
+  const { app, listen } = await build(t, {}, (app) => {
+    app.addHook('onRequest', async (_request, reply) => { reply.type('application/x-own') })
+  })
+  app.post('/x', { config: { idempotency: true } }, async () => EVERY_BYTE)
+  t.equal((await sameTwice(t, await listen(), '/x')).headers.get('content-type'), 'application/x-own')
+})
+
 t.test('a header that the handler removed stays away from the replay', async (t) => {
   const { app, listen } = await build(t, {}, (app) => {
     app.addHook('onRequest', async (_request, reply) => { reply.header('x-frame-options', 'DENY') })

@@ -90,7 +90,6 @@ async function claimOrWait (engine: Engine, settings: RouteSettings, id: string,
 }
 
 function refuseOrBypass (engine: Engine, choice: RouteSettings['onStoreError'], err: unknown, request: FastifyRequest): 'bypass' {
-  engine.counts.storeErrors++
   if (choice === 'bypass') {
     engine.counts.bypassed++
     request.log.warn({ err }, 'idempotency: the store did not answer, the request runs unprotected')

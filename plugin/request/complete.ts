@@ -126,7 +126,6 @@ async function tell (engine: Engine, run: Run, what: string, call: () => Promise
     const owned = await engine.deadline.race(call())
     if (!owned) run.log.warn(`idempotency: the ${what} came too late and changed nothing, another attempt owns the key`)
   } catch (err) {
-    engine.counts.storeErrors++
     run.log.error({ err }, `idempotency: the ${what} could not be stored, trying again in the background`)
     // While nobody can reach the store nobody can take the key over, so it is worth trying for as long as it is kept.
     engine.background.insist(what, run.settings.retention, run.log, call)

@@ -13,7 +13,7 @@ export interface Engine {
   deadline: Deadline
   leases: Leases
   background: Background
-  counts: Omit<IdempotencyStats, 'running' | 'pending' | 'leasesLost'>
+  counts: Omit<IdempotencyStats, 'running' | 'pending' | 'leasesLost' | 'storeErrors'>
   /** Aborts when the app begins to close: nobody is kept waiting any longer. */
   closing: AbortSignal
 }
