@@ -47,17 +47,33 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   app.decorateRequest('idempotency', null)
   app.decorateRequest(kIdempotency, null)
 
+  const wrongRoutes: unknown[] = []
+
   app.addHook('onRoute', function protect (route) {
     route.config = { ...route.config, [kSeen]: true }
+    // Later, when other plugins' onRoute hooks have added theirs to the route.
+    this.after(() => {
+      try {
+        addHooks(route)
+      } catch (error) {
+        wrongRoutes.push(error)
+      }
+    })
+  })
+
+  app.addHook('onReady', async function refuseWrongOptions () {
+    if (wrongRoutes.length > 0) throw wrongRoutes[0]
+  })
+
+  function addHooks (route: RouteOptions): void {
     const protection = protectionOf(route, settings)
     if (protection === null) return
     leases.cover(protection.lease)
     // A hook array may be shared with other routes (a GET and its HEAD sibling, say): replaced, never pushed to.
+    route.preHandler = [...listOf(route.preHandler), claimKeyOf(route, protection)]
     route.onError = [...listOf(route.onError), noteTimeout]
     route.onResponse = [...listOf(route.onResponse), settleUncaptured]
-    // The key is claimed last of all preHandlers, after whatever other plugins' onRoute hooks still add to this route.
-    this.after(() => { route.preHandler = [...listOf(route.preHandler), claimKeyOf(route, protection)] })
-  })
+  }
 
   app.addHook('onRequest', function refuseUnseenRoute (request, _reply, done) {
     done(isUnseen(request, settings)

@@ -87,6 +87,13 @@ t.test('a route that asks for something else than true, false or options is refu
   }
 })
 
+t.test('a wrong option of a route that is declared in the root context rejects at ready() too', async (t) => {
+  const { app } = await build(t, { store: new MemoryStore() })
+  app.post('/pay', { config: { idempotency: { lease: 0 } } }, async () => 'paid')
+  app.post('/fine', { config: { idempotency: true } }, async () => 'fine')
+  await t.rejects(async () => { await app.ready() }, { name: 'IdempotencyOptionError', message: /route POST \/pay: option "lease"/ })
+})
+
 t.test('the scope has no default, since none is safe', async (t) => {
   t.match(await ready({ store: new MemoryStore() }), { message: /option "scope" is required/ })
 })
