@@ -19,12 +19,14 @@ export { MemoryStore } from './store/memory.ts'
 export type { MemoryStoreOptions } from './store/memory.ts'
 export { StoreUnreachableError } from './store/store.ts'
 export type { Claim, ClaimResult, KeptResponse, Outcome, OwnedClaim, Store, StoredRecord } from './store/store.ts'
+export type { Journal, JournalEntry, Queryable } from './journal/journal.ts'
 export type { RedisClient, RedisSubscriber } from './store/redis.ts'
 export type {
   FoundRecord,
   Idempotency,
   IdempotencyOptions,
   IdempotencyStats,
+  JournalledAnswer,
   RequestIdempotency,
   RouteIdempotencyOptions,
   Scope

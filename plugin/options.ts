@@ -43,6 +43,7 @@ const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
   onStoreError: oneOf('reject', 'bypass'),
   replayable: aFunction('(statusCode) => boolean'),
   maxBodySize: anInteger(0, 512 * 1024 * 1024 - 1, 'bytes'),
+  journal: value => value === false ? undefined : hasMethods('a journal, such as postgresJournal(app.pg), or false', ['record', 'find', 'purge'])(value),
   excludeHeaders: value => Array.isArray(value) && value.every(name => typeof name === 'string') ? undefined : 'an array of response header names'
 }
 
@@ -69,6 +70,7 @@ const ROUTE_DEFAULTS = {
   onStoreError: 'reject',
   replayable: isSettling,
   maxBodySize: 1_048_576,
+  journal: false,
   excludeHeaders: new Set<string>()
 } satisfies Partial<RouteSettings>
 
@@ -97,7 +99,7 @@ export function checkPluginOptions (options: IdempotencyOptions): PluginSettings
     errors: options.errors ?? 'problem+json',
     docsUrl: options.docsUrl ?? DOCS_URL,
     keyPrefix: options.keyPrefix ?? 'idem:',
-    route: settle({ ...ROUTE_DEFAULTS, scope: options.scope }, pickRouteOptions(options))
+    route: settle('', { ...ROUTE_DEFAULTS, scope: options.scope }, pickRouteOptions(options))
   }
 }
 
@@ -116,7 +118,7 @@ export function checkRouteOptions (where: string, options: unknown, plugin: Plug
     }
   }
   check(`${where}: `, ROUTE_RULES, options)
-  return settle(plugin.route, options)
+  return settle(`${where}: `, plugin.route, options)
 }
 
 function check (where: string, rules: Record<string, Rule>, options: object): void {
@@ -132,9 +134,9 @@ function check (where: string, rules: Record<string, Rule>, options: object): vo
   }
 }
 
-function settle (base: RouteSettings, options: RouteIdempotencyOptions): RouteSettings {
+function settle (where: string, base: RouteSettings, options: RouteIdempotencyOptions): RouteSettings {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as RouteIdempotencyOptions
-  return {
+  const settings: RouteSettings = {
     ...base,
     ...given,
     header: (given.header ?? base.header).toLowerCase(),
@@ -142,6 +144,10 @@ function settle (base: RouteSettings, options: RouteIdempotencyOptions): RouteSe
       ? base.excludeHeaders
       : new Set(given.excludeHeaders.map(name => name.toLowerCase()))
   }
+  if (settings.journal !== false && settings.onStoreError === 'bypass') {
+    throw new IdempotencyOptionError(`fastify-idempotency: ${where}the options "journal" and "onStoreError: 'bypass'" exclude each other: what runs unprotected writes no journal`)
+  }
+  return settings
 }
 
 function pickRouteOptions (options: IdempotencyOptions): RouteIdempotencyOptions {

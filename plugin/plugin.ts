@@ -3,13 +3,14 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import { Background } from './background.ts'
 import { Deadline } from './deadline.ts'
 import { IdempotencyError } from './errors.ts'
+import { Purger } from './journal/purger.ts'
 import { Leases } from './leases.ts'
 import { checkPluginOptions } from './options.ts'
 import type { PluginSettings, RouteSettings } from './options.ts'
 import { operatorOf } from './operator.ts'
 import { claim } from './request/claim.ts'
 import { settle, settleUnseen } from './request/complete.ts'
-import { refusalHeaders, sendProblem } from './request/refuse.ts'
+import { problemOf, refusalHeaders } from './request/refuse.ts'
 import { restore } from './request/replay.ts'
 import { Run } from './request/run.ts'
 import { ANSWERED, kIdempotency } from './request/state.ts'
@@ -30,6 +31,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   const deadline = new Deadline(settings.storeTimeout)
   const leases = new Leases(store, deadline)
   const background = new Background(deadline)
+  const purger = new Purger(app.log)
   const closing = new AbortController()
   // Everybody who waits listens.
   setMaxListeners(0, closing.signal)
@@ -39,7 +41,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     deadline,
     leases,
     background,
-    counts: { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, conflicts: 0, mismatches: 0, waited: 0, bypassed: 0 },
+    counts: { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, recalled: 0, conflicts: 0, mismatches: 0, waited: 0, bypassed: 0 },
     closing: closing.signal
   }
 
@@ -61,17 +63,22 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     })
   })
 
-  app.addHook('onReady', async function refuseWrongOptions () {
+  app.addHook('onReady', async function refuseWrongOptionsOrStart () {
     if (wrongRoutes.length > 0) throw wrongRoutes[0]
+    purger.start()
   })
 
   function addHooks (route: RouteOptions): void {
     const protection = protectionOf(route, settings)
     if (protection === null) return
     leases.cover(protection.lease)
+    if (protection.journal !== false) {
+      purger.cover(protection.journal)
+      route.preSerialization = [noteRecorded, ...listOf(route.preSerialization)]
+    }
     // A hook array may be shared with other routes (a GET and its HEAD sibling, say): replaced, never pushed to.
     route.preHandler = [...listOf(route.preHandler), claimKeyOf(route, protection)]
-    route.onError = [...listOf(route.onError), noteTimeout]
+    route.onError = [...listOf(route.onError), noteError]
     route.onResponse = [...listOf(route.onResponse), settleUncaptured]
   }
 
@@ -90,15 +97,27 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
         if (!(error instanceof IdempotencyError)) return done(error)
         refusalHeaders(reply, error, settings, protection)
         if (settings.errors === 'error-handler') return done(error)
-        sendProblem(reply, error, settings)
+        reply.send(problemOf(reply, error, settings))
       })
     }
   }
 
-  function noteTimeout (request: FastifyRequest, _reply: FastifyReply, error: Error & { code?: string }, done: () => void): void {
+  /** The handler answers with what it recorded, so its transaction has committed. Serialized it could not be told. */
+  function noteRecorded (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error: null, payload: unknown) => void): void {
+    const state = request[kIdempotency]
+    if (state instanceof Run && state.recorded !== null && state.recorded.body === payload) {
+      state.recorded.answered = true
+      // Which schema it is serialized by.
+      reply.code(state.recorded.outcome.statusCode)
+    }
+    done(null, payload)
+  }
+
+  function noteError (request: FastifyRequest, _reply: FastifyReply, error: Error & { code?: string }, done: () => void): void {
+    const state = request[kIdempotency]
+    if (state instanceof Run && state.recorded !== null) state.recorded.answered = false
     if (error.code === 'FST_ERR_HANDLER_TIMEOUT') {
-      const run = request[kIdempotency]
-      if (run instanceof Run) run.outcomeUnknown = true
+      if (state instanceof Run) state.outcomeUnknown = true
       else request[kIdempotency] = ANSWERED
     }
     done()
@@ -126,6 +145,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   })
 
   app.addHook('onClose', async function letGo () {
+    purger.close()
     await background.close()
     leases.close()
     deadline.close()

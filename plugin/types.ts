@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import type { Journal, Queryable } from './journal/journal.ts'
 import type { Store } from './store/store.ts'
 import type { RedisClient } from './store/redis.ts'
 
@@ -43,6 +44,11 @@ export interface RouteIdempotencyOptions {
   replayable?: (statusCode: number) => boolean
   /** Bytes: the largest response body that is kept. Default 1 048 576. */
   maxBodySize?: number
+  /**
+   * Where handlers store their outcome in their own transaction, by `request.idempotency.complete`: one of
+   * `postgresJournal(app.pg)`. `false`: not on this route. Goes with `onStoreError: 'reject'`.
+   */
+  journal?: Journal | false
   /** Response headers that are not kept, beyond those that never are (set-cookie, date, the hop-by-hop ones). */
   excludeHeaders?: readonly string[]
 }
@@ -83,6 +89,24 @@ export interface RequestIdempotency {
   readonly signal: AbortSignal
   /** Keep nothing of this run, whatever is answered, and let the next retry run. */
   release (): void
+  /**
+   * On a route with a `journal`: store the outcome in your transaction, so that it is committed together with its
+   * effects or not at all. Call it last; return or send what it resolves to, which is `body` as it is, once the
+   * transaction has committed. Not in a savepoint. The body passes through the route's response schema here.
+   * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if another attempt has committed its outcome. Let it end
+   *   the transaction and the handler: the client gets that outcome.
+   */
+  complete<T = undefined> (tx: Queryable, answer: JournalledAnswer<T>): Promise<T>
+}
+
+/** What a handler stores in its transaction, and answers. */
+export interface JournalledAnswer<T> {
+  /** Default 200; 204 without a body. */
+  statusCode?: number
+  /** Beside those that were set on the reply. */
+  headers?: Record<string, string | string[]>
+  /** An object for the response schema (or JSON), or text, or bytes. */
+  body?: T
 }
 
 /** What an operator sees of a key. */
@@ -120,6 +144,8 @@ export interface IdempotencyStats {
   leasesLost: number
   /** Calls of the store that failed or took longer than `storeTimeout`. */
   storeErrors: number
+  /** Answered with what the journal had, which Redis had lost or never got. */
+  recalled: number
   /** Requests that ran unprotected because of `onStoreError: 'bypass'`. */
   bypassed: number
   /** Handlers that run now. */

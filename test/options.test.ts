@@ -46,6 +46,7 @@ const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean 
   onStoreError: { values: ['ignore', false, null], expected: /must be 'reject' or 'bypass'/, route: true },
   replayable: { values: [[200], true, null], expected: /must be a function \(statusCode\) => boolean/, route: true },
   maxBodySize: { values: [-1, 1.5, '1mb', Infinity], expected: /must be a whole number of bytes from 0 to/, route: true },
+  journal: { values: [true, 'pg', null, {}, { query: () => {} }], expected: /must be a journal, such as postgresJournal\(app\.pg\), or false/, route: true },
   excludeHeaders: { values: ['x-a', [7], {}, null], expected: /must be an array of response header names/, route: true },
   global: { values: ['yes', 1, null], expected: /must be true or false/, route: false },
   storeTimeout: { values: [0, -1, '1s', Infinity], expected: /must be a whole number of milliseconds from 1 to/, route: false },
@@ -140,13 +141,23 @@ t.test('the defaults are those of the documentation', async (t) => {
     waitTimeout: 10_000,
     retryAfter: 1,
     onStoreError: 'reject',
-    maxBodySize: 1_048_576
+    maxBodySize: 1_048_576,
+    journal: false
   })
   t.equal(excludeHeaders.size, 0)
   t.same(['a', '!', '~', 'x'.repeat(255)].map(validateKey), [true, true, true, true])
   t.same(['', ' ', 'a b', 'é', '\x7f', 'x'.repeat(256)].map(validateKey), [false, false, false, false, false, false])
   const released = Array.from({ length: 600 }, (_, status) => status).filter(status => status >= 200 && !replayable(status))
   t.same(released, [408, 425, 429, ...Array.from({ length: 100 }, (_, i) => 500 + i)])
+})
+
+t.test('a journal and running unprotected exclude each other, wherever the two are set', async (t) => {
+  const journal = { record: async () => {}, find: async () => null, purge: async () => false, purgeInterval: 0 }
+  const expected = /the options "journal" and "onStoreError: 'bypass'" exclude each other/
+  t.match(await ready({ ...good, journal, onStoreError: 'bypass' }), { message: expected })
+  t.match(await ready({ ...good, journal }, { onStoreError: 'bypass' }), { message: expected })
+  t.match(await ready({ ...good, onStoreError: 'bypass' }, { journal }), { message: expected })
+  t.equal(await ready({ ...good, journal }, { onStoreError: 'bypass', journal: false }), null)
 })
 
 t.test('a route’s options go before the plugin’s, and leave the other routes alone', async (t) => {

@@ -6,6 +6,8 @@ import { StoreUnreachableError } from '../store/store.ts'
 import type { Claim, ClaimResult } from '../store/store.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { readKey, readScope, recordId } from './key.ts'
+import { recall } from './recall.ts'
+import { inProgress, keyReused } from './refuse.ts'
 import { replay } from './replay.ts'
 import { Run, RunView } from './run.ts'
 import { ANSWERED, kIdempotency } from './state.ts'
@@ -34,15 +36,21 @@ export async function claim (engine: Engine, settings: RouteSettings, request: F
   switch (result.state) {
     case 'claimed': {
       const run = new Run(id, { ...wanted, attempt: result.attempt }, settings, request.log, reply.getHeaders(), asked)
+      engine.leases.hold(run)
+      const earlier = result.attempt > 1 ? await recall(engine, run) : null
       if (reply.sent || request[kIdempotency] === ANSWERED) {
+        engine.leases.letGo(run)
         giveBack(engine, id, wanted, request)
+        return false
+      }
+      if (earlier !== null) {
+        replay(engine, request, reply, key, scope, result.attempt, earlier)
         return false
       }
       engine.counts.claimed++
       if (result.attempt > 1) engine.counts.retried++
-      engine.leases.hold(run)
       request[kIdempotency] = run
-      request.idempotency = new RunView(key, scope, run)
+      request.idempotency = new RunView(key, scope, run, reply)
       noticeTrailers(reply, run)
       return true
     }
@@ -51,10 +59,10 @@ export async function claim (engine: Engine, settings: RouteSettings, request: F
       return false
     case 'mismatch':
       engine.counts.mismatches++
-      throw new IdempotencyError('FST_IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used before for a request with another method, path or body: send a new key with a new operation, and the same request with a retry')
+      throw keyReused()
     case 'running':
       engine.counts.conflicts++
-      throw new IdempotencyError('FST_IDEMPOTENCY_IN_PROGRESS', 'A request with this idempotency key is being worked on: send it again later to get its answer')
+      throw inProgress()
   }
 }
 

@@ -1,9 +1,14 @@
+import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { isSettling } from '../options.ts'
-import type { Outcome } from '../store/store.ts'
-import { capture, headersToKeep } from './capture.ts'
+import { capture } from './capture.ts'
 import type { Captured } from './capture.ts'
-import type { Headers, Run } from './run.ts'
+import { headersToKeep, resetHeaders } from './headers.ts'
+import type { Headers } from './headers.ts'
+import { complete, release } from './outcome.ts'
+import { answerByJournal, refuseInstead } from './recall.ts'
+import { inProgress } from './refuse.ts'
+import type { Run } from './run.ts'
 import type { Engine } from './state.ts'
 
 /**
@@ -26,7 +31,18 @@ async function store (engine: Engine, run: Run, reply: FastifyReply, payload: un
     run.stage = 'settled'
     return payload
   }
-  if (run.releaseRequested || !isReplayable(run, statusOf(reply, payload))) {
+  const keepable = !run.releaseRequested && isReplayable(run, statusOf(reply, payload))
+  if (run.settings.journal !== false) {
+    const sent = snapshot(reply)
+    const answer = await answerByJournal(engine, run, reply, payload, keepable)
+    if (answer !== null) {
+      if (answer.payload === payload) return finish(run, reply, sent, payload)
+      discard(payload)
+      run.stage = 'settled'
+      return answer.payload
+    }
+  }
+  if (!keepable) {
     const sent = snapshot(reply)
     await release(engine, run)
     return finish(run, reply, sent, payload)
@@ -49,7 +65,9 @@ async function store (engine: Engine, run: Run, reply: FastifyReply, payload: un
   const response = body === null || run.hasTrailers
     ? null
     : { headers: headersToKeep(run.headersBefore, sent.headers, run.settings), body }
-  await complete(engine, run, { statusCode: sent.statusCode, response })
+  const owned = await complete(engine, run, { statusCode: sent.statusCode, response })
+  // Another attempt runs, and may yet commit what contradicts this answer.
+  if (owned === false && run.settings.journal !== false) return refuseInstead(engine, run, reply, inProgress())
   return finish(run, reply, sent, captured.payload)
 }
 
@@ -67,15 +85,15 @@ function finish (run: Run, reply: FastifyReply, { statusCode, headers }: Snapsho
   run.stage = 'settled'
   if (run.disturbed) {
     reply.code(statusCode)
-    for (const name of Object.keys(reply.getHeaders())) {
-      if (!(name in headers)) reply.removeHeader(name)
-    }
-    for (const [name, value] of Object.entries(headers)) {
-      reply.removeHeader(name)
-      reply.header(name, value)
-    }
+    resetHeaders(reply, headers)
   }
   return payload
+}
+
+/** A stream that is not sent after all must not be left open. */
+function discard (payload: unknown): void {
+  if (payload instanceof Readable) payload.destroy()
+  else if (payload instanceof ReadableStream) void payload.cancel()
 }
 
 function statusOf (reply: FastifyReply, payload: unknown): number {
@@ -96,38 +114,7 @@ function isReplayable (run: Run, statusCode: number): boolean {
 export async function settleUnseen (engine: Engine, run: Run, reply: FastifyReply): Promise<void> {
   run.stage = 'settled'
   const { statusCode } = reply.raw
-  if (run.releaseRequested || !isReplayable(run, statusCode)) await release(engine, run)
+  // What a handler recorded is there or not: the next attempt looks.
+  if (run.releaseRequested || run.recording || !isReplayable(run, statusCode)) await release(engine, run)
   else await complete(engine, run, { statusCode, response: null })
-}
-
-/**
- * Stores an outcome. What was done is done: if the store does not take it, the client gets its answer all the same, and
- * the store is asked again in the background.
- */
-async function complete (engine: Engine, run: Run, outcome: Outcome): Promise<void> {
-  await tell(engine, run, 'completion', async () => {
-    const owned = await engine.store.complete(run.id, run.owned, outcome)
-    if (owned) engine.counts.completed++
-    return owned
-  })
-}
-
-async function release (engine: Engine, run: Run): Promise<void> {
-  await tell(engine, run, 'release', async () => {
-    const owned = await engine.store.release(run.id, run.owned)
-    if (owned) engine.counts.released++
-    return owned
-  })
-}
-
-async function tell (engine: Engine, run: Run, what: string, call: () => Promise<boolean>): Promise<void> {
-  engine.leases.letGo(run)
-  try {
-    const owned = await engine.deadline.race(call())
-    if (!owned) run.log.warn(`idempotency: the ${what} came too late and changed nothing, another attempt owns the key`)
-  } catch (err) {
-    run.log.error({ err }, `idempotency: the ${what} could not be stored, trying again in the background`)
-    // While nobody can reach the store nobody can take the key over, so it is worth trying for as long as it is kept.
-    engine.background.insist(what, run.settings.retention, run.log, call)
-  }
 }

@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import type { IdempotencyError } from '../errors.ts'
+import { IdempotencyError } from '../errors.ts'
 import type { PluginSettings, RouteSettings } from '../options.ts'
 
 /** The headers that go with a refusal, whoever writes its body. */
@@ -8,9 +8,22 @@ export function refusalHeaders (reply: FastifyReply, error: IdempotencyError, { 
   reply.header('link', `<${docsUrl}>; rel="describedby"`)
 }
 
-/** Answers with a problem document (RFC 9457), sent as bytes so that no schema or serializer of the route touches it. */
-export function sendProblem (reply: FastifyReply, error: IdempotencyError, { docsUrl }: PluginSettings): void {
+/** Makes the reply one with a problem document (RFC 9457): bytes, so that no schema or serializer of the route touches it. */
+export function problemOf (reply: FastifyReply, error: IdempotencyError, { docsUrl }: PluginSettings): Buffer {
   const { statusCode, title, message, code, retryable, originalStatus } = error
   const problem = { type: docsUrl, title, status: statusCode, detail: message, code, retryable, originalStatus }
-  reply.code(statusCode).type('application/problem+json').send(Buffer.from(JSON.stringify(problem)))
+  reply.code(statusCode).type('application/problem+json')
+  return Buffer.from(JSON.stringify(problem))
+}
+
+export function inProgress (): IdempotencyError {
+  return new IdempotencyError('FST_IDEMPOTENCY_IN_PROGRESS', 'A request with this idempotency key is being worked on: send it again later to get its answer')
+}
+
+export function keyReused (): IdempotencyError {
+  return new IdempotencyError('FST_IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used before for a request with another method, path or body: send a new key with a new operation, and the same request with a retry')
+}
+
+export function notReplayable (statusCode: number): IdempotencyError {
+  return new IdempotencyError('FST_IDEMPOTENCY_NOT_REPLAYABLE', `The request with this idempotency key was carried out and answered with status ${statusCode}, but its response was not kept: look its effect up instead of sending it again`, { originalStatus: statusCode })
 }

@@ -1,9 +1,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { IdempotencyError } from '../errors.ts'
 import type { Outcome } from '../store/store.ts'
 import { ReplayView } from './run.ts'
+import { applyKept } from './headers.ts'
+import { notReplayable } from './refuse.ts'
 import { kIdempotency, Replay } from './state.ts'
 import type { Engine } from './state.ts'
+
+/** The response header that tells a replay from a first answer. */
+export const REPLAYED = 'idempotent-replayed'
 
 /**
  * Answers with a kept outcome. It passes through every `onSend` hook like a first answer does, so that what other
@@ -13,17 +17,14 @@ import type { Engine } from './state.ts'
 export function replay (engine: Engine, request: FastifyRequest, reply: FastifyReply, key: string, scope: string, attempt: number, { statusCode, response }: Outcome): void {
   if (response === null) {
     engine.counts.conflicts++
-    throw new IdempotencyError('FST_IDEMPOTENCY_NOT_REPLAYABLE', `The request with this idempotency key was carried out and answered with status ${statusCode}, but its response was not kept: look its effect up instead of sending it again`, { originalStatus: statusCode })
+    throw notReplayable(statusCode)
   }
   engine.counts.replayed++
   request.idempotency = new ReplayView(key, scope, attempt)
   request[kIdempotency] = new Replay(response)
   reply.code(statusCode)
-  for (const [name, value] of response.headers) {
-    if (value === null) reply.removeHeader(name)
-    else reply.header(name, value)
-  }
-  reply.header('idempotent-replayed', 'true')
+  applyKept(reply, response.headers)
+  reply.header(REPLAYED, 'true')
   // Nothing, rather than an empty Buffer, which Fastify would give a content type.
   reply.send(response.body.length === 0 ? undefined : response.body)
 }

@@ -1,9 +1,11 @@
 import type { FastifyBaseLogger, FastifyReply } from 'fastify'
+import type { Queryable } from '../journal/journal.ts'
 import type { RouteSettings } from '../options.ts'
 import type { OwnedClaim } from '../store/store.ts'
-import type { RequestIdempotency } from '../types.ts'
-
-export type Headers = ReturnType<FastifyReply['getHeaders']>
+import type { JournalledAnswer, RequestIdempotency } from '../types.ts'
+import type { Headers } from './headers.ts'
+import { record } from './record.ts'
+import type { Recorded } from './record.ts'
 
 /** A request that owns its key, from the claim to the completion. */
 export class Run {
@@ -28,6 +30,10 @@ export class Run {
   /** Another answer was attempted while the first was being stored, and may have changed status and headers. */
   disturbed = false
   renewing = false
+  /** The handler wrote to the journal: what becomes of its transaction decides what the outcome is. */
+  recording = false
+  /** What it wrote. */
+  recorded: Recorded | null = null
   #controller: AbortController | null = null
   #abortReason: Error | null = null
 
@@ -67,12 +73,14 @@ export class RunView implements RequestIdempotency {
   readonly attempt: number
   readonly replayed = false
   readonly #run: Run
+  readonly #reply: FastifyReply
 
-  constructor (key: string, scope: string, run: Run) {
+  constructor (key: string, scope: string, run: Run, reply: FastifyReply) {
     this.key = key
     this.scope = scope
     this.attempt = run.owned.attempt
     this.#run = run
+    this.#reply = reply
   }
 
   get signal (): AbortSignal {
@@ -81,6 +89,10 @@ export class RunView implements RequestIdempotency {
 
   release (): void {
     this.#run.releaseRequested = true
+  }
+
+  complete<T> (tx: Queryable, answer: JournalledAnswer<T>): Promise<T> {
+    return record(this.#run, this.#reply, tx, answer)
   }
 }
 
@@ -102,4 +114,8 @@ export class ReplayView implements RequestIdempotency {
   }
 
   release (): void {}
+
+  async complete (): Promise<never> {
+    throw new Error('fastify-idempotency: a replay has nothing to complete')
+  }
 }

@@ -1,0 +1,59 @@
+import type { FastifyReply } from 'fastify'
+import type { RouteSettings } from '../options.ts'
+import type { KeptResponse } from '../store/store.ts'
+
+export type Headers = ReturnType<FastifyReply['getHeaders']>
+
+/** What belongs to one message or one connection, or to one client, and is never kept. */
+const NEVER_KEPT = new Set([
+  'set-cookie', 'date', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'upgrade', 'trailer', 'te'
+])
+
+/**
+ * The headers that are kept with a response: those that were set, changed or removed since the claim. What other
+ * plugins set before it (CORS, request ids, rate limits) is made anew on each replay.
+ */
+export function headersToKeep (before: Headers, after: Headers, { excludeHeaders }: RouteSettings): KeptResponse['headers'] {
+  const kept: KeptResponse['headers'] = []
+  const named = connectionNames(after)
+  const isKept = (name: string): boolean =>
+    !NEVER_KEPT.has(name) && !name.startsWith('proxy-') && !excludeHeaders.has(name) && !named.includes(name)
+  for (const [name, value] of Object.entries(after)) {
+    // The content type goes with the body, whoever set it.
+    if (value !== undefined && isKept(name) && (name === 'content-type' || !same(value, before[name]))) {
+      kept.push([name, Array.isArray(value) ? value.map(String) : String(value)])
+    }
+  }
+  for (const name of Object.keys(before)) {
+    if (after[name] === undefined && isKept(name)) kept.push([name, null])
+  }
+  return kept
+}
+
+function connectionNames ({ connection }: Headers): string[] {
+  return connection === undefined ? [] : String(connection).toLowerCase().split(',').map(name => name.trim())
+}
+
+function same (a: Headers[string], b: Headers[string]): boolean {
+  return a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((value, i) => value === b[i]))
+}
+
+/** Puts kept headers on a reply that has those of other plugins already. */
+export function applyKept (reply: FastifyReply, kept: KeptResponse['headers']): void {
+  for (const [name, value] of kept) {
+    if (value === null) reply.removeHeader(name)
+    else reply.header(name, value)
+  }
+}
+
+/** Makes a reply's headers these and no others. */
+export function resetHeaders (reply: FastifyReply, headers: Headers): void {
+  for (const name of Object.keys(reply.getHeaders())) {
+    if (!(name in headers)) reply.removeHeader(name)
+  }
+  for (const [name, value] of Object.entries(headers)) {
+    // Removed first: reply.header() adds to a set-cookie that is there.
+    reply.removeHeader(name)
+    reply.header(name, value)
+  }
+}

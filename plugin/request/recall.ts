@@ -1,0 +1,87 @@
+import type { FastifyReply } from 'fastify'
+import { IdempotencyError } from '../errors.ts'
+import type { Outcome } from '../store/store.ts'
+import { applyKept, resetHeaders } from './headers.ts'
+import { complete, release } from './outcome.ts'
+import { keyReused, notReplayable, problemOf, refusalHeaders } from './refuse.ts'
+import { REPLAYED } from './replay.ts'
+import type { Run } from './run.ts'
+import type { Engine } from './state.ts'
+
+/**
+ * Looks up what an earlier attempt committed, and stores it anew, since Redis lost it or never got it. `null` if no
+ * attempt has committed anything. Otherwise, or if it throws, the run's own part is over.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_KEY_REUSED` if the key was used for another request;
+ *   `FST_IDEMPOTENCY_STORE_UNAVAILABLE` if the journal cannot be asked: the key is released then
+ */
+export async function recall (engine: Engine, run: Run): Promise<Outcome | null> {
+  const { journal } = run.settings
+  if (journal === false) return null
+  let entry
+  try {
+    entry = await journal.find(run.id)
+  } catch (err) {
+    run.log.error({ err }, 'idempotency: the journal did not answer')
+    await release(engine, run)
+    throw new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'Whether this request has been carried out before could not be found out: send it again later', { cause: err })
+  }
+  if (entry === null) return null
+  await complete(engine, run, entry.outcome, entry.fingerprint)
+  if (!entry.fingerprint.equals(run.owned.fingerprint)) {
+    engine.counts.mismatches++
+    throw keyReused()
+  }
+  engine.counts.recalled++
+  return entry.outcome
+}
+
+/**
+ * What to send, on a route with a journal, when the handler has answered. What it recorded, if it answers with that,
+ * since then its transaction has committed. Else what an earlier attempt recorded: the handler may have seen its
+ * effects and not known that they are this very operation's. `null`: the handler's answer stands for itself.
+ * @param keepable whether the handler's answer would be kept if it stood for itself
+ */
+export async function answerByJournal (engine: Engine, run: Run, reply: FastifyReply, payload: unknown, keepable: boolean): Promise<{ payload: unknown } | null> {
+  const { recorded } = run
+  if (recorded !== null && (recorded.answered || payload === recorded.body)) {
+    await complete(engine, run, recorded.outcome)
+    reply.code(recorded.outcome.statusCode).headers(recorded.headers)
+    return { payload: bodyOf(recorded.bytes) }
+  }
+
+  try {
+    const outcome = await recall(engine, run)
+    if (outcome !== null) return { payload: replaceBy(outcome, run, reply) }
+  } catch (error) {
+    if (!(error instanceof IdempotencyError)) throw error
+    // The handler's own failure tells as much: nothing is known to be done, try again.
+    if (error.retryable && !keepable) return { payload }
+    return { payload: refuseInstead(engine, run, reply, error) }
+  }
+  if (!run.recording) return null
+  // The transaction was rolled back, or its commit has not arrived yet: the next attempt will see.
+  await release(engine, run)
+  return { payload }
+}
+
+/** Sends a problem in place of the handler's answer. */
+export function refuseInstead (engine: Engine, run: Run, reply: FastifyReply, error: IdempotencyError): Buffer {
+  run.stage = 'settled'
+  resetHeaders(reply, run.headersBefore)
+  refusalHeaders(reply, error, engine.settings, run.settings)
+  if (engine.settings.errors === 'error-handler') throw error
+  return problemOf(reply, error, engine.settings)
+}
+
+function replaceBy ({ statusCode, response }: Outcome, run: Run, reply: FastifyReply): Buffer | null {
+  if (response === null) throw notReplayable(statusCode)
+  resetHeaders(reply, run.headersBefore)
+  applyKept(reply, response.headers)
+  reply.code(statusCode).header(REPLAYED, 'true')
+  return bodyOf(response.body)
+}
+
+/** Nothing, rather than an empty Buffer. */
+function bodyOf (bytes: Buffer): Buffer | null {
+  return bytes.length === 0 ? null : bytes
+}

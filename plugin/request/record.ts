@@ -1,0 +1,89 @@
+import type { FastifyReply } from 'fastify'
+import { IdempotencyError } from '../errors.ts'
+import { JournalConflictError } from '../journal/journal.ts'
+import type { Queryable } from '../journal/journal.ts'
+import type { Outcome } from '../store/store.ts'
+import type { JournalledAnswer } from '../types.ts'
+import { headersToKeep } from './headers.ts'
+import type { Run } from './run.ts'
+
+/** An answer that stands in the journal, if the handler's transaction commits. */
+export interface Recorded {
+  /** What the handler is to answer with. */
+  body: unknown
+  /** Fastify is about to send `body`, serialized once more. */
+  answered: boolean
+  bytes: Buffer
+  headers: Record<string, string | string[]>
+  outcome: Outcome
+}
+
+/** `request.idempotency.complete()`: makes the answer what will be sent and kept, and writes it in the transaction. */
+export async function record<T> (run: Run, reply: FastifyReply, tx: Queryable, { body, headers = {}, statusCode = body === undefined ? 204 : 200 }: JournalledAnswer<T>): Promise<T> {
+  const { journal, retention, maxExecution, maxBodySize } = run.settings
+  if (journal === false) {
+    throw new Error('fastify-idempotency: request.idempotency.complete() needs a journal: set the option "journal", where the plugin is registered or on this route')
+  }
+  if (typeof (tx as Partial<Queryable> | null)?.query !== 'function') {
+    throw new TypeError('fastify-idempotency: request.idempotency.complete() takes the client of the transaction first, one with a query method')
+  }
+  if (!Number.isInteger(statusCode) || statusCode < 200 || statusCode > 599) {
+    throw new TypeError(`fastify-idempotency: request.idempotency.complete() takes a statusCode from 200 to 599, got ${String(statusCode)}`)
+  }
+  const given: Recorded['headers'] = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+  const contentType = String(given['content-type'] ?? reply.getHeader('content-type') ?? contentTypeOf(body) ?? '')
+  if (contentType !== '') given['content-type'] = contentType
+  const bytes = serialize(reply, statusCode, contentType, body)
+  const outcome: Outcome = {
+    statusCode,
+    response: bytes.length > maxBodySize || run.hasTrailers
+      ? null
+      : { headers: headersToKeep(run.headersBefore, { ...reply.getHeaders(), ...given }, run.settings), body: bytes }
+  }
+  const { fingerprint, attempt } = run.owned
+  run.recording = true
+  try {
+    // For as long as Redis may have the key: it counts from the completion, which is not before the commit.
+    await journal.record(tx, run.id, { fingerprint, attempt, outcome }, retention + maxExecution)
+  } catch (cause) {
+    if (!(cause instanceof JournalConflictError)) throw cause
+    throw new IdempotencyError('FST_IDEMPOTENCY_IN_PROGRESS', 'Another attempt of this request has been completed: send it again to get its answer', { cause })
+  }
+  run.recorded = { body, answered: false, bytes, headers: given, outcome }
+  return body as T
+}
+
+function contentTypeOf (body: unknown): string | undefined {
+  if (body === undefined) return undefined
+  if (typeof body === 'string') return 'text/plain; charset=utf-8'
+  return body instanceof Uint8Array ? 'application/octet-stream' : 'application/json; charset=utf-8'
+}
+
+/** As Fastify would when it sends it: through the response schema of the status. Before the commit, since it may throw. */
+function serialize (reply: FastifyReply, statusCode: number, contentType: string, body: unknown): Buffer {
+  if (body === undefined) return Buffer.alloc(0)
+  if (typeof body === 'string' || body instanceof Uint8Array) return Buffer.from(body as string)
+  const byMediaType = serializersByMediaType(reply, statusCode)
+  if (byMediaType !== null) {
+    const mediaType = contentType.split(';', 1)[0]?.trim().toLowerCase() ?? ''
+    const serializer = byMediaType[mediaType] ?? byMediaType['*/*'] ?? JSON.stringify
+    return Buffer.from(serializer(body))
+  }
+  const before = reply.raw.statusCode
+  reply.raw.statusCode = statusCode
+  try {
+    return Buffer.from(reply.serialize(body as Record<string, unknown>) as string)
+  } finally {
+    reply.raw.statusCode = before
+  }
+}
+
+/** Where a response schema tells media types apart, which `reply.serialize` does not. */
+function serializersByMediaType (reply: FastifyReply, statusCode: number): Record<string, (body: unknown) => string> | null {
+  for (const status of [String(statusCode), `${String(statusCode)[0]}xx`, 'default']) {
+    const serializer: unknown = reply.getSerializationFunction(status)
+    if (typeof serializer === 'object' && serializer !== null) return serializer as Record<string, (body: unknown) => string>
+    if (serializer !== undefined) return null
+  }
+  return null
+}
