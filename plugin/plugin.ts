@@ -32,6 +32,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   const leases = new Leases(store, deadline)
   const background = new Background(deadline)
   const purger = new Purger(app.log)
+  if (settings.route.journal !== false) purger.cover(settings.route.journal)
   const closing = new AbortController()
   // Everybody who waits listens.
   setMaxListeners(0, closing.signal)
