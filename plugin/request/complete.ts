@@ -8,6 +8,7 @@ import type { Headers } from './headers.ts'
 import { complete, release } from './outcome.ts'
 import { answerByJournal, refuseInstead } from './recall.ts'
 import { inProgress } from './refuse.ts'
+import { bodyOf } from './replay.ts'
 import type { Run } from './run.ts'
 import type { Engine } from './state.ts'
 
@@ -31,15 +32,23 @@ async function store (engine: Engine, run: Run, reply: FastifyReply, payload: un
     run.stage = 'settled'
     return payload
   }
+  const { recorded } = run
+  if (recorded !== null && (recorded.answered || payload === recorded.body)) {
+    // It has committed, or it would not be answered with.
+    reply.code(recorded.outcome.statusCode).headers(recorded.headers)
+    const sent = snapshot(reply)
+    await complete(engine, run, recorded.outcome)
+    return finish(run, reply, sent, bodyOf(recorded.bytes))
+  }
   const keepable = !run.releaseRequested && isReplayable(run, statusOf(reply, payload))
   if (run.settings.journal !== false) {
     const sent = snapshot(reply)
-    const answer = await answerByJournal(engine, run, reply, payload, keepable)
-    if (answer !== null) {
-      if (answer.payload === payload) return finish(run, reply, sent, payload)
+    const decision = await answerByJournal(engine, run, reply, payload, keepable)
+    if (decision?.replaced === false) return finish(run, reply, sent, payload)
+    if (decision !== null) {
       discard(payload)
       run.stage = 'settled'
-      return answer.payload
+      return decision.payload
     }
   }
   if (!keepable) {

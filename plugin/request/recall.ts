@@ -4,7 +4,7 @@ import type { Outcome } from '../store/store.ts'
 import { applyKept, resetHeaders } from './headers.ts'
 import { complete, release } from './outcome.ts'
 import { keyReused, notReplayable, problemOf, refusalHeaders } from './refuse.ts'
-import { REPLAYED } from './replay.ts'
+import { bodyOf, REPLAYED } from './replay.ts'
 import type { Run } from './run.ts'
 import type { Engine } from './state.ts'
 
@@ -35,33 +35,33 @@ export async function recall (engine: Engine, run: Run): Promise<Outcome | null>
   return entry.outcome
 }
 
+/** What to send of a run whose part is over. */
+interface Decision {
+  payload: unknown
+  /** Whether that is something else than what the handler answered. */
+  replaced: boolean
+}
+
 /**
- * What to send, on a route with a journal, when the handler has answered. What it recorded, if it answers with that,
- * since then its transaction has committed. Else what an earlier attempt recorded: the handler may have seen its
- * effects and not known that they are this very operation's. `null`: the handler's answer stands for itself.
+ * What to send, on a route with a journal, when the handler has answered otherwise than with what it recorded: what was
+ * committed, by this or an earlier attempt. The handler may have seen the effects of that one and not known that they
+ * are this very operation's. `null`: nothing was, and the handler's answer stands for itself.
  * @param keepable whether the handler's answer would be kept if it stood for itself
  */
-export async function answerByJournal (engine: Engine, run: Run, reply: FastifyReply, payload: unknown, keepable: boolean): Promise<{ payload: unknown } | null> {
-  const { recorded } = run
-  if (recorded !== null && (recorded.answered || payload === recorded.body)) {
-    await complete(engine, run, recorded.outcome)
-    reply.code(recorded.outcome.statusCode).headers(recorded.headers)
-    return { payload: bodyOf(recorded.bytes) }
-  }
-
+export async function answerByJournal (engine: Engine, run: Run, reply: FastifyReply, payload: unknown, keepable: boolean): Promise<Decision | null> {
   try {
     const outcome = await recall(engine, run)
-    if (outcome !== null) return { payload: replaceBy(outcome, run, reply) }
+    if (outcome !== null) return { payload: replaceBy(outcome, run, reply), replaced: true }
   } catch (error) {
     if (!(error instanceof IdempotencyError)) throw error
     // The handler's own failure tells as much: nothing is known to be done, try again.
-    if (error.retryable && !keepable) return { payload }
-    return { payload: refuseInstead(engine, run, reply, error) }
+    if (error.retryable && !keepable) return { payload, replaced: false }
+    return { payload: refuseInstead(engine, run, reply, error), replaced: true }
   }
   if (!run.recording) return null
   // The transaction was rolled back, or its commit has not arrived yet: the next attempt will see.
   await release(engine, run)
-  return { payload }
+  return { payload, replaced: false }
 }
 
 /** Sends a problem in place of the handler's answer. */
@@ -79,9 +79,4 @@ function replaceBy ({ statusCode, response }: Outcome, run: Run, reply: FastifyR
   applyKept(reply, response.headers)
   reply.code(statusCode).header(REPLAYED, 'true')
   return bodyOf(response.body)
-}
-
-/** Nothing, rather than an empty Buffer. */
-function bodyOf (bytes: Buffer): Buffer | null {
-  return bytes.length === 0 ? null : bytes
 }

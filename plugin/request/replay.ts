@@ -40,5 +40,10 @@ export function restore (kept: Replay, reply: FastifyReply, payload: unknown): u
   const contentType = headers.find(([name]) => name === 'content-type')?.[1]
   if (contentType == null) reply.removeHeader('content-type')
   else reply.header('content-type', contentType)
-  return body.length === 0 ? null : body
+  return bodyOf(body)
+}
+
+/** Nothing, rather than an empty Buffer, which would be sent with a content type. */
+export function bodyOf (bytes: Buffer): Buffer | null {
+  return bytes.length === 0 ? null : bytes
 }
