@@ -17,7 +17,7 @@ export function operatorOf (engine: Engine): Idempotency {
         expiresIn,
         leaseLeft,
         statusCode: outcome?.statusCode ?? null,
-        response: outcome?.response == null ? null : { headers: headersOf(outcome.response), body: outcome.response.body }
+        response: outcome?.response == null ? null : { headers: headersOf(outcome.response), body: Buffer.from(outcome.response.body as string) }
       }
     },
 

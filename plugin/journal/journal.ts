@@ -21,8 +21,8 @@ export interface Journal {
 
 /** What an attempt committed. */
 export interface JournalEntry {
-  /** 32 bytes, as in the claim. */
-  readonly fingerprint: Buffer
+  /** As in the claim. */
+  readonly fingerprint: string
   readonly attempt: number
   readonly outcome: Outcome
 }

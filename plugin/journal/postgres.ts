@@ -67,7 +67,7 @@ export function postgresJournal (db: Queryable, options: PostgresJournalOptions 
     async record (tx, id, { fingerprint, attempt, outcome: { statusCode, response } }, keepFor) {
       const headers = response === null ? null : JSON.stringify(response.headers)
       try {
-        await tx.query(insert, [bytesOf(id), fingerprint, attempt, statusCode, headers, response?.body ?? null, keepFor])
+        await tx.query(insert, [bytesOf(id), bytesOf(fingerprint), attempt, statusCode, headers, response === null ? null : Buffer.from(response.body as string), keepFor])
       } catch (error) {
         if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error
         throw new JournalConflictError('Another attempt of this operation has committed its outcome', { cause: error })
@@ -90,16 +90,16 @@ export function postgresJournal (db: Queryable, options: PostgresJournalOptions 
   }
 }
 
-/** An id is the base64url of a SHA-256. */
-function bytesOf (id: string): Buffer {
-  return Buffer.from(id, 'base64url')
+/** Ids and fingerprints are SHA-256 in base64url. */
+function bytesOf (hash: string): Buffer {
+  return Buffer.from(hash, 'base64url')
 }
 
 function entryOf ({ fingerprint, attempt, status, headers, body }: Row): JournalEntry {
   const response = headers === null || body === null
     ? null
     : { headers: JSON.parse(headers) as KeptResponse['headers'], body: bufferOf(body) }
-  return { fingerprint: bufferOf(fingerprint), attempt, outcome: { statusCode: status, response } }
+  return { fingerprint: bufferOf(fingerprint).toString('base64url'), attempt, outcome: { statusCode: status, response } }
 }
 
 /** Some drivers hand out a plain Uint8Array. */

@@ -2,8 +2,8 @@ import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 
 export interface Captured {
-  /** `null`: the body is larger than `maxBodySize`. */
-  body: Buffer | null
+  /** Text or bytes. `null`: the body is larger than `maxBodySize`. */
+  body: string | Buffer | null
   /** What is to be sent: the payload itself, or what a stream was gathered into. */
   payload: unknown
 }
@@ -15,8 +15,8 @@ export interface Captured {
  * @throws the error of a stream that fails, which becomes the answer
  */
 export function capture (reply: FastifyReply, payload: unknown, maxBodySize: number): Captured | Promise<Captured> | undefined {
-  if (payload === undefined || payload === null) return { body: Buffer.alloc(0), payload }
-  if (typeof payload === 'string') return { body: Buffer.byteLength(payload) > maxBodySize ? null : Buffer.from(payload), payload }
+  if (payload === undefined || payload === null) return { body: '', payload }
+  if (typeof payload === 'string') return { body: Buffer.byteLength(payload) > maxBodySize ? null : payload, payload }
   // A copy: the handler may use its buffer again.
   if (payload instanceof Uint8Array) return { body: payload.length > maxBodySize ? null : Buffer.from(payload), payload }
   if (Object.prototype.toString.call(payload) === '[object Response]') {
@@ -25,7 +25,7 @@ export function capture (reply: FastifyReply, payload: unknown, maxBodySize: num
     // Fastify would do the same, but only after `onSend`.
     reply.code(response.status)
     for (const [name, value] of response.headers) reply.header(name, value)
-    return response.body === null ? { body: Buffer.alloc(0), payload: null } : gather(response.body, maxBodySize)
+    return response.body === null ? { body: '', payload: null } : gather(response.body, maxBodySize)
   }
   const stream = payload as Partial<AsyncIterable<Uint8Array | string> & NodeJS.ReadableStream>
   if (typeof stream[Symbol.asyncIterator] === 'function') return gather(stream as AsyncIterable<Uint8Array | string>, maxBodySize)

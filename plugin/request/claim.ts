@@ -133,13 +133,11 @@ function noticeTrailers (reply: FastifyReply, run: Run): void {
   }
 }
 
-const PROCESS_TOKEN = randomBytes(10)
+/** 66 random bits: which process. */
+const PROCESS_TOKEN = randomBytes(9).toString('base64url').slice(0, 11)
 let ownersMade = 0
 
-/** 16 bytes that no other request has: random ones of this process, and a count. */
-function nextOwner (): Buffer {
-  const owner = Buffer.allocUnsafe(16)
-  PROCESS_TOKEN.copy(owner)
-  owner.writeUIntBE(++ownersMade, 10, 6)
-  return owner
+/** 18 characters that no other request has: random ones of this process, and a count. */
+function nextOwner (): string {
+  return PROCESS_TOKEN + (++ownersMade).toString(36).padStart(7, '0')
 }

@@ -2,35 +2,40 @@ import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { IdempotencyError } from '../errors.ts'
 import type { RouteSettings } from '../options.ts'
+import { sha256 } from './sha256.ts'
 
 /** Deeper than any document that people exchange, and far from the end of the stack. */
 const MAX_DEPTH = 256
 
 /**
- * 32 bytes that are the same for a request and its retries: the SHA-256 of method, path with query, and body as the
+ * What is the same for a request and its retries: the SHA-256 of method, path with query, and body as the
  * route's validation left it. With the route's own `fingerprint`: of method, path, and what that returns.
  * @throws {IdempotencyError} `FST_IDEMPOTENCY_BODY_UNREADABLE` if the body is something else than JSON, text or bytes.
  */
-export function fingerprintOf (request: FastifyRequest, settings: RouteSettings): Buffer {
-  const hash = createHash('sha256')
+export function fingerprintOf (request: FastifyRequest, settings: RouteSettings): string {
   if (settings.fingerprint !== undefined) {
     const path = request.url.split('?', 1)[0] as string
     const own: unknown = settings.fingerprint(request)
     if (typeof own !== 'string' && !(own instanceof Uint8Array)) {
       throw new TypeError(`fastify-idempotency: the option "fingerprint" of ${request.method} ${path} must return a string or a Buffer, got ${own === null ? 'null' : typeof own}`)
     }
-    return hash.update(`${request.method} ${path}\nown\n`).update(own).digest()
+    return hashOf(`${request.method} ${path}\nown\n`, own)
   }
   const { body } = request
   const head = `${request.method} ${request.url}\n`
   if (body === undefined) {
     if (hasBody(request)) throw unreadable('it was not parsed into something that can be compared')
-    return hash.update(`${head}none\n`).digest()
+    return sha256(`${head}none\n`)
   }
-  if (typeof body === 'string') return hash.update(`${head}text\n`).update(body).digest()
-  if (body instanceof Uint8Array) return hash.update(`${head}bytes\n`).update(body).digest()
+  if (typeof body === 'string') return sha256(`${head}text\n${body}`)
+  if (body instanceof Uint8Array) return hashOf(`${head}bytes\n`, body)
   if (/^multipart\//i.test(request.headers['content-type'] ?? '')) throw unreadable('it is multipart')
-  return hash.update(`${head}json\n${canonicalJson(body)}`).digest()
+  return sha256(`${head}json\n${canonicalJson(body)}`)
+}
+
+function hashOf (head: string, rest: string | Uint8Array): string {
+  // In two steps, since bytes could only be joined by copying them.
+  return typeof rest === 'string' ? sha256(head + rest) : createHash('sha256').update(head).update(rest).digest('base64url')
 }
 
 function hasBody ({ headers }: FastifyRequest): boolean {

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { IdempotencyError } from '../errors.ts'
 import type { RouteSettings } from '../options.ts'
 import type { Scope } from '../types.ts'
+import { sha256 } from './sha256.ts'
 
 /**
  * The request's key, or `undefined` if it has none and may go without.
@@ -69,5 +69,5 @@ export function readScope (request: FastifyRequest, scope: Scope): string {
  * would join to the same text (scope `a`, key `bc` and scope `ab`, key `c`).
  */
 export function recordId (scope: string, key: string): string {
-  return createHash('sha256').update(`${scope.length}:${scope}:${key}`).digest('base64url')
+  return sha256(`${scope.length}:${scope}:${key}`)
 }

@@ -27,7 +27,7 @@ export async function recall (engine: Engine, run: Run): Promise<Outcome | null>
   }
   if (entry === null) return null
   await complete(engine, run, entry.outcome, entry.fingerprint)
-  if (!entry.fingerprint.equals(run.owned.fingerprint)) {
+  if (entry.fingerprint !== run.owned.fingerprint) {
     engine.counts.mismatches++
     throw keyReused()
   }
@@ -73,7 +73,7 @@ export function refuseInstead (engine: Engine, run: Run, reply: FastifyReply, er
   return problemOf(reply, error, engine.settings)
 }
 
-function replaceBy ({ statusCode, response }: Outcome, run: Run, reply: FastifyReply): Buffer | null {
+function replaceBy ({ statusCode, response }: Outcome, run: Run, reply: FastifyReply): string | Buffer | null {
   if (response === null) throw notReplayable(statusCode)
   resetHeaders(reply, run.headersBefore)
   applyKept(reply, response.headers)

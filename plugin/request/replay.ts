@@ -25,8 +25,9 @@ export function replay (engine: Engine, request: FastifyRequest, reply: FastifyR
   reply.code(statusCode)
   applyKept(reply, response.headers)
   reply.header(REPLAYED, 'true')
-  // Nothing, rather than an empty Buffer, which Fastify would give a content type.
-  reply.send(response.body.length === 0 ? undefined : response.body)
+  const { body } = response
+  // Bytes, which no serializer touches. Or nothing, rather than an empty Buffer, which Fastify would give a content type.
+  reply.send(body.length === 0 ? undefined : typeof body === 'string' ? Buffer.from(body) : body)
 }
 
 /**
@@ -43,7 +44,7 @@ export function restore (kept: Replay, reply: FastifyReply, payload: unknown): u
   return bodyOf(body)
 }
 
-/** Nothing, rather than an empty Buffer, which would be sent with a content type. */
-export function bodyOf (bytes: Buffer): Buffer | null {
-  return bytes.length === 0 ? null : bytes
+/** Nothing, rather than an empty body, which would be sent with a content type. */
+export function bodyOf (body: string | Buffer): string | Buffer | null {
+  return body.length === 0 ? null : body
 }

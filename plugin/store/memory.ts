@@ -12,8 +12,8 @@ export interface MemoryStoreOptions {
 
 interface MemoryRecord {
   state: 'running' | 'released' | 'settled'
-  owner: Buffer
-  fingerprint: Buffer
+  owner: string
+  fingerprint: string
   attempt: number
   lease: number
   /** Milliseconds from `since` until the record is forgotten. */
@@ -48,10 +48,10 @@ export class MemoryStore implements Store {
   async claim (id: string, claim: Claim): Promise<ClaimResult> {
     const found = this.#get(id)
     if (found === undefined) return this.#grant(id, claim, 1)
-    if (!found.fingerprint.equals(claim.fingerprint)) return { state: 'mismatch' }
+    if (found.fingerprint !== claim.fingerprint) return { state: 'mismatch' }
     if (found.outcome !== null) return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
     if (found.state === 'running') {
-      if (found.owner.equals(claim.owner)) return { state: 'claimed', attempt: found.attempt }
+      if (found.owner === claim.owner) return { state: 'claimed', attempt: found.attempt }
       const leaseLeft = leaseLeftOf(found)
       if (leaseLeft > 0) return { state: 'running', leaseLeft }
     }
@@ -70,7 +70,7 @@ export class MemoryStore implements Store {
 
   async renew (id: string, owned: OwnedClaim): Promise<boolean> {
     const found = this.#get(id)
-    if (found !== undefined && (found.state !== 'running' || !found.owner.equals(owned.owner))) return false
+    if (found !== undefined && (found.state !== 'running' || found.owner !== owned.owner)) return false
     this.#put(id, 'running', owned, null)
     return true
   }
@@ -78,7 +78,7 @@ export class MemoryStore implements Store {
   async complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
     const found = this.#get(id)
     if (found !== undefined) {
-      if (!found.owner.equals(owned.owner) || found.state === 'released') return false
+      if (found.owner !== owned.owner || found.state === 'released') return false
       if (found.state === 'settled') return true
     }
     this.#put(id, 'settled', owned, outcome)
@@ -93,7 +93,7 @@ export class MemoryStore implements Store {
       this.#wake(id)
       return true
     }
-    if (!found.owner.equals(owned.owner) || found.state === 'settled') return false
+    if (found.owner !== owned.owner || found.state === 'settled') return false
     if (found.state === 'released') return true
     this.#put(id, 'released', { ...owned, attempt: found.attempt }, null)
     this.#wake(id)
@@ -181,5 +181,5 @@ function leaseLeftOf (record: MemoryRecord): number {
 }
 
 function sizeOf ({ headers, body }: NonNullable<Outcome['response']>): number {
-  return headers.reduce((sum, [name, value]) => sum + name.length + String(value).length, body.length)
+  return headers.reduce((sum, [name, value]) => sum + name.length + String(value).length, Buffer.byteLength(body))
 }

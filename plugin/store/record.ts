@@ -1,25 +1,25 @@
-import type { Claim, KeptResponse, OwnedClaim, Outcome } from './store.ts'
+import type { Claim, KeptResponse, Outcome, OwnedClaim } from './store.ts'
 
 /*
- * The value of a Redis key. Numbers are big-endian.
+ * The value of a Redis key. Text, and numbers in hexadecimal, since clients write text with less effort than bytes;
+ * only the body of a response may be bytes.
  *
- *   offset  bytes
+ *   offset  characters
  *        0      1  version
  *        1      1  state
- *        2     16  owner
- *       18     32  fingerprint
- *       50      4  attempt
+ *        2     43  fingerprint
+ *       45      8  attempt
  *  running and released             settled
- *       54      4  lease, ms           54      2  status code
- *       58      6  time to live, ms    56      4  length of the headers
- *                                      60         headers as JSON, then the body
+ *       53     18  owner                 53      3  status code, decimal, and a line feed
+ *       71      8  lease, ms             57         headers, a line each, and an empty line; then the body
+ *       79     12  time to live, ms
  *
- * Owner and state stand at fixed places so that the scripts can compare and swap them without decoding the rest;
- * lease and time to live are the owner's, so that processes with other settings measure it by its own: what is left of
- * the lease follows from what is left of the time to live, on Redis's clock alone.
+ * What the scripts compare and swap stands at fixed places. Lease and time to live are the owner's, so that processes
+ * with other settings measure it by its own: what is left of the lease follows from what is left of the time to live,
+ * on Redis's clock alone.
  */
 
-export const VERSION = 1
+export const VERSION = '1'
 
 export const STATE = {
   running: 'r',
@@ -33,97 +33,126 @@ export const STATE = {
 
 export const OFFSET = {
   state: 1,
-  owner: 2,
-  fingerprint: 18,
-  attempt: 50,
-  lease: 54,
-  timeToLive: 58,
-  runningEnd: 64,
-  statusCode: 54,
-  headersLength: 56,
-  headers: 60
+  fingerprint: 2,
+  attempt: 45,
+  owner: 53,
+  lease: 71,
+  timeToLive: 79,
+  runningEnd: 91,
+  statusCode: 53,
+  headers: 57
 } as const
 
 export type DecodedRecord =
-  | { state: 'running' | 'released', owner: Buffer, fingerprint: Buffer, attempt: number, lease: number, timeToLive: number }
-  | { state: 'settled', owner: Buffer, fingerprint: Buffer, attempt: number, outcome: Outcome }
+  | { state: 'running' | 'released', owner: string, fingerprint: string, attempt: number, lease: number, timeToLive: number }
+  | { state: 'settled', fingerprint: string, attempt: number, outcome: Outcome }
 
 /** Milliseconds for which a record that is not settled is remembered: for `retention` after its lease has run out. */
 export function timeToLive (claim: Claim): number {
   return claim.lease + claim.retention
 }
 
-export function encodeRunning (claim: Claim, attempt: number): Buffer {
+export function encodeRunning (claim: Claim, attempt: number): string {
   return encodeOwned(STATE.running, claim, attempt)
 }
 
-export function encodeReleased (owned: OwnedClaim): Buffer {
+export function encodeReleased (owned: OwnedClaim): string {
   return encodeOwned(STATE.released, owned, owned.attempt)
 }
 
-function encodeOwned (state: string, claim: Claim, attempt: number): Buffer {
-  const record = Buffer.allocUnsafe(OFFSET.runningEnd)
-  writeHead(record, state, claim, attempt)
-  record.writeUInt32BE(claim.lease, OFFSET.lease)
-  record.writeUIntBE(timeToLive(claim), OFFSET.timeToLive, 6)
-  return record
+function encodeOwned (state: string, claim: Claim, attempt: number): string {
+  return VERSION + state + claim.fingerprint + hex(attempt, 8) + claim.owner + hex(claim.lease, 8) + hex(timeToLive(claim), 12)
 }
 
-export function encodeSettled (owned: OwnedClaim, { statusCode, response }: Outcome): Buffer {
-  const headers = response === null ? '' : JSON.stringify(response.headers)
-  const headersLength = Buffer.byteLength(headers)
-  const bodyAt = OFFSET.headers + headersLength
-  const record = Buffer.allocUnsafe(bodyAt + (response === null ? 0 : response.body.length))
-  writeHead(record, response === null ? STATE.settledWithoutResponse : STATE.settled, owned, owned.attempt)
-  record.writeUInt16BE(statusCode, OFFSET.statusCode)
-  record.writeUInt32BE(headersLength, OFFSET.headersLength)
-  record.write(headers, OFFSET.headers)
-  response?.body.copy(record, bodyAt)
-  return record
+/** Text if the body is text. */
+export function encodeSettled ({ fingerprint, attempt }: OwnedClaim, { statusCode, response }: Outcome): string | Buffer {
+  const state = response === null ? STATE.settledWithoutResponse : STATE.settled
+  const head = `${VERSION}${state}${fingerprint}${hex(attempt, 8)}${statusCode}\n${response === null ? '' : encodeHeaders(response.headers)}\n`
+  if (response === null) return head
+  return typeof response.body === 'string' ? head + response.body : Buffer.concat([Buffer.from(head), response.body])
 }
 
-function writeHead (record: Buffer, state: string, claim: Claim, attempt: number): void {
-  record[0] = VERSION
-  record.write(state, OFFSET.state, 'latin1')
-  claim.owner.copy(record, OFFSET.owner)
-  claim.fingerprint.copy(record, OFFSET.fingerprint)
-  record.writeUInt32BE(attempt, OFFSET.attempt)
+function hex (value: number, digits: number): string {
+  return value.toString(16).padStart(digits, '0')
+}
+
+/** `name:value` for each value, and `:name` for a header that is to be removed. */
+function encodeHeaders (headers: KeptResponse['headers']): string {
+  let lines = ''
+  for (const [name, value] of headers) {
+    if (value === null) lines += `:${escape(name)}\n`
+    else if (typeof value === 'string') lines += `${escape(name)}:${escape(value)}\n`
+    else for (const one of value) lines += `${escape(name)}:${escape(one)}\n`
+  }
+  return lines
+}
+
+/** Node.js refuses to send a line feed in a header, but only after it was kept. It must not become another header. */
+function escape (text: string): string {
+  return /[\\\n]/.test(text) ? text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n') : text
+}
+
+function unescape (text: string): string {
+  return text.includes('\\') ? text.replace(/\\(.)/g, (_, char) => char === 'n' ? '\n' : '\\') : text
 }
 
 /** Throws on a record of another version, such as that of a newer release during a rolling upgrade. */
 export function decode (record: Buffer): DecodedRecord {
-  if (record[0] !== VERSION || record.length < OFFSET.headers) {
-    throw new Error(`The stored value is not an idempotency record of version ${VERSION}`)
-  }
-  const owner = record.subarray(OFFSET.owner, OFFSET.fingerprint)
-  const fingerprint = record.subarray(OFFSET.fingerprint, OFFSET.attempt)
-  const attempt = record.readUInt32BE(OFFSET.attempt)
-  const state = String.fromCharCode(record[OFFSET.state] as number)
+  if (record[0] !== VERSION.charCodeAt(0)) throw notARecord()
+  const state = String.fromCharCode(record[OFFSET.state] ?? 0)
+  const fingerprint = record.toString('latin1', OFFSET.fingerprint, OFFSET.attempt)
+  const attempt = numberAt(record, OFFSET.attempt, OFFSET.owner)
   switch (state) {
     case STATE.running:
     case STATE.awaited:
     case STATE.released:
       return {
         state: state === STATE.released ? 'released' : 'running',
-        owner,
+        owner: record.toString('latin1', OFFSET.owner, OFFSET.lease),
         fingerprint,
         attempt,
-        lease: record.readUInt32BE(OFFSET.lease),
-        timeToLive: record.readUIntBE(OFFSET.timeToLive, 6)
+        lease: numberAt(record, OFFSET.lease, OFFSET.timeToLive),
+        timeToLive: numberAt(record, OFFSET.timeToLive, OFFSET.runningEnd)
       }
     case STATE.settled:
     case STATE.settledWithoutResponse: {
-      const statusCode = record.readUInt16BE(OFFSET.statusCode)
-      const response = state === STATE.settled ? decodeResponse(record) : null
-      return { state: 'settled', owner, fingerprint, attempt, outcome: { statusCode, response } }
+      const statusCode = Number(record.toString('latin1', OFFSET.statusCode, OFFSET.headers))
+      const bodyAt = record.indexOf('\n\n', OFFSET.headers - 1) + 2
+      if (bodyAt === 1) throw notARecord()
+      const response = state === STATE.settled ? decodeResponse(record, bodyAt) : null
+      return { state: 'settled', fingerprint, attempt, outcome: { statusCode, response } }
     }
     default:
-      throw new Error(`The stored idempotency record has an unknown state ${JSON.stringify(state)}`)
+      throw notARecord()
   }
 }
 
-function decodeResponse (record: Buffer): KeptResponse {
-  const bodyAt = OFFSET.headers + record.readUInt32BE(OFFSET.headersLength)
-  const headers = JSON.parse(record.toString('utf8', OFFSET.headers, bodyAt)) as KeptResponse['headers']
-  return { headers, body: record.subarray(bodyAt) }
+function notARecord (): Error {
+  return new Error(`The stored value is not an idempotency record of version ${VERSION}`)
+}
+
+function numberAt (record: Buffer, from: number, to: number): number {
+  const digits = record.toString('latin1', from, to)
+  const value = Number.parseInt(digits, 16)
+  if (digits.length < to - from || Number.isNaN(value)) throw notARecord()
+  return value
+}
+
+function decodeResponse (record: Buffer, bodyAt: number): KeptResponse {
+  const headers: KeptResponse['headers'] = []
+  const body = record.subarray(bodyAt)
+  // Up to the line feed that ends the last header, if there is one.
+  const lines = record.toString('utf8', OFFSET.headers, bodyAt - 2)
+  if (lines === '') return { headers, body }
+  for (const line of lines.split('\n')) {
+    const colon = line.indexOf(':')
+    const name = unescape(line.slice(0, colon))
+    const value = unescape(line.slice(colon + 1))
+    const last = headers.at(-1)
+    if (name === '') headers.push([value, null])
+    else if (last?.[0] !== name) headers.push([name, value])
+    else if (Array.isArray(last[1])) last[1].push(value)
+    else last[1] = [String(last[1]), value]
+  }
+  return { headers, body }
 }

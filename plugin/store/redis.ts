@@ -8,7 +8,7 @@ import { Wake, WakeUps } from './wake-ups.ts'
 export interface RedisClient {
   readonly status: string
   /** `SET key value PX milliseconds NX GET`, together since Redis 7.0. */
-  setBuffer (key: string, value: Buffer, px: 'PX', milliseconds: number, nx: 'NX', get: 'GET'): Promise<Buffer | null>
+  setBuffer (key: string, value: string, px: 'PX', milliseconds: number, nx: 'NX', get: 'GET'): Promise<Buffer | null>
   evalsha (sha: string, keys: 1, key: string, ...args: Array<string | Buffer | number>): Promise<unknown>
   eval (lua: string, keys: 1, key: string, ...args: Array<string | Buffer | number>): Promise<unknown>
   getBuffer (key: string): Promise<Buffer | null>
@@ -63,10 +63,10 @@ export class RedisStore implements Store {
     const value = await this.#redis.setBuffer(key, running, 'PX', timeToLive(claim), 'NX', 'GET').catch(explainOldRedis)
     if (value === null) return { state: 'claimed', attempt: 1 }
     const found = decode(value)
-    if (!found.fingerprint.equals(claim.fingerprint)) return { state: 'mismatch' }
+    if (found.fingerprint !== claim.fingerprint) return { state: 'mismatch' }
     if (found.state === 'settled') return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
     // The answer to this very claim was lost, and the client sent it again.
-    if (found.state === 'running' && found.owner.equals(claim.owner)) return { state: 'claimed', attempt: found.attempt }
+    if (found.state === 'running' && found.owner === claim.owner) return { state: 'claimed', attempt: found.attempt }
     const [answer, detail] = await this.#run(scripts.takeOver, key, running) as [number, number]
     switch (answer) {
       case scripts.TAKE_OVER.claimed:
@@ -89,7 +89,7 @@ export class RedisStore implements Store {
   async complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
     await this.#reachable()
     const settled = encodeSettled(owned, outcome)
-    return await this.#run(scripts.complete, this.#keyPrefix + id, settled, owned.retention, this.#wakeUps.channel, id) === 1
+    return await this.#run(scripts.complete, this.#keyPrefix + id, settled, owned.retention, owned.owner, this.#wakeUps.channel, id) === 1
   }
 
   async release (id: string, owned: OwnedClaim): Promise<boolean> {

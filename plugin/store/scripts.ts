@@ -16,17 +16,16 @@ function field (value: string, from: number, to: number): string {
   return `string.sub(${value}, ${from + 1}, ${to})`
 }
 
-const state = (value: string): string => field(value, OFFSET.state, OFFSET.owner)
-const owner = (value: string): string => field(value, OFFSET.owner, OFFSET.fingerprint)
+const state = (value: string): string => field(value, OFFSET.state, OFFSET.fingerprint)
 const fingerprint = (value: string): string => field(value, OFFSET.fingerprint, OFFSET.attempt)
-// In parentheses, since struct.unpack also returns where it stopped.
-const attempt = (value: string): string => `(struct.unpack('>I4', ${field(value, OFFSET.attempt, OFFSET.lease)}))`
-const lease = (value: string): string => `(struct.unpack('>I4', ${field(value, OFFSET.lease, OFFSET.timeToLive)}))`
-const timeToLive = (value: string): string => `(struct.unpack('>I6', ${field(value, OFFSET.timeToLive, OFFSET.runningEnd)}))`
+const attempt = (value: string): string => `tonumber(${field(value, OFFSET.attempt, OFFSET.owner)}, 16)`
+const owner = (value: string): string => field(value, OFFSET.owner, OFFSET.lease)
+const lease = (value: string): string => `tonumber(${field(value, OFFSET.lease, OFFSET.timeToLive)}, 16)`
+const timeToLive = (value: string): string => `tonumber(${field(value, OFFSET.timeToLive, OFFSET.runningEnd)}, 16)`
 
 /** A record of a version that this code does not know is an error, never overwritten. */
 const checkVersion = (value: string): string => `
-  if string.byte(${value}, 1) ~= ${VERSION} then
+  if string.sub(${value}, 1, 1) ~= '${VERSION}' then
     return redis.error_reply('IDEMPOTENCY the stored value is not a record of version ${VERSION}')
   end`
 
@@ -73,8 +72,8 @@ export const takeOver = script(`
     attempt = attempt + 1
   end
   redis.call('SET', KEYS[1],
-    ${field('mine', 0, OFFSET.state)} .. state .. ${field('mine', OFFSET.owner, OFFSET.attempt)} ..
-      struct.pack('>I4', attempt) .. ${field('mine', OFFSET.lease, OFFSET.runningEnd)},
+    '${VERSION}' .. state .. ${field('mine', OFFSET.fingerprint, OFFSET.attempt)} ..
+      string.format('%08x', attempt) .. ${field('mine', OFFSET.owner, OFFSET.runningEnd)},
     'PX', ${timeToLive('mine')})
   return {${TAKE_OVER.claimed}, attempt}
 `)
@@ -113,7 +112,7 @@ export const renew = script(`
   local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.runningEnd - 1})
   if head == '' then
     -- that somebody waits may have been lost with it
-    redis.call('SET', KEYS[1], ${field('ARGV[1]', 0, OFFSET.state)} .. '${STATE.awaited}' .. ${field('ARGV[1]', OFFSET.owner, OFFSET.runningEnd)},
+    redis.call('SET', KEYS[1], '${VERSION}${STATE.awaited}' .. ${field('ARGV[1]', OFFSET.fingerprint, OFFSET.runningEnd)},
       'PX', ${timeToLive('ARGV[1]')})
     return 1
   end
@@ -132,26 +131,27 @@ export const renew = script(`
  * KEYS[1] the record
  * ARGV[1] the settled record
  * ARGV[2] its retention in ms
- * ARGV[3] the channel that wakes those who wait, ARGV[4] the message
- * Answers 1, also when it was settled by the same owner before, or 0 if the key is not the owner's any more
+ * ARGV[3] the owner
+ * ARGV[4] the channel that wakes those who wait, ARGV[5] the message
+ * Answers 1, also when it was settled with this very record before, or 0 if the key is not the owner's any more
  */
 export const complete = script(`
-  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.fingerprint - 1})
+  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.lease - 1})
   -- whether somebody waits is not known of a record that got lost
   local state = '${STATE.awaited}'
   if head ~= '' then
     ${checkVersion('head')}
     state = ${state('head')}
-    if ${owner('head')} ~= ${owner('ARGV[1]')} or state == '${STATE.released}' then
-      return 0
-    end
     if state == '${STATE.settled}' or state == '${STATE.settledWithoutResponse}' then
-      return 1
+      return redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0
+    end
+    if ${owner('head')} ~= ARGV[3] or state == '${STATE.released}' then
+      return 0
     end
   end
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   if state == '${STATE.awaited}' then
-    redis.call('PUBLISH', ARGV[3], ARGV[4])
+    redis.call('PUBLISH', ARGV[4], ARGV[5])
   end
   return 1
 `)
@@ -165,7 +165,7 @@ export const complete = script(`
  * Answers 1, also when it was released by the same owner before, or 0 if the key is not the owner's any more
  */
 export const release = script(`
-  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.fingerprint - 1})
+  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.lease - 1})
   if head == '' then
     if ${attempt('ARGV[1]')} > 0 then
       redis.call('SET', KEYS[1], ARGV[1], 'PX', ${timeToLive('ARGV[1]')})
@@ -175,7 +175,7 @@ export const release = script(`
   end
   ${checkVersion('head')}
   local state = ${state('head')}
-  if ${owner('head')} ~= ${owner('ARGV[1]')} or state == '${STATE.settled}' or state == '${STATE.settledWithoutResponse}' then
+  if state == '${STATE.settled}' or state == '${STATE.settledWithoutResponse}' or ${owner('head')} ~= ${owner('ARGV[1]')} then
     return 0
   end
   if state ~= '${STATE.released}' then

@@ -25,7 +25,7 @@ export interface Store {
   renew (id: string, owned: OwnedClaim): Promise<boolean>
   /**
    * Settle the key, if it is still the owner's or the record is gone altogether (then nobody else owns it).
-   * False: it is somebody else's, and nothing was changed. Done twice, it succeeds twice.
+   * False: it is somebody else's, and nothing was changed. Done twice with one outcome, it succeeds twice.
    */
   complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean>
   /** Give the key back, its attempt remembered. Otherwise as `complete`; `attempt` 0 writes no absent record. */
@@ -43,10 +43,10 @@ export interface Store {
 
 /** One request's wish to own a key. */
 export interface Claim {
-  /** 16 bytes that no other request has. */
-  readonly owner: Buffer
-  /** 32 bytes: the SHA-256 of what makes two requests the same. */
-  readonly fingerprint: Buffer
+  /** 18 visible ASCII characters that no other request has. */
+  readonly owner: string
+  /** 43 characters: the SHA-256, in base64url, of what makes two requests the same. */
+  readonly fingerprint: string
   /** Milliseconds, below 2^31. */
   readonly lease: number
   /** Milliseconds, at most 2^48 - 2^31. */
@@ -77,7 +77,8 @@ export interface Outcome {
 export interface KeptResponse {
   /** Lower-case names. A `null` value says that the run removed a header which had been set before it. */
   headers: Array<[name: string, value: string | string[] | null]>
-  body: Buffer
+  /** Text as it was sent; a store may answer with its bytes in UTF-8. */
+  body: string | Buffer
 }
 
 export interface StoredRecord {

@@ -12,7 +12,7 @@ function newId (): string {
 
 function entry (body = 'done', attempt = 1): JournalEntry {
   return {
-    fingerprint: createHash('sha256').update('request').digest(),
+    fingerprint: createHash('sha256').update('request').digest('base64url'),
     attempt,
     outcome: { statusCode: 201, response: { headers: [['content-type', 'text/plain'], ['x-a', ['1', '2']], ['x-b', null]], body: Buffer.from(body) } }
   }

@@ -69,7 +69,7 @@ export function timeOf (redis: Redis | Cluster, keyPrefix: string): Omit<StoreUn
     },
     async isAwaited (id) {
       const value = await redis.getBuffer(keyPrefix + id)
-      return value?.toString('latin1', OFFSET.state, OFFSET.owner) === STATE.awaited
+      return value?.toString('latin1', OFFSET.state, OFFSET.state + 1) === STATE.awaited
     }
   }
 }
@@ -116,12 +116,16 @@ export const ID = 'the-record'
 export const LEASE = 30_000
 export const RETENTION = 600_000
 
-/** The SHA-256 of one request and of another: bytes that are no text. */
-export const ONE_REQUEST = Buffer.alloc(32, 0xf1)
-export const ANOTHER_REQUEST = Buffer.alloc(32, 0x0e)
+/** The SHA-256 of one request and of another. */
+export const ONE_REQUEST = Buffer.alloc(32, 0xf1).toString('base64url')
+export const ANOTHER_REQUEST = Buffer.alloc(32, 0x0e).toString('base64url')
+
+export function newOwner (): string {
+  return randomBytes(9).toString('hex')
+}
 
 export function aClaim (claim: Partial<Claim> = {}): Claim {
-  return { owner: randomBytes(16), fingerprint: ONE_REQUEST, lease: LEASE, retention: RETENTION, ...claim }
+  return { owner: newOwner(), fingerprint: ONE_REQUEST, lease: LEASE, retention: RETENTION, ...claim }
 }
 
 /** Claims the key, and gives what its owner completes or releases it with. Rejects if it is not granted. */

@@ -100,7 +100,7 @@ for (const [what, breakIt, why] of BROKEN_STORES) {
 }
 
 const BROKEN_SCRIPTS: Array<[what: string, lua: RegExp, broken: string]> = [
-  ['that lets a late owner complete or release', /string\.sub\(head, 3, 18\) ~= string\.sub\(ARGV\[1\], 3, 18\) or/, ''],
+  ['that lets a late owner complete or release', /string\.sub\(head, 54, 71\) ~= ARGV\[3\] or|or string\.sub\(head, 54, 71\) ~= string\.sub\(ARGV\[1\], 54, 71\)/, ''],
   ['that takes a key over while its lease lasts', /if left > 0 then/, 'if false then'],
   ['that takes over what was settled between its two commands', /if was == 's' or was == 'n' then/, 'if false then'],
   ['that does not count attempts', /attempt = attempt \+ 1/, ''],

@@ -43,7 +43,7 @@ function answerOf (result: ClaimResult): Answer {
 
 /** Every run has an outcome of its own. */
 function bodyOf (owned: OwnedClaim): string {
-  return `the outcome of ${owned.owner.toString('hex')}`
+  return `the outcome of ${owned.owner}`
 }
 
 /** The diagram of `plugin/store/store.ts` in a few lines, as if everything happened at once and time stood still. */
@@ -54,7 +54,7 @@ export class Model {
   apply (operation: Operation): Answer {
     if (operation.kind === 'claim') return this.#claim(operation.claim)
     const { kind, owned } = operation
-    const owner = owned.owner.toString('hex')
+    const owner = owned.owner
     const { record } = this
     if (record !== null && record.owner !== owner) return 'false'
     const done = { renew: 'running', complete: 'settled', release: 'released' } as const
@@ -63,7 +63,7 @@ export class Model {
     this.record = {
       state: done[kind],
       owner,
-      fingerprint: owned.fingerprint.toString('hex'),
+      fingerprint: owned.fingerprint,
       attempt: record?.attempt ?? owned.attempt,
       leaseHolds: kind === 'renew',
       body: kind === 'complete' ? bodyOf(owned) : null
@@ -72,8 +72,8 @@ export class Model {
   }
 
   #claim (claim: Claim): Answer {
-    const owner = claim.owner.toString('hex')
-    const fingerprint = claim.fingerprint.toString('hex')
+    const owner = claim.owner
+    const fingerprint = claim.fingerprint
     const { record } = this
     if (record !== null) {
       if (record.fingerprint !== fingerprint) return 'mismatch'
@@ -108,7 +108,7 @@ export class Invariants {
   #lastBytes: string | null = null
 
   granted (claim: Claim, attempt: number): void {
-    const owner = claim.owner.toString('hex')
+    const owner = claim.owner
     assert.ok(this.#holder === null || this.#holder === owner, 'two owners have a lease')
     // The answer to the same claim once more: its lease does not begin anew.
     if (this.#granted.get(attempt) === owner) return
@@ -118,7 +118,7 @@ export class Invariants {
   }
 
   succeeded (kind: 'renew' | 'complete' | 'release', { owner, attempt }: OwnedClaim): void {
-    const name = owner.toString('hex')
+    const name = owner
     // A record that got lost is written again as the attempt that it was.
     if (attempt > 0) this.#granted.set(attempt, name)
     assert.ok(this.#holder === null || this.#holder === name, `${kind} of a late owner succeeded`)
