@@ -21,21 +21,20 @@ export class Deadline {
   }
 
   /** @throws {StoreTimeoutError} if `call` takes longer. It goes on nevertheless. */
-  async race<T> (call: Promise<T>): Promise<T> {
-    let waiting!: Waiting
-    const expired = new Promise<never>((_resolve, reject) => {
-      waiting = { until: performance.now() + this.#milliseconds, reject }
+  race<T> (call: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const waiting: Waiting = { until: performance.now() + this.#milliseconds, reject }
+      this.#waiting.add(waiting)
+      this.#timer ??= setTimeout(this.#expire, this.#milliseconds)
+      call.then((value) => {
+        this.#waiting.delete(waiting)
+        resolve(value)
+      }, (error: Error) => {
+        // Counted once, if it comes after its time.
+        if (this.#waiting.delete(waiting)) this.failures++
+        reject(error)
+      })
     })
-    this.#waiting.add(waiting)
-    this.#timer ??= setTimeout(this.#expire, this.#milliseconds)
-    try {
-      return await Promise.race([call, expired])
-    } catch (error) {
-      this.failures++
-      throw error
-    } finally {
-      this.#waiting.delete(waiting)
-    }
   }
 
   #expire = (): void => {
@@ -48,6 +47,7 @@ export class Deadline {
         return
       }
       this.#waiting.delete(waiting)
+      this.failures++
       waiting.reject(new StoreTimeoutError(`The idempotency store did not answer within ${this.#milliseconds} ms`))
     }
   }

@@ -10,15 +10,18 @@ import type { Store } from './store/store.ts'
 export class Leases {
   readonly #store: Store
   readonly #deadline: Deadline
+  readonly #onUnseen: (run: Run) => void
   readonly #held = new Set<Run>()
   #period = Infinity
   #timer: NodeJS.Timeout | null = null
   /** How many were lost so far. */
   lost = 0
 
-  constructor (store: Store, deadline: Deadline) {
+  /** @param onUnseen called for a run whose answer left without passing through `onSend` */
+  constructor (store: Store, deadline: Deadline, onUnseen: (run: Run) => void) {
     this.#store = store
     this.#deadline = deadline
+    this.#onUnseen = onUnseen
   }
 
   get running (): number {
@@ -49,8 +52,10 @@ export class Leases {
     for (const run of this.#held) {
       const { lease } = run.owned
       const silent = now - run.leaseBegan
+      // `reply.raw.end()`
+      if (run.stage === 'open' && run.reply.raw.writableFinished) this.#onUnseen(run)
       // Told a little early rather than late: the next check may come when another attempt already runs.
-      if (silent + this.#period > lease) this.#lose(run, `the lease of ${lease} ms ran out`)
+      else if (silent + this.#period > lease) this.#lose(run, `the lease of ${lease} ms ran out`)
       else if (silent >= lease / 3 && run.renewable(now)) void this.#renew(run)
     }
     if (this.#held.size > 0) this.#arm()

@@ -15,6 +15,7 @@ import { restore } from './request/replay.ts'
 import { Run } from './request/run.ts'
 import { ANSWERED, kIdempotency } from './request/state.ts'
 import type { Engine } from './request/state.ts'
+import { separateReplies } from './request/watch.ts'
 import { isUnseen, kSeen, listOf, protectedMethods, protectionOf } from './routes.ts'
 import { RedisStore } from './store/redis.ts'
 import type { RedisClient } from './store/redis.ts'
@@ -29,7 +30,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   const ownStore = settings.store === undefined ? redisStore(settings) : null
   const store = ownStore ?? settings.store as NonNullable<typeof settings.store>
   const deadline = new Deadline(settings.storeTimeout)
-  const leases = new Leases(store, deadline)
+  const leases = new Leases(store, deadline, run => { void settleUnseen(engine, run) })
   const background = new Background(deadline)
   const purger = new Purger(app.log)
   if (settings.route.journal !== false) purger.cover(settings.route.journal)
@@ -49,6 +50,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   app.decorate('idempotency', operatorOf(engine))
   app.decorateRequest('idempotency', null)
   app.decorateRequest(kIdempotency, null)
+  separateReplies(app)
 
   const wrongRoutes: unknown[] = []
 
@@ -80,7 +82,6 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     // A hook array may be shared with other routes (a GET and its HEAD sibling, say): replaced, never pushed to.
     route.preHandler = [...listOf(route.preHandler), claimKeyOf(route, protection)]
     route.onError = [...listOf(route.onError), noteError]
-    route.onResponse = [...listOf(route.onResponse), settleUncaptured]
   }
 
   app.addHook('onRequest', function refuseUnseenRoute (request, _reply, done) {
@@ -132,13 +133,6 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     // A promise, not `done`: what Fastify throws while it sends is then its own to handle.
     return settle(engine, state, reply, payload)
   })
-
-  /** `reply.hijack()` and `reply.raw.end()` go past `onSend`: by now the response has left and cannot be kept. */
-  function settleUncaptured (request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-    const state = request[kIdempotency]
-    if (state instanceof Run && state.stage === 'open') void settleUnseen(engine, state, reply)
-    done()
-  }
 
   app.addHook('preClose', function endWaiting (done) {
     closing.abort()

@@ -287,6 +287,41 @@ t.test('reply.hijack(): the duplicate is told that the answer could not be kept,
   t.equal(runs, 1)
 })
 
+t.test('an answer written to reply.raw counts as hijacked, as soon as the leases are looked after', async (t) => {
+  const { app, listen } = await build(t, { lease: 600 })
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, (_request, reply) => {
+    runs++
+    reply.raw.writeHead(201).end('raw')
+  })
+  const client = await listen()
+  t.equal((await client.post('/x', 'k')).text, 'raw')
+  await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'settled')
+  t.match(await client.post('/x', 'k'), { status: 409, json: { code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE', originalStatus: 201 } })
+  t.equal(runs, 1)
+})
+
+t.test('in each context of the app hijacked answers and trailers are noticed', async (t) => {
+  const { app, listen } = await build(t)
+  for (const name of ['a', 'b']) {
+    app.register(async (child) => {
+      child.decorateReply(`of${name}`, 1)
+      child.post(`/${name}/raw`, { config: { idempotency: true } }, (_request, reply) => {
+        reply.hijack()
+        reply.raw.end('raw')
+      })
+      child.post(`/${name}/trailer`, { config: { idempotency: true } }, async (_request, reply) => reply.trailer('x-checksum', async () => 'abc').send('done'))
+    })
+  }
+  const client = await listen()
+  for (const path of ['/a/raw', '/b/raw', '/a/trailer', '/b/trailer']) {
+    const key = path.replaceAll('/', '-')
+    t.equal((await client.post(path, key)).status, 200)
+    await until(async () => (await app.idempotency.find(key, 'global'))?.state === 'settled', path)
+    t.equal((await client.post(path, key)).json.code, 'FST_IDEMPOTENCY_NOT_REPLAYABLE', path)
+  }
+})
+
 t.test('trailers are not kept, so the duplicate is told that the answer could not be', async (t) => {
   const { app, listen } = await build(t)
   app.post('/x', { config: { idempotency: true } }, async (_request, reply) => {

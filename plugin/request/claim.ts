@@ -12,6 +12,7 @@ import { replay } from './replay.ts'
 import { Run, RunView } from './run.ts'
 import { ANSWERED, kIdempotency } from './state.ts'
 import type { Engine } from './state.ts'
+import { watchReplies } from './watch.ts'
 
 /**
  * Claims the request's key, and resolves to whether its handler is to run. Where it is not, the request has been
@@ -35,7 +36,7 @@ export async function claim (engine: Engine, settings: RouteSettings, request: F
   const { result, asked } = granted
   switch (result.state) {
     case 'claimed': {
-      const run = new Run(id, { ...wanted, attempt: result.attempt }, settings, request.log, reply.getHeaders(), asked)
+      const run = new Run(id, { ...wanted, attempt: result.attempt }, settings, reply, asked)
       engine.leases.hold(run)
       const earlier = result.attempt > 1 ? await recall(engine, run) : null
       if (reply.sent || request[kIdempotency] === ANSWERED) {
@@ -47,11 +48,11 @@ export async function claim (engine: Engine, settings: RouteSettings, request: F
         replay(engine, request, reply, key, scope, result.attempt, earlier)
         return false
       }
+      watchReplies(engine, reply)
       engine.counts.claimed++
       if (result.attempt > 1) engine.counts.retried++
       request[kIdempotency] = run
-      request.idempotency = new RunView(key, scope, run, reply)
-      noticeTrailers(reply, run)
+      request.idempotency = new RunView(key, scope, run)
       return true
     }
     case 'settled':
@@ -122,15 +123,6 @@ function giveBack (engine: Engine, id: string, wanted: Claim, request: FastifyRe
     // Whether there was something to release does not matter.
     return true
   })
-}
-
-/** Fastify tells nobody that a reply has trailers, except by how they were added. */
-function noticeTrailers (reply: FastifyReply, run: Run): void {
-  const { trailer } = reply
-  reply.trailer = function (...args) {
-    run.hasTrailers = true
-    return trailer.apply(this, args)
-  }
 }
 
 /** 66 random bits: which process. */

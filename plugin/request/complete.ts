@@ -119,10 +119,11 @@ function isReplayable (run: Run, statusCode: number): boolean {
   }
 }
 
-/** Settles a run whose answer did not pass through `onSend`, after it has left. */
-export async function settleUnseen (engine: Engine, run: Run, reply: FastifyReply): Promise<void> {
+/** Settles a run whose answer did not pass through `onSend`, after it has left and cannot be kept any more. */
+export async function settleUnseen (engine: Engine, run: Run): Promise<void> {
+  if (run.stage !== 'open') return
   run.stage = 'settled'
-  const { statusCode } = reply.raw
+  const { statusCode } = run.reply.raw
   // What a handler recorded is there or not: the next attempt looks.
   if (run.releaseRequested || run.recording || !isReplayable(run, statusCode)) await release(engine, run)
   else await complete(engine, run, { statusCode, response: null })

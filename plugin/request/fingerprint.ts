@@ -65,17 +65,19 @@ export function canonicalJson (value: unknown, depth = 0): string {
   }
   if (depth === MAX_DEPTH) throw unreadable(`it is nested more than ${MAX_DEPTH} levels deep`)
   if (Array.isArray(value)) {
-    return `[${value.map(item => item === undefined ? 'null' : canonicalJson(item, depth + 1)).join(',')}]`
+    let items = ''
+    for (const item of value as unknown[]) items += `${items === '' ? '' : ','}${item === undefined ? 'null' : canonicalJson(item, depth + 1)}`
+    return `[${items}]`
   }
   if (value instanceof Uint8Array) return `<${Buffer.from(value).toString('base64')}>`
   if (value instanceof Date) return `@${value.getTime()}`
   if (!isPlain(value)) throw unreadable(`it contains a ${value.constructor?.name ?? 'special object'}`)
-  const members: string[] = []
+  let members = ''
   for (const name of Object.keys(value).sort()) {
     const member = (value as Record<string, unknown>)[name]
-    if (member !== undefined) members.push(`${JSON.stringify(name)}:${canonicalJson(member, depth + 1)}`)
+    if (member !== undefined) members += `${members === '' ? '' : ','}${JSON.stringify(name)}:${canonicalJson(member, depth + 1)}`
   }
-  return `{${members.join(',')}}`
+  return `{${members}}`
 }
 
 /** An object literal, also one without a prototype or with an empty one, as parsers of forms and queries make them. */

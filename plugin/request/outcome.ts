@@ -7,17 +7,17 @@ import type { Engine } from './state.ts'
  * the store is asked again in the background. Resolves to whether the key was still the run's own; `undefined` if that
  * is not known yet.
  */
-export async function complete (engine: Engine, run: Run, outcome: Outcome, fingerprint = run.owned.fingerprint): Promise<boolean | undefined> {
-  return await tell(engine, run, 'completion', async () => {
-    const owned = await engine.store.complete(run.id, { ...run.owned, fingerprint }, outcome)
+export function complete (engine: Engine, run: Run, outcome: Outcome, fingerprint = run.owned.fingerprint): Promise<boolean | undefined> {
+  return tell(engine, run, 'completion', async () => {
+    const owned = await engine.store.complete(run.id, fingerprint === run.owned.fingerprint ? run.owned : { ...run.owned, fingerprint }, outcome)
     if (owned) engine.counts.completed++
     return owned
   })
 }
 
 /** Gives the key back. Otherwise as `complete`. */
-export async function release (engine: Engine, run: Run): Promise<boolean | undefined> {
-  return await tell(engine, run, 'release', async () => {
+export function release (engine: Engine, run: Run): Promise<boolean | undefined> {
+  return tell(engine, run, 'release', async () => {
     const owned = await engine.store.release(run.id, run.owned)
     if (owned) engine.counts.released++
     return owned

@@ -19,7 +19,8 @@ export interface Recorded {
 }
 
 /** `request.idempotency.complete()`: makes the answer what will be sent and kept, and writes it in the transaction. */
-export async function record<T> (run: Run, reply: FastifyReply, tx: Queryable, { body, headers = {}, statusCode = body === undefined ? 204 : 200 }: JournalledAnswer<T>): Promise<T> {
+export async function record<T> (run: Run, tx: Queryable, { body, headers = {}, statusCode = body === undefined ? 204 : 200 }: JournalledAnswer<T>): Promise<T> {
+  const { reply } = run
   const { journal, retention, maxExecution, maxBodySize } = run.settings
   if (journal === false) {
     throw new Error('fastify-idempotency: request.idempotency.complete() needs a journal: set the option "journal", where the plugin is registered or on this route')

@@ -13,6 +13,7 @@ export class Run {
   readonly owned: OwnedClaim
   readonly settings: RouteSettings
   readonly log: FastifyBaseLogger
+  readonly reply: FastifyReply
   /** The response headers as they stood when the key was claimed: what is set later is the run's own. */
   readonly headersBefore: Headers
   /** `performance.now()` of the claim. */
@@ -37,12 +38,13 @@ export class Run {
   #controller: AbortController | null = null
   #abortReason: Error | null = null
 
-  constructor (id: string, owned: OwnedClaim, settings: RouteSettings, log: FastifyBaseLogger, headersBefore: Headers, began: number) {
+  constructor (id: string, owned: OwnedClaim, settings: RouteSettings, reply: FastifyReply, began: number) {
     this.id = id
     this.owned = owned
     this.settings = settings
-    this.log = log
-    this.headersBefore = headersBefore
+    this.log = reply.log
+    this.reply = reply
+    this.headersBefore = reply.getHeaders()
     this.began = began
     this.leaseBegan = began
   }
@@ -73,14 +75,12 @@ export class RunView implements RequestIdempotency {
   readonly attempt: number
   readonly replayed = false
   readonly #run: Run
-  readonly #reply: FastifyReply
 
-  constructor (key: string, scope: string, run: Run, reply: FastifyReply) {
+  constructor (key: string, scope: string, run: Run) {
     this.key = key
     this.scope = scope
     this.attempt = run.owned.attempt
     this.#run = run
-    this.#reply = reply
   }
 
   get signal (): AbortSignal {
@@ -92,7 +92,7 @@ export class RunView implements RequestIdempotency {
   }
 
   complete<T> (tx: Queryable, answer: JournalledAnswer<T>): Promise<T> {
-    return record(this.#run, this.#reply, tx, answer)
+    return record(this.#run, tx, answer)
   }
 }
 

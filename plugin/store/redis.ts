@@ -57,10 +57,15 @@ export class RedisStore implements Store {
   }
 
   async claim (id: string, claim: Claim): Promise<ClaimResult> {
-    await this.#reachable()
+    if (!this.#isReady) await this.#reachable()
     const key = this.#keyPrefix + id
     const running = encodeRunning(claim, 1)
-    const value = await this.#redis.setBuffer(key, running, 'PX', timeToLive(claim), 'NX', 'GET').catch(explainOldRedis)
+    let value: Buffer | null
+    try {
+      value = await this.#redis.setBuffer(key, running, 'PX', timeToLive(claim), 'NX', 'GET')
+    } catch (error) {
+      throw explained(error)
+    }
     if (value === null) return { state: 'claimed', attempt: 1 }
     const found = decode(value)
     if (found.fingerprint !== claim.fingerprint) return { state: 'mismatch' }
@@ -87,7 +92,7 @@ export class RedisStore implements Store {
   }
 
   async complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
-    await this.#reachable()
+    if (!this.#isReady) await this.#reachable()
     const settled = encodeSettled(owned, outcome)
     return await this.#run(scripts.complete, this.#keyPrefix + id, settled, owned.retention, owned.owner, this.#wakeUps.channel, id) === 1
   }
@@ -130,6 +135,11 @@ export class RedisStore implements Store {
     this.#wakeUps.close()
   }
 
+  /** Asked first where every request comes by, which then need not wait for a promise. */
+  get #isReady (): boolean {
+    return this.#redis.status === 'ready'
+  }
+
   #onReady = (): void => {
     this.#wasReady = true
     this.#firstReady.now()
@@ -140,8 +150,8 @@ export class RedisStore implements Store {
    * One that has never had a connection belongs to an app that starts, and is waited for.
    */
   async #reachable (): Promise<void> {
+    if (this.#isReady) return
     const { status } = this.#redis
-    if (status === 'ready') return
     if (this.#wasReady || status === 'end') {
       throw new StoreUnreachableError(`The Redis client is not connected (its status is '${status}')`)
     }
@@ -164,9 +174,8 @@ export class RedisStore implements Store {
   }
 }
 
-function explainOldRedis (error: unknown): never {
-  if (error instanceof Error && error.message.includes('syntax error')) {
-    throw new Error('Redis 7.0 or later is needed: older ones do not know SET … NX GET', { cause: error })
-  }
-  throw error
+function explained (error: unknown): unknown {
+  return error instanceof Error && error.message.includes('syntax error')
+    ? new Error('Redis 7.0 or later is needed: older ones do not know SET … NX GET', { cause: error })
+    : error
 }
