@@ -2,8 +2,10 @@ import closeWithGrace from 'close-with-grace'
 import { Redis } from 'ioredis'
 import { buildApp } from './app.ts'
 import { banner, localUrl } from './banner.ts'
-import { ConfigError, readConfig } from './config.ts'
+import { readConfig } from './config.ts'
 import { startEmbeddedDatabase } from './db/embedded.ts'
+import { explain } from './explain.ts'
+import { startEmbeddedGateway } from './gateway/embedded.ts'
 
 /** Requests that run when the process is told to stop have this long to finish. */
 const SHUTDOWN_TIMEOUT = 25_000
@@ -21,12 +23,20 @@ async function start (): Promise<void> {
     ? null
     : new Redis(config.redisUrl, { lazyConnect: true, enableAutoPipelining: true })
   const embedded = config.databaseUrl === null ? await startEmbeddedDatabase() : null
+  const gateway = config.gatewayUrl === null ? await startEmbeddedGateway(config.gatewayApiKey) : null
   const app = await buildApp({
     ...database(config.databaseUrl, embedded?.url),
     redis,
     demoCustomers: config.demoCustomers,
     logger: { level: config.logLevel },
-    idempotency: config.idempotency
+    idempotency: config.idempotency,
+    gateway: {
+      url: config.gatewayUrl ?? gateway?.url ?? '',
+      apiKey: config.gatewayApiKey,
+      timeout: config.gatewayTimeout,
+      ...(config.publicUrl !== null && { publicUrl: config.publicUrl })
+    },
+    sweepAfter: config.sweepAfter
   })
 
   // ioredis connects again by itself, for as long as it takes; the plugin refuses writes meanwhile. So a Redis that
@@ -41,6 +51,7 @@ async function start (): Promise<void> {
     await app.close()
     if (redis?.status === 'ready') await redis.quit()
     else redis?.disconnect()
+    await gateway?.close()
     await embedded?.close()
   })
 
@@ -50,12 +61,4 @@ async function start (): Promise<void> {
 
 function database (configured: string | null, embedded = ''): { databaseUrl: string, embedded: boolean } {
   return { databaseUrl: configured ?? embedded, embedded: configured === null }
-}
-
-function explain (error: unknown): string {
-  if (error instanceof ConfigError) return `These settings cannot be used:\n${error.message}`
-  // What the system or the database says is clear without a stack. An AggregateError (one for each address of
-  // "localhost") has no message of its own, only a code.
-  if (error instanceof Error && 'code' in error) return error.message || String(error.code)
-  return error instanceof Error ? error.stack ?? error.message : String(error)
 }

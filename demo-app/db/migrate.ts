@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import pg from 'pg'
 import Postgrator from 'postgrator'
+import { journalSchema } from '../../plugin/journal/postgres.ts'
 import { seedDemoCustomers } from '../auth.ts'
 
 /** Any number will do, as long as nothing else on the server locks the same one. */
@@ -23,6 +24,7 @@ export async function migrate (databaseUrl: string, { demoCustomers }: { demoCus
       execQuery: query => client.query(query)
     })
     await postgrator.migrate()
+    await client.query(journalSchema())
     if (demoCustomers) await seedDemoCustomers(client)
     await client.query('COMMIT')
   } finally {

@@ -1,18 +1,35 @@
 import { Problem } from '../problems.ts'
+import type { Complete } from './complete.ts'
 import { findCreatedOrder, insertOrder } from './store.ts'
 import type { Command, Order } from './store.ts'
 import type { Database } from './transaction.ts'
 
 export type CreateCommand = Omit<Command, 'orderId'> & Pick<Order, 'amount' | 'currency' | 'reference'>
 
+/** What the client is shown of an order. */
+export interface OrderAnswer {
+  id: string
+  amount: number
+  currency: string
+  reference: string | null
+  status: string
+  createdAt: string
+}
+
 /**
- * An operation that has already created an order gets that one, as it was new: the attempt that created it died
- * before it could answer, or the key is older than what the plugin remembers.
+ * An operation that has already created an order gets that one, as it was new: the journal may have expired, but the
+ * order has not.
  */
-export async function createOrder (db: Database, command: CreateCommand): Promise<Order> {
-  const created = await insertOrder(db, command)
-  if (created !== null) return created
-  const earlier = await findCreatedOrder(db, command)
+export async function createOrder (db: Database, command: CreateCommand, complete: Complete): Promise<OrderAnswer> {
+  return db.transact(async (client) => {
+    const order = await insertOrder(client, command) ?? await createdBefore(client, command)
+    const answer = answerOf(order)
+    return complete(client, { statusCode: 201, headers: { location: `/orders/${order.id}` }, body: answer })
+  })
+}
+
+async function createdBefore (client: Parameters<typeof findCreatedOrder>[0], command: CreateCommand): Promise<Order> {
+  const earlier = await findCreatedOrder(client, command)
   if (earlier === null || !sameTerms(earlier, command)) {
     throw new Problem(409, 'OPERATION_EXISTS', 'This key has created another order before. Use a new key.')
   }
@@ -21,4 +38,8 @@ export async function createOrder (db: Database, command: CreateCommand): Promis
 
 function sameTerms (order: Order, { amount, currency, reference }: CreateCommand): boolean {
   return order.amount === amount && order.currency === currency && order.reference === reference
+}
+
+export function answerOf ({ id, amount, currency, reference, status, createdAt }: Order): OrderAnswer {
+  return { id, amount, currency, reference, status, createdAt: createdAt.toISOString() }
 }

@@ -1,11 +1,18 @@
-import { findPayment, insertPayment, moveOrder } from './store.ts'
-import type { Command, Payment } from './store.ts'
-import { move } from './status.ts'
-import { moving } from './transaction.ts'
+import type { Provider } from '../provider.ts'
+import { ask } from './ask.ts'
+import { begin } from './begin.ts'
+import type { Complete } from './complete.ts'
+import { declined } from './complete.ts'
+import type { Declined } from './complete.ts'
+import type { Payment } from './payments.ts'
+import { settle } from './settle.ts'
+import type { Command } from './store.ts'
 import type { Database } from './transaction.ts'
 
 export interface PayCommand extends Command {
   method: 'card' | 'wallet'
+  /** Above 1: an earlier attempt started, and its outcome is not known. */
+  attempt: number
 }
 
 export interface Receipt {
@@ -17,28 +24,26 @@ export interface Receipt {
   paidAt: string
 }
 
-/** Lock, check, update. The lock on the key is the plugin's; this one, on the row, holds against every other key too. */
-export function payOrder (db: Database, command: PayCommand): Promise<Receipt> {
-  // Lock: whoever pays this order meanwhile waits here until we commit.
-  return moving(db, command, 'paid', async (client, order) => {
-    // Check: a charge of this very operation is the work of an earlier attempt that died before it could answer.
-    // The client gets the receipt that it would have got then.
-    if (order.status !== 'pending') {
-      const earlier = await findPayment(client, order.id, 'capture', command.operation)
-      if (earlier !== null && earlier.method === command.method) return receiptOf(order.id, earlier)
-    }
-    move(order.status, 'paid')
-
-    // Update: the charge and the status, both or neither.
-    const payment = await insertPayment(client, order, {
-      kind: 'capture', method: command.method, operation: command.operation
-    })
-    await moveOrder(client, order, 'paid')
-    return receiptOf(order.id, payment)
+/**
+ * Lock, check, update, twice: with a provider in between no transaction can do it at once. The lock on the key is the
+ * plugin's; those on the row hold against every other key too. The answer is completed in the last transaction, so that
+ * it stands if and only if the payment does.
+ */
+export async function payOrder (db: Database, provider: Provider, command: PayCommand, complete: Complete): Promise<Receipt | Declined> {
+  const begun = await begin(db, command, { kind: 'capture', method: command.method })
+  const { payment } = begun
+  const verdict = payment.status === 'started'
+    ? await ask(provider, begun, command.attempt, () => provider.charge(payment))
+    : null
+  return db.transact(async (client) => {
+    const settled = verdict === null ? payment : await settle(client, payment, verdict)
+    return settled.status === 'done'
+      ? complete(client, { body: receiptOf(settled) })
+      : complete(client, declined('PAYMENT_DECLINED', 'The payment provider declined the payment. The order can be paid with a new key.'))
   })
 }
 
 /** Made of the stored payment alone, so that it is the same whenever it is made. */
-function receiptOf (orderId: string, { id, amount, currency, createdAt }: Payment): Receipt {
-  return { orderId, paymentId: id, amount, currency, status: 'paid', paidAt: createdAt.toISOString() }
+function receiptOf ({ id, orderId, amount, currency, settledAt }: Payment): Receipt {
+  return { orderId, paymentId: id, amount, currency, status: 'paid', paidAt: (settledAt as Date).toISOString() }
 }

@@ -1,11 +1,18 @@
-import { findPayment, insertPayment, moveOrder } from './store.ts'
-import type { Command, Payment } from './store.ts'
-import { move } from './status.ts'
-import { moving } from './transaction.ts'
+import type { Provider } from '../provider.ts'
+import { ask } from './ask.ts'
+import { begin } from './begin.ts'
+import { declined } from './complete.ts'
+import type { Complete, Declined } from './complete.ts'
+import { findCapture } from './payments.ts'
+import type { Payment } from './payments.ts'
+import { settle } from './settle.ts'
+import type { Command } from './store.ts'
 import type { Database } from './transaction.ts'
 
 export interface RefundCommand extends Command {
   reason: string | null
+  /** Above 1: an earlier attempt started, and its outcome is not known. */
+  attempt: number
 }
 
 export interface Refund {
@@ -18,22 +25,21 @@ export interface Refund {
   refundedAt: string
 }
 
-/** The whole amount, once. The same lock, check, update as in `payOrder`. */
-export function refundOrder (db: Database, command: RefundCommand): Promise<Refund> {
-  return moving(db, command, 'refunded', async (client, order) => {
-    if (order.status === 'refunded') {
-      const earlier = await findPayment(client, order.id, 'refund', command.operation)
-      if (earlier !== null && earlier.reason === command.reason) return refundOf(order.id, earlier)
-    }
-    move(order.status, 'refunded')
-    const payment = await insertPayment(client, order, {
-      kind: 'refund', reason: command.reason, operation: command.operation
-    })
-    await moveOrder(client, order, 'refunded')
-    return refundOf(order.id, payment)
+/** The whole amount, once. The same phases as in `payOrder`. */
+export async function refundOrder (db: Database, provider: Provider, command: RefundCommand, complete: Complete): Promise<Refund | Declined> {
+  const begun = await begin(db, command, { kind: 'refund', reason: command.reason })
+  const { payment } = begun
+  const verdict = payment.status === 'started'
+    ? await ask(provider, begun, command.attempt, async () => provider.refund(payment, await findCapture(db, payment.orderId)))
+    : null
+  return db.transact(async (client) => {
+    const settled = verdict === null ? payment : await settle(client, payment, verdict)
+    return settled.status === 'done'
+      ? complete(client, { body: refundOf(settled) })
+      : complete(client, declined('REFUND_REFUSED', 'The payment provider refused the refund. It can be tried with a new key.'))
   })
 }
 
-function refundOf (orderId: string, { id, amount, currency, reason, createdAt }: Payment): Refund {
-  return { orderId, refundId: id, amount, currency, status: 'refunded', reason, refundedAt: createdAt.toISOString() }
+function refundOf ({ id, orderId, amount, currency, reason, settledAt }: Payment): Refund {
+  return { orderId, refundId: id, amount, currency, status: 'refunded', reason, refundedAt: (settledAt as Date).toISOString() }
 }

@@ -2,19 +2,21 @@
  * The life of an order, and the only place that says which moves are legal.
  *
  * ```
- * pending ──pay──▶ paid ──refund──▶ refunded
+ *            pay               charged              refund                paid back
+ * pending ─────────▶ paying ──────────────▶ paid ──────────▶ refunding ─────────────▶ refunded
+ *    ▲                 │                     ▲                   │
+ *    └──── declined ───┘                     └───── refused ─────┘
  * ```
- *
- * A provider that answers later would add `paying` between the first two: one more name here, its moves below, and
- * the name in the CHECK of a new migration.
  */
-export const STATUSES = ['pending', 'paid', 'refunded'] as const
+export const STATUSES = ['pending', 'paying', 'paid', 'refunding', 'refunded'] as const
 
 export type OrderStatus = typeof STATUSES[number]
 
 export const MOVES: Readonly<Record<OrderStatus, readonly OrderStatus[]>> = {
-  pending: ['paid'],
-  paid: ['refunded'],
+  pending: ['paying'],
+  paying: ['paid', 'pending'],
+  paid: ['refunding'],
+  refunding: ['refunded', 'paid'],
   refunded: []
 }
 

@@ -13,17 +13,6 @@ export interface Order {
   createdAt: Date
 }
 
-export interface Payment {
-  id: string
-  kind: 'capture' | 'refund'
-  method: 'card' | 'wallet' | null
-  amount: number
-  currency: string
-  reason: string | null
-  operation: Buffer
-  createdAt: Date
-}
-
 /** What a customer asks for: their order, in the name of one operation. */
 export interface Command {
   orderId: string
@@ -36,19 +25,18 @@ export class VersionConflictError extends Error {
   override name = 'VersionConflictError'
 }
 
-type Queryable = Pick<ClientBase | Pool, 'query'>
+export type Queryable = Pick<ClientBase | Pool, 'query'>
 /** `pg` hands a bigint out as a string, since not each of them is a number. */
-type Row<T extends { amount: number }> = Omit<T, 'amount'> & { amount: string }
+type Row = Omit<Order, 'amount'> & { amount: string }
 
 const ORDER = 'id, amount, currency, reference, status, version, created_at AS "createdAt"'
-const PAYMENT = 'id, kind, method, amount, currency, reason, operation, created_at AS "createdAt"'
 
 /** One operation creates one order: `null` if this operation has already created one. */
 export async function insertOrder (
   db: Queryable,
   order: Pick<Order, 'amount' | 'currency' | 'reference'> & Omit<Command, 'orderId'>
 ): Promise<Order | null> {
-  const { rows: [row] } = await db.query<Row<Order>>(
+  const { rows: [row] } = await db.query<Row>(
     `INSERT INTO orders (customer_id, operation, amount, currency, reference) VALUES ($1, $2, $3, $4, $5)
      ON CONFLICT (operation) DO NOTHING RETURNING ${ORDER}`,
     [order.customerId, order.operation, order.amount, order.currency, order.reference])
@@ -58,7 +46,7 @@ export async function insertOrder (
 export async function findCreatedOrder (
   db: Queryable, { customerId, operation }: Omit<Command, 'orderId'>
 ): Promise<Order | null> {
-  const { rows: [row] } = await db.query<Row<Order>>(
+  const { rows: [row] } = await db.query<Row>(
     `SELECT ${ORDER} FROM orders WHERE operation = $1 AND customer_id = $2`, [operation, customerId])
   return row === undefined ? null : withNumber(row)
 }
@@ -67,10 +55,17 @@ export async function findCreatedOrder (
 export async function findOrder (
   db: Queryable, { orderId, customerId }: Omit<Command, 'operation'>, { lock = false } = {}
 ): Promise<Order | null> {
-  const { rows: [row] } = await db.query<Row<Order>>(
+  const { rows: [row] } = await db.query<Row>(
     `SELECT ${ORDER} FROM orders WHERE id = $1 AND customer_id = $2 ${lock ? 'FOR UPDATE' : ''}`,
     [orderId, customerId])
   return row === undefined ? null : withNumber(row)
+}
+
+/** For what the provider tells, in nobody's name. */
+export async function lockOrder (db: Queryable, orderId: string): Promise<Order> {
+  const { rows: [row] } = await db.query<Row>(`SELECT ${ORDER} FROM orders WHERE id = $1 FOR UPDATE`, [orderId])
+  if (row === undefined) throw new Error('a payment without its order')
+  return withNumber(row)
 }
 
 /** Moves the order on, if the move is legal and the order is still the one that was read. */
@@ -83,29 +78,7 @@ export async function moveOrder (
   if (rowCount !== 1) throw new VersionConflictError(`order ${id} is no longer at version ${version}`)
 }
 
-export async function insertPayment (
-  db: Queryable,
-  order: Order,
-  payment: Pick<Payment, 'kind' | 'operation'> & Partial<Pick<Payment, 'method' | 'reason'>>
-): Promise<Payment> {
-  const { rows: [row] } = await db.query<Row<Payment>>(
-    `INSERT INTO payments (order_id, kind, method, amount, currency, reason, operation)
-     VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ${PAYMENT}`,
-    [order.id, payment.kind, payment.method, order.amount, order.currency, payment.reason, payment.operation])
-  if (row === undefined) throw new Error('an INSERT … RETURNING returned nothing')
-  return withNumber(row)
-}
-
-export async function findPayment (
-  db: Queryable, orderId: string, kind: Payment['kind'], operation: Buffer
-): Promise<Payment | null> {
-  const { rows: [row] } = await db.query<Row<Payment>>(
-    `SELECT ${PAYMENT} FROM payments WHERE order_id = $1 AND kind = $2 AND operation = $3`,
-    [orderId, kind, operation])
-  return row === undefined ? null : withNumber(row)
-}
-
 /** Exact: the schema of the route and a CHECK of the table both keep amounts below 2^53. */
-function withNumber<T extends { amount: string }> (row: T): Omit<T, 'amount'> & { amount: number } {
+function withNumber (row: Row): Order {
   return { ...row, amount: Number(row.amount) }
 }

@@ -10,7 +10,7 @@ import type { OrderStatus } from './status.ts'
 export type Database = Pick<PostgresDb, 'query' | 'transact'>
 
 const UNIQUE_VIOLATION = '23505'
-const CODES: Partial<Record<OrderStatus, string>> = { paid: 'ORDER_NOT_PAYABLE', refunded: 'ORDER_NOT_REFUNDABLE' }
+const CODES: Partial<Record<OrderStatus, string>> = { paying: 'ORDER_NOT_PAYABLE', refunding: 'ORDER_NOT_REFUNDABLE' }
 
 /**
  * Runs `work` on the locked order in one transaction that shall move it to `to`. There are three ways to come too

@@ -1,9 +1,9 @@
 import { Type } from '@fastify/type-provider-typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { createOrder } from '../orders/create.ts'
+import { completing } from '../orders/complete.ts'
+import { answerOf, createOrder } from '../orders/create.ts'
 import { operationOf } from '../orders/operation.ts'
 import { findOrder } from '../orders/store.ts'
-import type { Order } from '../orders/store.ts'
 import { orderNotFound } from '../orders/transaction.ts'
 import { Amount, Currency, OrderAnswer, OrderParams } from './schemas.ts'
 
@@ -17,12 +17,11 @@ export const orderRoutes: FastifyPluginAsyncTypebox = async (app) => {
   app.post('/orders', {
     config: { idempotency: true },
     schema: { body: CreateBody, response: { 201: OrderAnswer } }
-  }, async (request, reply) => {
+  }, async (request) => {
     const { amount, currency, reference = null } = request.body
-    const order = await createOrder(app.pg, {
+    return createOrder(app.pg, {
       customerId: request.customer.id, operation: operationOf(request), amount, currency, reference
-    })
-    return reply.code(201).header('location', `/orders/${order.id}`).send(answerOf(order))
+    }, completing(request))
   })
 
   app.get('/orders/:id', {
@@ -32,8 +31,4 @@ export const orderRoutes: FastifyPluginAsyncTypebox = async (app) => {
     if (order === null) throw orderNotFound()
     return answerOf(order)
   })
-}
-
-function answerOf (order: Order) {
-  return { ...order, createdAt: order.createdAt.toISOString() }
 }

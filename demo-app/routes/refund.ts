@@ -1,8 +1,10 @@
 import { Type } from '@fastify/type-provider-typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { completing } from '../orders/complete.ts'
 import { operationOf } from '../orders/operation.ts'
 import { refundOrder } from '../orders/refund.ts'
-import { Amount, Currency, OrderParams, Uuid } from './schemas.ts'
+import type { Provider } from '../provider.ts'
+import { Amount, Currency, OrderParams, ProblemAnswer, Uuid } from './schemas.ts'
 
 const RefundBody = Type.Object({
   reason: Type.Optional(Type.String({ minLength: 1, maxLength: 140 }))
@@ -18,14 +20,15 @@ const Refund = Type.Object({
   refundedAt: Type.String()
 })
 
-export const refundRoute: FastifyPluginAsyncTypebox = async (app) => {
+export const refundRoute: FastifyPluginAsyncTypebox<{ provider: Provider }> = async (app, { provider }) => {
   app.post('/orders/:id/refund', {
     config: { idempotency: true },
-    schema: { params: OrderParams, body: RefundBody, response: { 200: Refund } }
-  }, async (request) => refundOrder(app.pg, {
+    schema: { params: OrderParams, body: RefundBody, response: { 200: Refund, 402: ProblemAnswer } }
+  }, async (request) => refundOrder(app.pg, provider, {
     orderId: request.params.id,
     customerId: request.customer.id,
     operation: operationOf(request),
-    reason: request.body.reason ?? null
-  }))
+    reason: request.body.reason ?? null,
+    attempt: request.idempotency?.attempt ?? 1
+  }, completing(request)))
 }

@@ -18,3 +18,13 @@ export const OrderAnswer = Type.Object({
   status: Type.String(),
   createdAt: Type.String()
 })
+
+/** A refusal that is journalled like any other answer. */
+export const ProblemAnswer = Type.Object({
+  type: Type.String(),
+  title: Type.String(),
+  status: Type.Integer(),
+  detail: Type.String(),
+  code: Type.String(),
+  retryable: Type.Boolean()
+})

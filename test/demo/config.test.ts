@@ -1,6 +1,7 @@
 import t from 'tap'
 import { localUrl } from '../../demo-app/banner.ts'
-import { ConfigError, readConfig } from '../../demo-app/config.ts'
+import { readConfig } from '../../demo-app/config.ts'
+import { ConfigError } from '../../demo-app/settings.ts'
 
 t.test('without any variable the app runs on port 3000 of this machine, on what it brings along', async (t) => {
   t.strictSame(readConfig({}), {
@@ -10,7 +11,12 @@ t.test('without any variable the app runs on port 3000 of this machine, on what 
     redisUrl: null,
     databaseUrl: null,
     demoCustomers: true,
-    idempotency: {}
+    idempotency: {},
+    gatewayUrl: null,
+    gatewayApiKey: 'sandbox-merchant-key',
+    gatewayTimeout: 10_000,
+    publicUrl: null,
+    sweepAfter: 60_000
   })
 })
 
@@ -27,7 +33,12 @@ t.test('every variable has its effect', async (t) => {
     DATABASE_URL: 'postgresql://app@db/payments',
     DEMO_CUSTOMERS: 'false',
     IDEMPOTENCY_LEASE_MS: '500',
-    IDEMPOTENCY_ON_CONFLICT: 'wait'
+    IDEMPOTENCY_ON_CONFLICT: 'wait',
+    GATEWAY_URL: 'https://payments.example',
+    GATEWAY_API_KEY: 'secret',
+    GATEWAY_TIMEOUT_MS: '3000',
+    PUBLIC_URL: 'https://shop.example',
+    SWEEP_AFTER_MS: '5000'
   }), {
     host: '0.0.0.0',
     port: 8080,
@@ -35,7 +46,12 @@ t.test('every variable has its effect', async (t) => {
     redisUrl: 'rediss://cache:6380/1',
     databaseUrl: 'postgresql://app@db/payments',
     demoCustomers: false,
-    idempotency: { lease: 500, onConflict: 'wait' }
+    idempotency: { lease: 500, onConflict: 'wait' },
+    gatewayUrl: 'https://payments.example',
+    gatewayApiKey: 'secret',
+    gatewayTimeout: 3_000,
+    publicUrl: 'https://shop.example',
+    sweepAfter: 5_000
   })
 })
 
@@ -46,7 +62,9 @@ const wrong: Array<[name: string, value: string]> = [
   ['DATABASE_URL', 'mysql://localhost/payments'], ['DATABASE_URL', 'payments'],
   ['DEMO_CUSTOMERS', 'no'],
   ['IDEMPOTENCY_LEASE_MS', '0'], ['IDEMPOTENCY_LEASE_MS', '1.5'],
-  ['IDEMPOTENCY_ON_CONFLICT', 'queue']
+  ['IDEMPOTENCY_ON_CONFLICT', 'queue'],
+  ['GATEWAY_URL', 'payments.example'], ['GATEWAY_TIMEOUT_MS', '0'],
+  ['PUBLIC_URL', 'ftp://shop.example'], ['SWEEP_AFTER_MS', 'soon']
 ]
 for (const [name, value] of wrong) {
   t.test(`${name}=${value} is refused by name`, async (t) => {

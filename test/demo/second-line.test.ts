@@ -9,11 +9,17 @@ import { createOrder } from '../../demo-app/orders/create.ts'
 import { payOrder } from '../../demo-app/orders/pay.ts'
 import { refundOrder } from '../../demo-app/orders/refund.ts'
 import { STATUSES } from '../../demo-app/orders/status.ts'
-import { findOrder, insertPayment, moveOrder, VersionConflictError } from '../../demo-app/orders/store.ts'
+import type { Complete } from '../../demo-app/orders/complete.ts'
+import { startPayment } from '../../demo-app/orders/payments.ts'
+import { findOrder, moveOrder, VersionConflictError } from '../../demo-app/orders/store.ts'
 import type { Order } from '../../demo-app/orders/store.ts'
-import { createDatabase } from './helper.ts'
+import { Provider } from '../../demo-app/provider.ts'
+import { createDatabase, startGateway } from './helper.ts'
 
 // No plugin and no Redis in this file: what it shows holds when every key is new, lost or bypassed.
+
+/** Without the plugin there is nothing to complete. */
+const complete: Complete = async (_tx, { body }) => body as never
 
 /** The real pool, and alice. */
 async function withoutPlugin (t: Test) {
@@ -24,10 +30,20 @@ async function withoutPlugin (t: Test) {
   t.teardown(() => app.close())
   const { rows } = await app.pg.query<{ id: string }>("SELECT id FROM customers WHERE name = 'alice'")
   const customerId = rows[0]?.id ?? ''
+  const gateway = await startGateway(t)
+  const provider = new Provider({ ...gateway.options, timeout: 10_000, notifyUrl: () => 'http://127.0.0.1:9/' })
+  const attempt = 1
   return {
     db: app.pg,
     customerId,
-    newOrder: () => createOrder(app.pg, { customerId, operation: randomBytes(32), amount: 500, currency: 'EUR', reference: null }),
+    gateway,
+    create: (command: Omit<Parameters<typeof createOrder>[1], 'customerId'>) => createOrder(app.pg, { customerId, ...command }, complete),
+    pay: (command: Omit<Parameters<typeof payOrder>[2], 'attempt'>) => payOrder(app.pg, provider, { ...command, attempt }, complete),
+    refund: (command: Omit<Parameters<typeof refundOrder>[2], 'attempt'>) => refundOrder(app.pg, provider, { ...command, attempt }, complete),
+    async newOrder (): Promise<Order> {
+      const { id } = await createOrder(app.pg, { customerId, operation: randomBytes(32), amount: 500, currency: 'EUR', reference: null }, complete)
+      return await findOrder(app.pg, { orderId: id, customerId }) as Order
+    },
     /** In the name of an operation of its own, unless one is given. */
     command: ({ id }: Order, operation = randomBytes(32)) => ({ orderId: id, customerId, operation }),
     async payments ({ id }: Order): Promise<string[]> {
@@ -40,115 +56,115 @@ async function withoutPlugin (t: Test) {
 const NOT_PAYABLE = { statusCode: 409, code: 'ORDER_NOT_PAYABLE' }
 
 t.test('a hundred payments of one order with a hundred keys charge it once, and tell the others that it is paid', async (t) => {
-  const { db, newOrder, command, payments } = await withoutPlugin(t)
+  const { newOrder, command, payments, pay } = await withoutPlugin(t)
   const order = await newOrder()
-  const outcomes = await Promise.allSettled(Array.from({ length: 100 }, () => payOrder(db, { ...command(order), method: 'card' })))
+  const outcomes = await Promise.allSettled(Array.from({ length: 100 }, () => pay({ ...command(order), method: 'card' })))
   const refusals = outcomes.flatMap(outcome => outcome.status === 'rejected' ? [outcome.reason as unknown] : [])
   t.equal(refusals.length, 99)
-  for (const refusal of refusals) t.match(refusal, { ...NOT_PAYABLE, members: { orderStatus: 'paid' } })
+  for (const refusal of refusals) t.match(refusal, { statusCode: 409, members: { orderStatus: /^(paying|paid)$/ } })
   t.same(await payments(order), ['capture'])
 })
 
 t.test('a hundred attempts of one operation charge once, and all get the same receipt', async (t) => {
-  const { db, newOrder, command, payments } = await withoutPlugin(t)
+  const { newOrder, command, payments, pay } = await withoutPlugin(t)
   const order = await newOrder()
   const attempt = { ...command(order), method: 'card' as const }
-  const receipts = await Promise.all(Array.from({ length: 100 }, () => payOrder(db, attempt)))
+  const receipts = await Promise.all(Array.from({ length: 100 }, () => pay(attempt)))
   t.equal(new Set(receipts.map(receipt => JSON.stringify(receipt))).size, 1)
   t.same(await payments(order), ['capture'])
 })
 
 t.test('an operation is not recognised by a payment with other terms', async (t) => {
-  const { db, newOrder, command } = await withoutPlugin(t)
+  const { newOrder, command, pay } = await withoutPlugin(t)
   const order = await newOrder()
   const paid = command(order)
-  await payOrder(db, { ...paid, method: 'card' })
-  await t.rejects(payOrder(db, { ...paid, method: 'wallet' }), NOT_PAYABLE)
+  await pay({ ...paid, method: 'card' })
+  await t.rejects(pay({ ...paid, method: 'wallet' }), NOT_PAYABLE)
 })
 
 t.test('the receipt of a lost attempt is still given after the order has been refunded', async (t) => {
-  const { db, newOrder, command, payments } = await withoutPlugin(t)
+  const { newOrder, command, payments, pay, refund } = await withoutPlugin(t)
   const order = await newOrder()
   const paid = { ...command(order), method: 'wallet' as const }
-  const receipt = await payOrder(db, paid)
+  const receipt = await pay(paid)
   const refunded = { ...command(order), reason: 'broken' }
-  const refund = await refundOrder(db, refunded)
-  t.same(await payOrder(db, paid), receipt)
-  t.same(await refundOrder(db, refunded), refund)
+  const paidBack = await refund(refunded)
+  t.same(await pay(paid), receipt)
+  t.same(await refund(refunded), paidBack)
   t.same(await payments(order), ['capture', 'refund'])
 })
 
 t.test('a hundred refunds of one order pay back once', async (t) => {
-  const { db, newOrder, command, payments } = await withoutPlugin(t)
+  const { newOrder, command, payments, pay, refund } = await withoutPlugin(t)
   const order = await newOrder()
-  await payOrder(db, { ...command(order), method: 'card' })
-  const outcomes = await Promise.allSettled(Array.from({ length: 100 }, () => refundOrder(db, { ...command(order), reason: null })))
+  await pay({ ...command(order), method: 'card' })
+  const outcomes = await Promise.allSettled(Array.from({ length: 100 }, () => refund({ ...command(order), reason: null })))
   t.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1)
   t.same(await payments(order), ['capture', 'refund'])
 })
 
 t.test('payments and refunds that race leave an order that is paid once and refunded at most once', async (t) => {
-  const { db, customerId, newOrder, command, payments } = await withoutPlugin(t)
+  const { db, customerId, newOrder, command, payments, pay, refund } = await withoutPlugin(t)
   const order = await newOrder()
   const outcomes = await Promise.allSettled(Array.from({ length: 60 }, (_, i) => i % 2 === 0
-    ? payOrder(db, { ...command(order), method: 'card' })
-    : refundOrder(db, { ...command(order), reason: null })))
+    ? pay({ ...command(order), method: 'card' })
+    : refund({ ...command(order), reason: null })))
   const succeeded = outcomes.filter(({ status }) => status === 'fulfilled').length
   const kinds = await payments(order)
   t.equal(succeeded, kinds.length)
   t.ok(['capture', 'capture,refund'].includes(kinds.join()))
-  t.match(await findOrder(db, { orderId: order.id, customerId }), { status: succeeded === 2 ? 'refunded' : 'paid', version: 1 + succeeded })
+  t.match(await findOrder(db, { orderId: order.id, customerId }), { status: succeeded === 2 ? 'refunded' : 'paid', version: 1 + 2 * succeeded })
 })
 
 t.test('fifty attempts to create an order for one operation create one', async (t) => {
-  const { db, customerId } = await withoutPlugin(t)
-  const create = { customerId, operation: randomBytes(32), amount: 700, currency: 'CHF', reference: 'r-1' }
-  const orders = await Promise.all(Array.from({ length: 50 }, () => createOrder(db, create)))
+  const { create } = await withoutPlugin(t)
+  const terms = { operation: randomBytes(32), amount: 700, currency: 'CHF', reference: 'r-1' }
+  const orders = await Promise.all(Array.from({ length: 50 }, () => create(terms)))
   t.equal(new Set(orders.map(order => JSON.stringify(order))).size, 1)
-  await t.rejects(createOrder(db, { ...create, amount: 701 }), { statusCode: 409, code: 'OPERATION_EXISTS' })
+  await t.rejects(create({ ...terms, amount: 701 }), { statusCode: 409, code: 'OPERATION_EXISTS' })
 })
 
 t.test('the database itself refuses a second charge of an order, whoever writes it', async (t) => {
-  const { db, newOrder, command } = await withoutPlugin(t)
+  const { db, newOrder, command, pay } = await withoutPlugin(t)
   const order = await newOrder()
-  await payOrder(db, { ...command(order), method: 'card' })
+  await pay({ ...command(order), method: 'card' })
   await t.rejects(
-    db.query(`INSERT INTO payments (order_id, kind, method, amount, currency, operation)
-              VALUES ($1, 'capture', 'card', 500, 'EUR', $2)`, [order.id, randomBytes(32)]),
+    db.query(`INSERT INTO payments (order_id, kind, status, method, amount, currency, operation)
+              VALUES ($1, 'capture', 'started', 'card', 500, 'EUR', $2)`, [order.id, randomBytes(32)]),
     { code: '23505', constraint: 'payments_once' })
 })
 
 t.test('a charge that somebody wrote behind the back of the status is met with a 409, not charged again', async (t) => {
-  const { db, newOrder, command, payments } = await withoutPlugin(t)
+  const { db, newOrder, command, payments, pay } = await withoutPlugin(t)
   const order = await newOrder()
-  await insertPayment(db, order, { kind: 'capture', method: 'card', operation: randomBytes(32) })
-  await t.rejects(payOrder(db, { ...command(order), method: 'card' }), { ...NOT_PAYABLE, members: { orderStatus: 'pending' } })
+  await startPayment(db, order, { kind: 'capture', method: 'card', operation: randomBytes(32) })
+  await t.rejects(pay({ ...command(order), method: 'card' }), { ...NOT_PAYABLE, members: { orderStatus: 'pending' } })
   t.same(await payments(order), ['capture'])
 })
 
 t.test('a change of an order that another change has overtaken is refused, and changes nothing', async (t) => {
   const { db, customerId, newOrder } = await withoutPlugin(t)
   const order = await newOrder()
-  await moveOrder(db, order, 'paid')
-  await t.rejects(moveOrder(db, order, 'paid'), VersionConflictError)
-  t.match(await findOrder(db, { orderId: order.id, customerId }), { status: 'paid', version: 2 })
+  await moveOrder(db, order, 'paying')
+  await t.rejects(moveOrder(db, order, 'paying'), VersionConflictError)
+  t.match(await findOrder(db, { orderId: order.id, customerId }), { status: 'paying', version: 2 })
 })
 
 t.test('a version that changes under a payment undoes the charge and is answered 409', async (t) => {
-  const { db, newOrder, command, payments } = await withoutPlugin(t)
+  const { db, newOrder, command, payments, pay } = await withoutPlugin(t)
   const order = await newOrder()
   // Somebody who does not take locks, at the worst of all moments: between the charge and the new status.
   await db.query(`CREATE FUNCTION meddle () RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN UPDATE orders SET version = version + 1 WHERE id = NEW.order_id; RETURN NEW; END $$`)
   await db.query('CREATE TRIGGER meddle AFTER INSERT ON payments FOR EACH ROW EXECUTE FUNCTION meddle()')
-  await t.rejects(payOrder(db, { ...command(order), method: 'card' }), { ...NOT_PAYABLE, members: { orderStatus: 'pending' } })
+  await t.rejects(pay({ ...command(order), method: 'card' }), { ...NOT_PAYABLE, members: { orderStatus: 'pending' } })
   t.same(await payments(order), [])
 })
 
 t.test('an order that does not exist cannot be paid', async (t) => {
-  const { db, customerId } = await withoutPlugin(t)
+  const { customerId, pay } = await withoutPlugin(t)
   await t.rejects(
-    payOrder(db, { orderId: randomUUID(), customerId, operation: randomBytes(32), method: 'card' }),
+    pay({ orderId: randomUUID(), customerId, operation: randomBytes(32), method: 'card' }),
     { statusCode: 404, code: 'ORDER_NOT_FOUND' })
 })
 
@@ -160,16 +176,16 @@ t.test('the database knows the same statuses as the state machine, and no others
 })
 
 t.test('the database refuses amounts, currencies and payments that make no sense', async (t) => {
-  const { db, customerId, newOrder } = await withoutPlugin(t)
+  const { db, newOrder, create } = await withoutPlugin(t)
   const order = await newOrder()
   const violation = { code: '23514' }
-  const create = { customerId, operation: randomBytes(32), amount: 1, currency: 'EUR', reference: null }
-  await t.rejects(createOrder(db, { ...create, amount: 0 }), violation)
-  await t.rejects(createOrder(db, { ...create, amount: Number.MAX_SAFE_INTEGER + 1 }), violation)
-  await t.rejects(createOrder(db, { ...create, currency: 'eur' }), violation)
-  await t.rejects(insertPayment(db, order, { kind: 'capture', operation: randomBytes(32) }), violation, 'a charge without a method')
-  await t.rejects(insertPayment(db, order, { kind: 'refund', method: 'card', operation: randomBytes(32) }), violation)
-  const largest = await createOrder(db, { ...create, amount: Number.MAX_SAFE_INTEGER })
+  const terms = { operation: randomBytes(32), amount: 1, currency: 'EUR', reference: null }
+  await t.rejects(create({ ...terms, amount: 0 }), violation)
+  await t.rejects(create({ ...terms, amount: Number.MAX_SAFE_INTEGER + 1 }), violation)
+  await t.rejects(create({ ...terms, currency: 'eur' }), violation)
+  await t.rejects(startPayment(db, order, { kind: 'capture', operation: randomBytes(32) }), violation, 'a charge without a method')
+  await t.rejects(startPayment(db, order, { kind: 'refund', method: 'card', operation: randomBytes(32) }), violation)
+  const largest = await create({ ...terms, amount: Number.MAX_SAFE_INTEGER })
   t.equal(largest.amount, Number.MAX_SAFE_INTEGER)
 })
 

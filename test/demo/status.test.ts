@@ -33,7 +33,9 @@ t.test('whatever is tried in whatever order, an order is paid at most once and r
         if (!(error instanceof IllegalMoveError)) throw error
       }
     }
-    return ['pending', 'pending,paid', 'pending,paid,refunded'].includes(history.join())
+    const paid = history.filter((status, i) => status === 'paid' && history[i - 1] === 'paying').length
+    const refunded = history.filter(status => status === 'refunded').length
+    return paid <= 1 && refunded <= 1
   }), { numRuns: 1_000 })
   t.pass('a thousand sequences')
 })

@@ -43,7 +43,7 @@ t.test('a hundred identical payments at the same moment against two processes', 
 
   t.test('charge once: one run, one payment', async (t) => {
     t.equal(await countPayments(databaseUrl, order), 1)
-    t.equal(await versionOf(databaseUrl, order), versionBefore + 1)
+    t.equal(await versionOf(databaseUrl, order), versionBefore + 2, 'paying, paid')
   })
 
   t.test('answer one with the receipt and the others with a 409 that says when to come back', async (t) => {

@@ -1,0 +1,23 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Books } from './app.ts'
+import { FaultBody } from './schemas.ts'
+
+/** What only a sandbox has: it can be told to misbehave, and shows its books. */
+export const sandboxRoutes: FastifyPluginAsyncTypebox<Books> = async (app, { ledger, faults, notifier }) => {
+  app.post('/sandbox/faults', { schema: { body: FaultBody } }, async (request, reply) => {
+    faults.add({ times: 1, delayMs: 0, ...request.body })
+    return reply.code(204).send()
+  })
+
+  app.delete('/sandbox/faults', async (_request, reply) => {
+    faults.clear()
+    return reply.code(204).send()
+  })
+
+  app.get('/sandbox/ledger', async () => ({
+    charges: [...ledger.charges.values()],
+    refunds: [...ledger.refunds.values()],
+    notifications: notifier.deliveries,
+    faultsWaiting: faults.count
+  }))
+}

@@ -1,0 +1,36 @@
+import { generateKeyPairSync, sign as rsaSign, verify as rsaVerify } from 'node:crypto'
+
+export interface Keys {
+  /** PKCS #8, in PEM. */
+  privateKey: string
+  /** SPKI, in PEM. */
+  publicKey: string
+}
+
+export function generateKeys (): Keys {
+  return generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' }
+  })
+}
+
+/** RSA-SHA256 over all fields but the signature's own, in base64. */
+export function sign (fields: Record<string, string>, privateKey: string): string {
+  return rsaSign('RSA-SHA256', Buffer.from(signedText(fields)), privateKey).toString('base64')
+}
+
+export function verify (fields: Record<string, string>, publicKey: string): boolean {
+  const { sign_type: type, sign: signature } = fields
+  if (type !== 'RSA2' || signature === undefined) return false
+  return rsaVerify('RSA-SHA256', Buffer.from(signedText(fields)), publicKey, Buffer.from(signature, 'base64'))
+}
+
+/** As the large wallets do it: `name=value` pairs, sorted by name, joined by `&`; what is empty is left out. */
+function signedText (fields: Record<string, string>): string {
+  return Object.entries(fields)
+    .filter(([name, value]) => name !== 'sign' && name !== 'sign_type' && value !== '')
+    .sort(([a], [b]) => a < b ? -1 : 1)
+    .map(([name, value]) => `${name}=${value}`)
+    .join('&')
+}

@@ -1,0 +1,58 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Provider, ProviderAnswer } from '../provider.ts'
+import { findAbandoned, findCapture } from './payments.ts'
+import type { Payment } from './payments.ts'
+import { settle } from './settle.ts'
+import type { Database } from './transaction.ts'
+
+/** How many are settled in one go. The next go takes the next ones. */
+const BATCH = 50
+
+/**
+ * Settles what was started and then left alone: its client never came back, and the provider's notification was lost.
+ * Any number of processes may sweep at once. `abandonedAfter` is in milliseconds. Answers how many it settled.
+ */
+export async function sweep (db: Database, provider: Provider, abandonedAfter: number, log: FastifyBaseLogger): Promise<number> {
+  let settled = 0
+  for (const payment of await findAbandoned(db, abandonedAfter, BATCH)) {
+    const answer = await finalAnswer(db, provider, payment)
+    if (answer.status !== 'done' && answer.status !== 'declined') {
+      log.warn({ payment: payment.id, answer: answer.status }, 'an abandoned payment cannot be settled yet')
+      continue
+    }
+    const { status } = await db.transact(client => settle(client, payment, answer))
+    log.info({ payment: payment.id, status }, 'an abandoned payment was settled')
+    settled++
+  }
+  return settled
+}
+
+async function finalAnswer (db: Database, provider: Provider, payment: Payment): Promise<ProviderAnswer> {
+  const answer = await provider.query(payment)
+  if (answer.status !== 'missing') return answer
+  // Nobody waits for the charge any more, and it must not happen later: whoever was to ask for it may yet wake up.
+  if (payment.kind === 'capture') return provider.close(payment)
+  // The customer was promised their money: carried out late rather than not.
+  return provider.refund(payment, await findCapture(db, payment.orderId))
+}
+
+export interface Sweeper {
+  stop (): Promise<void>
+}
+
+/** Sweeps again and again, with a pause of a third of `abandonedAfter`. */
+export function startSweeper (db: Database, provider: Provider, abandonedAfter: number, log: FastifyBaseLogger): Sweeper {
+  let sweeping: Promise<unknown> | null = null
+  const timer = setInterval(() => {
+    sweeping ??= sweep(db, provider, abandonedAfter, log)
+      .catch((err: unknown) => { log.error({ err }, 'sweeping failed, trying again') })
+      .finally(() => { sweeping = null })
+  }, Math.max(1, Math.floor(abandonedAfter / 3)))
+  timer.unref()
+  return {
+    async stop () {
+      clearInterval(timer)
+      await sweeping
+    }
+  }
+}

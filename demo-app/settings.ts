@@ -1,0 +1,52 @@
+/** Settings that cannot be used; the message has one line for each, starting with the variable's name. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+}
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+
+/** Reads one variable: its name, its default, how it is parsed (`undefined`: not at all) and what it should have been. */
+export type Read = <T>(name: string, byDefault: T, parse: (text: string) => T | undefined, expected: string) => T
+
+/**
+ * Reads all settings before it says which are wrong: at once and by name, not by the first request.
+ * @throws {ConfigError}
+ */
+export function readSettings<T> (env: NodeJS.ProcessEnv, readAll: (read: Read) => T): T {
+  const problems: string[] = []
+  const settings = readAll((name, byDefault, parse, expected) => {
+    const text = env[name]?.trim()
+    if (text === undefined || text === '') return byDefault
+    const value = parse(text)
+    if (value !== undefined) return value
+    // Values are never repeated: an URL may hold a password.
+    problems.push(`${name} must be ${expected}`)
+    return byDefault
+  })
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+  return settings
+}
+
+export function integer (least: number, most: number) {
+  return (text: string): number | undefined => {
+    const value = Number(text)
+    return /^\d+$/.test(text) && value >= least && value <= most ? value : undefined
+  }
+}
+
+export function fraction (most: number) {
+  return (text: string): number | undefined => {
+    const value = Number(text)
+    return /^\d*\.?\d+$/.test(text) && value <= most ? value : undefined
+  }
+}
+
+export function oneOf<T extends string> (...values: readonly T[]) {
+  return (text: string): T | undefined => values.find(value => value === text)
+}
+
+export function url (...protocols: string[]) {
+  return (text: string): string | undefined => {
+    return URL.canParse(text) && protocols.includes(new URL(text).protocol) ? text : undefined
+  }
+}
