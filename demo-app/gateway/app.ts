@@ -38,7 +38,11 @@ export interface Books {
  * own numbers, and signed notifications. For the demo and its tests: it moves nothing but entries of its ledger.
  */
 export async function buildGateway ({ apiKey, notify = {}, keys = generateKeys(), seed = 1, logger = false }: GatewayAppOptions): Promise<FastifyInstance> {
-  const app = Fastify({ logger, forceCloseConnections: true })
+  const app = Fastify({
+    logger,
+    forceCloseConnections: true,
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } }
+  })
   const closing = new AbortController()
   const books: Books = {
     ledger: new Ledger(),

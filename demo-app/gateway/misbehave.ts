@@ -7,7 +7,7 @@ const TOO_LATE = 60_000
 
 /** What a fault does before the provider acts. */
 export async function before (fault: Fault | null, closing: AbortSignal): Promise<void> {
-  if (fault?.kind === 'slow') await pause(fault.delayMs, closing)
+  if (fault?.kind === 'slow' || fault?.kind === 'decline') await pause(fault.delayMs, closing)
   if (fault?.kind === 'fail') throw new Problem(500, 'SANDBOX_FAULT', 'Told to fail.')
 }
 
