@@ -1,0 +1,56 @@
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import type { Redis } from 'ioredis'
+import pg from 'pg'
+import type { IdempotencyOptions } from '../../plugin/index.ts'
+import { built, builtJournal } from './built.ts'
+import { handlerOf, routeOptions } from './shared.ts'
+import type { Work } from './shared.ts'
+
+const { default: idempotency, MemoryStore } = built
+
+async function protectedApp (options: IdempotencyOptions, work: Work, config: { idempotency?: boolean }): Promise<FastifyInstance> {
+  const app = Fastify()
+  await app.register(idempotency, options)
+  app.post('/pay', { ...routeOptions(work), config }, handlerOf(work))
+  return app
+}
+
+/** An unprotected route in an app with the plugin. */
+export function idleApp (redis: Redis, work: Work): Promise<FastifyInstance> {
+  return protectedApp({ redis, scope: 'global' }, work, {})
+}
+
+export function pluginApp (redis: Redis, work: Work, options: Partial<IdempotencyOptions> = {}): Promise<FastifyInstance> {
+  return protectedApp({ redis, scope: 'global', ...options }, work, { idempotency: true })
+}
+
+export function memoryApp (work: Work): Promise<FastifyInstance> {
+  return protectedApp({ store: new MemoryStore({ maxSize: 2 ** 31 }), scope: 'global' }, work, { idempotency: true })
+}
+
+/** The handler writes a row in a transaction; with `journal`, its answer too. */
+export async function transactionApp (redis: Redis, databaseUrl: string, work: Work, journalled: boolean): Promise<FastifyInstance> {
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 10 })
+  const journal = builtJournal.postgresJournal(pool)
+  await journal.createTable()
+  await pool.query('CREATE TABLE IF NOT EXISTS effects (at timestamptz NOT NULL DEFAULT now())')
+  const app = Fastify()
+  await app.register(idempotency, { redis, scope: 'global', ...(journalled && { journal }) })
+  const answer = handlerOf(work)
+  app.post('/pay', { ...routeOptions(work), config: { idempotency: true } }, async (request) => {
+    const client = await pool.connect()
+    try {
+      await client.query('BEGIN')
+      await client.query('INSERT INTO effects DEFAULT VALUES')
+      const body = await answer(request)
+      if (journalled) await request.idempotency?.complete(client, { body })
+      await client.query('COMMIT')
+      return body
+    } finally {
+      client.release()
+    }
+  })
+  app.addHook('onClose', () => pool.end())
+  return app
+}

@@ -1,0 +1,37 @@
+import { IdempotencyConfig, makeIdempotent } from '@aws-lambda-powertools/idempotency'
+import { CachePersistenceLayer } from '@aws-lambda-powertools/idempotency/cache'
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import type { Redis } from 'ioredis'
+import { handlerOf, KEY_HEADER, routeOptions } from './shared.ts'
+import type { Work } from './shared.ts'
+
+/** Its cache persistence takes a client with these three methods; ioredis has them with other arguments. */
+function cacheClientOf (redis: Redis) {
+  return {
+    get: (name: string) => redis.get(name),
+    set: (name: string | Uint8Array, value: unknown, options?: unknown) => {
+      const { EX, NX } = (options ?? {}) as { EX?: number, NX?: boolean }
+      const args = [...(EX === undefined ? [] : ['EX', EX]), ...(NX === true ? ['NX'] : [])]
+      return redis.call('SET', name as string, value as string, ...args) as Promise<string | null>
+    },
+    del: (names: string[]) => redis.del(...names)
+  }
+}
+
+const STATUS: Record<string, number> = { IdempotencyAlreadyInProgressError: 409, IdempotencyValidationError: 422 }
+
+/** `@aws-lambda-powertools/idempotency`, made for Lambda handlers, around a route's handler. */
+export async function powertoolsApp (redis: Redis, work: Work): Promise<FastifyInstance> {
+  // Its key prefix comes from here.
+  process.env.AWS_LAMBDA_FUNCTION_NAME ??= 'benchmark'
+  const answer = handlerOf(work)
+  const pay = makeIdempotent(async ({ headers }: { key: string, body: unknown, headers: Record<string, unknown> }) => await answer({ headers }) as Record<string, unknown>, {
+    persistenceStore: new CachePersistenceLayer({ client: cacheClientOf(redis) }),
+    config: new IdempotencyConfig({ eventKeyJmesPath: 'key', payloadValidationJmesPath: 'body', throwOnNoIdempotencyKey: true, expiresAfterSeconds: 86_400 })
+  })
+  const app = Fastify()
+  app.setErrorHandler((error: Error, _request, reply) => reply.code(STATUS[error.name] ?? 500).send({ code: error.name }))
+  app.post('/pay', routeOptions(work), async request => pay({ key: String(request.headers[KEY_HEADER]), body: request.body, headers: request.headers }))
+  return app
+}

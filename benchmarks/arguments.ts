@@ -1,0 +1,28 @@
+import { parseArgs } from 'node:util'
+
+export interface Arguments {
+  quick: boolean
+  /** Modes whose name contains one of these. */
+  only: string[]
+  profile: boolean
+}
+
+const USAGE = `npm run bench -- [--quick] [--only NAME,NAME] [--profile]
+
+  --quick     the modes that the goals compare, in under a minute
+  --only      only modes whose name contains one of these, e.g. --only "plugin first,floor first"
+  --profile   CPU profiles of the plugin's first runs and replays instead of a table
+`
+
+/** Ends the process with the usage if they make no sense. */
+export function readArguments (args: string[]): Arguments {
+  try {
+    const { values: { quick = false, profile = false, only = '' } } = parseArgs({
+      args, options: { quick: { type: 'boolean' }, only: { type: 'string' }, profile: { type: 'boolean' } }
+    })
+    return { quick, profile, only: only.split(',').map(name => name.trim()).filter(Boolean) }
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${USAGE}`)
+    process.exit(2)
+  }
+}

@@ -1,0 +1,45 @@
+import { PEERS } from './apps/index.ts'
+import type { Figures } from './statistics.ts'
+
+export interface Goal {
+  what: string
+  /** What it came to; NaN if the modes that it compares did not run. */
+  value: number
+  limit: number
+  unit: string
+}
+
+export function isMet ({ value, limit }: Goal): boolean {
+  return value <= limit
+}
+
+type Results = Record<string, Figures>
+
+/** Ratios within one run: what the machine was like that day cancels out. */
+export function goalsOf (results: Results): Goal[] {
+  const added = (mode: string): number => (results[mode]?.cpu ?? NaN) - (results.bare?.cpu ?? NaN)
+  const cheapest = (traffic: string): number => Math.min(...PEERS.map(peer => added(`${peer} ${traffic}`)))
+  const trips = (mode: string): number => roundTrips(results[mode]?.commands ?? { none: NaN })
+  return [
+    { what: 'CPU added by a first run, against the floor', value: added('plugin first') / added('floor first'), limit: 1.10, unit: '×' },
+    { what: 'CPU added by a replay, against the floor', value: added('plugin replay') / added('floor replay'), limit: 1.10, unit: '×' },
+    { what: 'CPU added to an unprotected route, against bare', value: added('idle') / (results.bare?.cpu ?? NaN), limit: 0.02, unit: '×' },
+    { what: 'CPU added by a first run, against the cheapest peer', value: added('plugin first') / cheapest('first'), limit: 1, unit: '×' },
+    { what: 'CPU added by a replay, against the cheapest peer', value: added('plugin replay') / cheapest('replay'), limit: 0.5, unit: '×' },
+    { what: 'round trips of a first run', value: trips('plugin first'), limit: 2, unit: '' },
+    { what: 'round trips of a replay', value: trips('plugin replay'), limit: 1, unit: '' },
+    { what: 'round trips of a conflict', value: trips('plugin conflict'), limit: 2, unit: '' },
+    { what: 'round trips of an unprotected request', value: trips('idle'), limit: 0, unit: '' },
+    { what: 'Redis CPU of a replay, against the floor\'s plain SET … NX GET', value: (results['plugin replay']?.redisCpu ?? NaN) / (results['floor replay']?.redisCpu ?? NaN), limit: 1.2, unit: '×' }
+  ]
+}
+
+/** What clients send: what scripts call travels nowhere. */
+export function roundTrips (commands: Record<string, number>): number {
+  const sent = Object.entries(commands).filter(([name]) => !['getrange', 'publish', 'setrange', 'pexpire', 'pttl', 'get', 'hello', 'auth', 'select', 'client|setinfo', 'client|setname', 'ping', 'flushall', 'config|get', 'script|load', 'dbsize', 'subscribe', 'eval'].includes(name))
+  const calls = Object.fromEntries(sent)
+  const scripts = calls.evalsha ?? 0
+  // Each completion is a script that calls SET once.
+  const sets = (calls.set ?? 0) - (commands.getrange !== undefined ? scripts : 0)
+  return Math.round((scripts + sets) * 100) / 100
+}

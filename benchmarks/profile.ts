@@ -1,0 +1,45 @@
+import { mkdir, readdir, readFile } from 'node:fs/promises'
+import type { Profiler } from 'node:inspector'
+import { join } from 'node:path'
+import type { Servers } from './apps/index.ts'
+import { sendLoad, startServer } from './processes.ts'
+import { table } from './report.ts'
+
+const REQUESTS = 40_000
+const CONNECTIONS = 20
+
+/** Writes CPU profiles of the plugin's server and says what took the time. Open them in a browser's developer tools. */
+export async function profile (servers: Servers, directory: string, log: (text: string) => void): Promise<void> {
+  for (const app of ['floor', 'plugin'] as const) {
+    for (const keys of [0, 500]) {
+      const traffic = keys === 0 ? 'first' : 'replay'
+      const target = join(directory, `${app}-${traffic}`)
+      await mkdir(target, { recursive: true })
+      const server = await startServer({ app, work: { size: 200, payload: 'json', takes: 0 }, servers }, ['--cpu-prof', `--cpu-prof-dir=${target}`, '--cpu-prof-interval=200'])
+      await sendLoad({ url: server.url, requests: REQUESTS, connections: CONNECTIONS, key: `${app}-${traffic}-#`, share: 1, keys })
+      await server.stop()
+      const file = (await readdir(target)).filter(name => name.endsWith('.cpuprofile')).sort().at(-1)
+      if (file === undefined) throw new Error(`no profile was written to ${target}`)
+      const { total, ours, top } = selfTimes(JSON.parse(await readFile(join(target, file), 'utf8')) as Profiler.Profile)
+      log(`\n${app}, ${traffic}: ${(total / REQUESTS).toFixed(1)} µs a request${app === 'plugin' ? `, of which the plugin's own code ${(ours / REQUESTS).toFixed(1)} µs` : ''} (${join(target, file)})\n`)
+      log(table(['function', 'µs a request'], top.slice(0, 25).map(([name, time]) => [name, (time / REQUESTS).toFixed(2)])))
+    }
+  }
+}
+
+function selfTimes ({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): { total: number, ours: number, top: Array<[string, number]> } {
+  const byId = new Map(nodes.map(node => [node.id, node.callFrame]))
+  const times = new Map<string, number>()
+  let total = 0
+  let ours = 0
+  samples.forEach((id, i) => {
+    const frame = byId.get(id)
+    if (frame === undefined || frame.functionName === '(idle)') return
+    const time = timeDeltas[i] ?? 0
+    total += time
+    if (frame.url.includes('/dist/esm/')) ours += time
+    const name = `${frame.functionName || '(anonymous)'} ${frame.url.split('/').slice(-3).join('/')}${frame.url === '' ? '' : `:${frame.lineNumber + 1}`}`
+    times.set(name, (times.get(name) ?? 0) + time)
+  })
+  return { total, ours, top: [...times].sort(([, a], [, b]) => b - a) }
+}

@@ -1,0 +1,161 @@
+import { randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import type { Servers } from './apps/index.ts'
+import { BODY, KEY_HEADER } from './apps/shared.ts'
+import type { Work } from './apps/shared.ts'
+import type { Goal } from './goals.ts'
+import { measure } from './measure.ts'
+import { MODES } from './modes.ts'
+import type { Mode } from './modes.ts'
+import { startServer } from './processes.ts'
+import type { ServerProcess } from './processes.ts'
+import { difference, redisUsage } from './redis-usage.ts'
+import { table } from './report.ts'
+import { median, quantile } from './statistics.ts'
+
+export interface Scale {
+  /** Microseconds of CPU a request, of the server and of Redis, with so many other keys. */
+  keys: Array<{ keys: number, traffic: string, cpu: number, redisCpu: number }>
+  connections: Array<{ connections: number, traffic: string, cpu: number, throughput: number, p50: number, p99: number }>
+  /** Bytes of Redis's memory a key beyond status, headers and body. */
+  overhead: { mean: number, least: number, most: number }
+  /** Milliseconds. */
+  wakeUp: { p50: number, p99: number, roundTrip: number }
+  waiters: Array<{ processes: number, waiters: number, runs: number, commands: number }>
+}
+
+const WORK: Work = { size: 200, payload: 'json', takes: 0 }
+const ROUNDS = 3
+
+function modeOf (name: string): Mode {
+  const found = MODES.find(mode => mode.name === name)
+  if (found === undefined) throw new Error(`no mode ${name}`)
+  return found
+}
+
+export async function measureScale (redis: Redis, servers: Servers, progress: (text: string) => void): Promise<Scale> {
+  const scale: Scale = { keys: [], connections: [], overhead: await overhead(redis, servers), wakeUp: await wakeUp(redis, servers), waiters: [] }
+  progress('memory and wake-ups measured')
+  for (const processes of [1, 2]) {
+    for (const waiters of [100, 1_000]) scale.waiters.push(await waiting(redis, servers, processes, waiters))
+  }
+  progress('waiters counted')
+  for (const traffic of ['first', 'replay']) {
+    const mode = modeOf(`plugin ${traffic}`)
+    const sizes = [0, 100_000, 1_000_000]
+    const samples = sizes.map(() => [] as Array<Awaited<ReturnType<typeof measure>>>)
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const [i, keys] of sizes.entries()) {
+        samples[i]?.push(await measure(mode, { redis, servers, requests: 12_000, connections: 20, prepare: redis => fill(redis, keys) }))
+        progress(`${traffic} with ${keys} other keys`)
+      }
+    }
+    for (const [i, keys] of sizes.entries()) {
+      const of = samples[i] ?? []
+      scale.keys.push({ keys, traffic, cpu: median(of.map(({ cpu }) => cpu)), redisCpu: median(of.map(({ redisCpu }) => redisCpu)) })
+    }
+    for (const connections of [1, 10, 100, 500]) {
+      const { cpu, throughput, p50, p99 } = await measure(mode, { redis, servers, requests: connections === 1 ? 3_000 : 12_000, connections })
+      scale.connections.push({ connections, traffic, cpu, throughput, p50, p99 })
+      progress(`${traffic} over ${connections} connections`)
+    }
+  }
+  return scale
+}
+
+/** Records like those of the plugin, written by Redis itself. */
+async function fill (redis: Redis, keys: number): Promise<void> {
+  const record = `1s${'f'.repeat(43)}00000001200\ncontent-type:application/json; charset=utf-8\n\n${'x'.repeat(200)}`
+  for (let from = 0; from < keys; from += 100_000) {
+    await redis.eval("for i = ARGV[1], ARGV[1] + ARGV[2] - 1 do redis.call('SET', 'idem:' .. string.format('%043d', i), ARGV[3], 'PX', 86400000) end", 0, from, Math.min(100_000, keys - from), record)
+  }
+}
+
+async function pay (url: string, key: string): Promise<Response> {
+  return fetch(`${url}/pay`, { method: 'POST', body: BODY, headers: { 'content-type': 'application/json', [KEY_HEADER]: key } })
+}
+
+/** Over many sizes of body, since Redis's allocator rounds up. */
+async function overhead (redis: Redis, servers: Servers): Promise<Scale['overhead']> {
+  const values: number[] = []
+  for (let size = 150; size <= 250; size += 10) {
+    const server = await startServer({ app: 'plugin', work: { ...WORK, size }, servers })
+    const response = await pay(server.url, randomUUID())
+    const body = Buffer.from(await response.arrayBuffer())
+    const headers = 'content-type'.length + (response.headers.get('content-type') ?? '').length
+    const [key = ''] = await redis.keys('idem:*')
+    values.push(Number(await redis.call('MEMORY', 'USAGE', key)) - '200'.length - headers - body.length)
+    await server.stop()
+    await redis.flushall()
+  }
+  return { mean: values.reduce((sum, value) => sum + value, 0) / values.length, least: Math.min(...values), most: Math.max(...values) }
+}
+
+async function waitingServers (servers: Servers, processes: number, takes: number): Promise<ServerProcess[]> {
+  return Promise.all(Array.from({ length: processes }, () => startServer({ app: 'plugin wait', work: { ...WORK, takes }, servers })))
+}
+
+/** How much later than the owner's client a waiter in another process has its answer. */
+async function wakeUp (redis: Redis, servers: Servers): Promise<Scale['wakeUp']> {
+  const [owner, other] = await waitingServers(servers, 2, 30) as [ServerProcess, ServerProcess]
+  const late: number[] = []
+  const roundTrips: number[] = []
+  for (let i = 0; i < 330; i++) {
+    const key = randomUUID()
+    const first = pay(owner.url, key).then(async (response) => { await response.arrayBuffer(); return performance.now() })
+    while (await redis.dbsize() === 0);
+    const second = pay(other.url, key).then(async (response) => { await response.arrayBuffer(); return performance.now() })
+    const [answered, woken] = await Promise.all([first, second])
+    const asked = performance.now()
+    await redis.flushall()
+    if (i < 30) continue
+    late.push(woken - answered)
+    roundTrips.push(performance.now() - asked)
+  }
+  await Promise.all([owner.stop(), other.stop()])
+  return { p50: median(late), p99: quantile(late, 0.99), roundTrip: median(roundTrips) }
+}
+
+async function waiting (redis: Redis, servers: Servers, processes: number, waiters: number): Promise<Scale['waiters'][number]> {
+  const apps = await waitingServers(servers, processes, 2_000)
+  const key = randomUUID()
+  // Each process opens the connection that wakes its waiters: not counted.
+  const before = await redisUsage(redis)
+  const answers = await Promise.all(Array.from({ length: waiters }, async (_, i) => {
+    const response = await pay(apps[i % processes]?.url ?? '', key)
+    await response.arrayBuffer()
+    if (response.status !== 200) throw new Error(`a waiter was answered ${response.status}`)
+    return response.headers.get('idempotent-replayed')
+  }))
+  const { commands } = difference(before, await redisUsage(redis))
+  await Promise.all(apps.map(app => app.stop()))
+  await redis.flushall()
+  const sent = ['set', 'evalsha', 'eval', 'subscribe'].reduce((sum, name) => sum + (commands[name] ?? 0), 0)
+  return { processes, waiters, runs: answers.filter(replayed => replayed === null).length, commands: sent }
+}
+
+export function scaleGoals ({ keys, overhead, wakeUp, waiters }: Scale): Goal[] {
+  const cost = (traffic: string, count: number): number => {
+    const found = keys.find(entry => entry.traffic === traffic && entry.keys === count)
+    return (found?.cpu ?? NaN) + (found?.redisCpu ?? NaN)
+  }
+  const commandsOf = (count: number): number => waiters.find(entry => entry.processes === 1 && entry.waiters === count)?.commands ?? NaN
+  return [
+    { what: 'Redis memory a key beyond status, headers and body', value: overhead.mean, limit: 150, unit: ' B' },
+    { what: 'cost of a first run at 1 million keys, against none', value: cost('first', 1_000_000) / cost('first', 0), limit: 1.05, unit: '×' },
+    { what: 'cost of a replay at 1 million keys, against none', value: cost('replay', 1_000_000) / cost('replay', 0), limit: 1.05, unit: '×' },
+    { what: 'a waiter\'s wake-up in another process, p99, less 2 round trips', value: wakeUp.p99 - 2 * wakeUp.roundTrip, limit: 5, unit: ' ms' },
+    { what: 'runs with 1,000 waiters on one key', value: Math.max(...waiters.map(({ runs }) => runs)), limit: 1, unit: '' },
+    { what: 'Redis commands with 1,000 waiters, against 100', value: commandsOf(1_000) / commandsOf(100), limit: 1.5, unit: '×' }
+  ]
+}
+
+export function scaleTables ({ keys, connections, overhead, wakeUp, waiters }: Scale): string {
+  return [
+    table(['other keys', 'traffic', 'CPU µs', 'Redis µs'], keys.map(({ keys, traffic, cpu, redisCpu }) => [String(keys), traffic, cpu.toFixed(1), redisCpu.toFixed(1)])),
+    table(['connections', 'traffic', 'CPU µs', 'requests/s', 'p50 ms', 'p99 ms'], connections.map(({ connections, traffic, cpu, throughput, p50, p99 }) => [String(connections), traffic, cpu.toFixed(1), throughput.toFixed(0), String(p50), String(p99)])),
+    table(['waiters on one key', 'processes', 'runs', 'Redis commands'], waiters.map(({ waiters, processes, runs, commands }) => [String(waiters), String(processes), String(runs), String(commands)])),
+    `A waiter in another process is answered ${wakeUp.p50.toFixed(1)} ms (p50), ${wakeUp.p99.toFixed(1)} ms (p99) after the owner's client; a round trip to Redis is ${wakeUp.roundTrip.toFixed(2)} ms.`,
+    `Redis keeps ${overhead.mean.toFixed(0)} bytes a key beyond status, headers and body (${overhead.least} to ${overhead.most}: its allocator rounds up).`
+  ].join('\n\n')
+}
