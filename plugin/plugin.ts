@@ -17,6 +17,7 @@ import { ANSWERED, kIdempotency } from './request/state.ts'
 import type { Engine } from './request/state.ts'
 import { separateReplies } from './request/watch.ts'
 import { isUnseen, kSeen, listOf, protectedMethods, protectionOf } from './routes.ts'
+import type { SeenRoute } from './routes.ts'
 import { RedisStore } from './store/redis.ts'
 import type { RedisClient } from './store/redis.ts'
 import type { IdempotencyOptions } from './types.ts'
@@ -55,11 +56,12 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   const wrongRoutes: unknown[] = []
 
   app.addHook('onRoute', function protect (route) {
-    route.config = { ...route.config, [kSeen]: true }
+    const seen: SeenRoute = { protection: null }
+    route.config = { ...route.config, [kSeen]: seen }
     // Later, when other plugins' onRoute hooks have added theirs to the route.
     this.after(() => {
       try {
-        addHooks(route)
+        addHooks(route, seen)
       } catch (error) {
         wrongRoutes.push(error)
       }
@@ -71,8 +73,8 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     purger.start()
   })
 
-  function addHooks (route: RouteOptions): void {
-    const protection = protectionOf(route, settings)
+  function addHooks (route: RouteOptions, seen: SeenRoute): void {
+    const protection = seen.protection = protectionOf(route, settings)
     if (protection === null) return
     leases.cover(protection.lease)
     if (protection.journal !== false) {

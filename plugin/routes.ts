@@ -5,9 +5,15 @@ import type { PluginSettings, RouteSettings } from './options.ts'
 /** In a route's config: the plugin's `onRoute` hook has seen it, and protects it if it is to be. */
 export const kSeen = Symbol('fastify-idempotency.seen')
 
+/** What the plugin makes of a route that it has seen. */
+export interface SeenRoute {
+  /** How it is protected; `null` if it is not. */
+  protection: RouteSettings | null
+}
+
 declare module 'fastify' {
   interface FastifyContextConfig {
-    [kSeen]?: true
+    [kSeen]?: SeenRoute
   }
 }
 
@@ -38,7 +44,7 @@ export function protectedMethods (route: RouteOptions, plugin: PluginSettings): 
 /** Declared before the plugin was loaded, and yet to be protected: it would run unprotected in silence. */
 export function isUnseen (request: FastifyRequest, plugin: PluginSettings): boolean {
   const config = request.routeOptions.config
-  if (config === undefined || config[kSeen] === true || request.is404 || request.method === 'HEAD') return false
+  if (config === undefined || config[kSeen] !== undefined || request.is404 || request.method === 'HEAD') return false
   return config.idempotency === undefined ? plugin.global && isUnsafe(request.method) : config.idempotency !== false
 }
 
