@@ -171,6 +171,12 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGKILL'] as const) {
   })
 }
 
+t.test('the launcher passes on a signal that comes as soon as the command runs', async (t) => {
+  const given = { REDIS_URL: 'redis://redis.test', DATABASE_URL: 'postgres://postgres.test/orders' }
+  const launched = launch(temporaryDirectory(t), ['/bin/sh', '-c', 'kill -TERM $PPID; exec sleep 60'], given)
+  t.same(await once(launched, 'exit'), [128 + constants.signals.SIGTERM, null])
+})
+
 t.test('nothing is left when the launcher is killed while Postgres is still being set up', async (t) => {
   const temporary = temporaryDirectory(t)
   const launched = launch(temporary, GOES_ON)
