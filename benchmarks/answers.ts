@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import { PEERS } from './apps/index.ts'
 import type { AppName, Servers } from './apps/index.ts'
 import { FAIL_HEADER, KEY_HEADER } from './apps/shared.ts'
@@ -89,8 +89,9 @@ const CHECKED: Array<[name: string, app: AppName]> = [['fastify-idempotency', 'p
 export type Answers = Record<string, Record<string, Finding>>
 
 /** Sends the same requests to each, and looks at what they answer. */
-export async function checkAnswers (redis: Redis, servers: Servers, progress: (text: string) => void): Promise<Answers> {
+export async function checkAnswers (servers: Servers, progress: (text: string) => void): Promise<Answers> {
   const answers: Answers = {}
+  const redis = new Redis(servers.redisUrl)
   for (const [name, app] of CHECKED) {
     const findings: Record<string, Finding> = {}
     for (const [check, run] of Object.entries(CHECKS)) {
@@ -105,11 +106,12 @@ export async function checkAnswers (redis: Redis, servers: Servers, progress: (t
       }
       findings[check] = await run({ send, restart }).catch((error: Error) => error.message)
       await server.stop()
-      await redis.flushall()
+      await redis.flushdb()
       progress(`${name}: ${check}: ${findings[check]}`)
     }
     answers[name] = findings
   }
+  redis.disconnect()
   return answers
 }
 

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 
 export interface Arguments {
   quick: boolean
-  /** Modes whose name contains one of these. */
+  /** The names of modes. */
   only: string[]
   profile: boolean
 }
@@ -10,7 +10,7 @@ export interface Arguments {
 const USAGE = `npm run bench -- [--quick] [--only NAME,NAME] [--profile]
 
   --quick     the modes that the goals compare, in under a minute
-  --only      only modes whose name contains one of these, e.g. --only "plugin first,floor first"
+  --only      only these modes, e.g. --only "bare,plugin first,floor first"
   --profile   CPU profiles of the plugin's first runs and replays instead of a table
 `
 

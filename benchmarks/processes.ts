@@ -4,8 +4,8 @@ import { once } from 'node:events'
 import type { LoadOrder, LoadReport } from './load.ts'
 import type { ServerOrder, ServerQuestion, ServerReport } from './server.ts'
 
-function start (file: string, order: unknown, execArgv: string[] = []): ChildProcess {
-  return fork(new URL(file, import.meta.url), [JSON.stringify(order)], {
+function start (file: string, args: string[], execArgv: string[] = []): ChildProcess {
+  return fork(new URL(file, import.meta.url), args, {
     execArgv: ['--import=tsx', ...execArgv],
     // What a peer prints is not for this terminal.
     stdio: ['ignore', 'ignore', 'inherit', 'ipc']
@@ -14,10 +14,15 @@ function start (file: string, order: unknown, execArgv: string[] = []): ChildPro
 
 /** The next message, or an error if the process ends without one. */
 async function reportOf<T> (child: ChildProcess, what: string): Promise<T> {
-  const ended = once(child, 'exit').then(([code]) => { throw new Error(`${what} ended with ${String(code)}`) })
+  const stop = new AbortController()
+  const ended = once(child, 'exit', { signal: stop.signal }).then(([code]) => { throw new Error(`${what} ended with ${String(code)}`) })
   ended.catch(() => {})
-  const [report] = await Promise.race([once(child, 'message'), ended]) as [T]
-  return report
+  try {
+    const [report] = await Promise.race([once(child, 'message', { signal: stop.signal }), ended]) as [T]
+    return report
+  } finally {
+    stop.abort()
+  }
 }
 
 export interface ServerProcess {
@@ -32,19 +37,38 @@ export interface ServerProcess {
 
 /** @param execArgv of Node.js: `--cpu-prof`, say */
 export async function startServer (order: ServerOrder, execArgv: string[] = []): Promise<ServerProcess> {
-  const child = start('server.ts', order, execArgv)
+  const child = start('server.ts', [JSON.stringify(order)], execArgv)
+  const name = `the server of ${order.app}`
   const ask = async <T extends ServerReport> (question: ServerQuestion): Promise<T> => {
-    const answered = reportOf<T>(child, `the server of ${order.app}`)
+    const answered = reportOf<T>(child, name)
     child.send(question)
     return answered
   }
-  const { url } = await reportOf<{ url: string }>(child, `the server of ${order.app}`)
+  const { url } = await reportOf<{ url: string }>(child, name)
   return {
     url,
     begin: async () => { await ask('begin') },
-    end: async () => (await ask<{ cpu: number, maxRss: number }>('end')).cpu,
+    end: async () => (await ask<{ cpu: number }>('end')).cpu,
     stop: () => end(child, 'SIGTERM'),
     kill: () => end(child, 'SIGKILL')
+  }
+}
+
+export interface LoadProcess {
+  send (order: LoadOrder): Promise<LoadReport>
+  stop (): Promise<void>
+}
+
+/** One for the whole run, so that it is as warm as what it measures. */
+export function startLoad (): LoadProcess {
+  const child = start('load.ts', [])
+  return {
+    async send (order) {
+      const report = reportOf<LoadReport>(child, 'the load')
+      child.send(order)
+      return report
+    },
+    stop: () => end(child, 'SIGTERM')
   }
 }
 
@@ -53,11 +77,4 @@ async function end (child: ChildProcess, signal: NodeJS.Signals): Promise<void> 
   const ended = once(child, 'exit')
   child.kill(signal)
   await ended
-}
-
-export async function sendLoad (order: LoadOrder): Promise<LoadReport> {
-  const child = start('load.ts', order)
-  const report = await reportOf<LoadReport>(child, 'the load')
-  child.kill()
-  return report
 }

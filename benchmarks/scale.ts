@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import type { Servers } from './apps/index.ts'
 import { BODY, KEY_HEADER } from './apps/shared.ts'
 import type { Work } from './apps/shared.ts'
 import type { Goal } from './goals.ts'
-import { measure } from './measure.ts'
+import { Lane } from './lane.ts'
+import type { Sample } from './lane.ts'
 import { MODES } from './modes.ts'
 import type { Mode } from './modes.ts'
 import { startServer } from './processes.ts'
-import type { ServerProcess } from './processes.ts'
+import type { LoadProcess, ServerProcess } from './processes.ts'
 import { difference, redisUsage } from './redis-usage.ts'
 import { table } from './report.ts'
 import { median, quantile } from './statistics.ts'
@@ -25,7 +26,7 @@ export interface Scale {
 }
 
 const WORK: Work = { size: 200, payload: 'json', takes: 0 }
-const ROUNDS = 3
+const ROUNDS = 7
 
 function modeOf (name: string): Mode {
   const found = MODES.find(mode => mode.name === name)
@@ -33,29 +34,22 @@ function modeOf (name: string): Mode {
   return found
 }
 
-export async function measureScale (redis: Redis, servers: Servers, progress: (text: string) => void): Promise<Scale> {
+export async function measureScale (load: LoadProcess, servers: Servers, progress: (text: string) => void): Promise<Scale> {
+  const redis = new Redis(servers.redisUrl)
   const scale: Scale = { keys: [], connections: [], overhead: await overhead(redis, servers), wakeUp: await wakeUp(redis, servers), waiters: [] }
   progress('memory and wake-ups measured')
   for (const processes of [1, 2]) {
     for (const waiters of [100, 1_000]) scale.waiters.push(await waiting(redis, servers, processes, waiters))
   }
+  redis.disconnect()
   progress('waiters counted')
   for (const traffic of ['first', 'replay']) {
     const mode = modeOf(`plugin ${traffic}`)
-    const sizes = [0, 100_000, 1_000_000]
-    const samples = sizes.map(() => [] as Array<Awaited<ReturnType<typeof measure>>>)
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const [i, keys] of sizes.entries()) {
-        samples[i]?.push(await measure(mode, { redis, servers, requests: 12_000, connections: 20, prepare: redis => fill(redis, keys) }))
-        progress(`${traffic} with ${keys} other keys`)
-      }
-    }
-    for (const [i, keys] of sizes.entries()) {
-      const of = samples[i] ?? []
-      scale.keys.push({ keys, traffic, cpu: median(of.map(({ cpu }) => cpu)), redisCpu: median(of.map(({ redisCpu }) => redisCpu)) })
-    }
+    scale.keys.push(...await measureKeys(mode, load, servers, progress))
     for (const connections of [1, 10, 100, 500]) {
-      const { cpu, throughput, p50, p99 } = await measure(mode, { redis, servers, requests: connections === 1 ? 3_000 : 12_000, connections })
+      const lane = await Lane.open(mode, { load, servers, requests: connections === 1 ? 3_000 : 12_000, connections })
+      const { cpu, throughput, p50, p99 } = await lane.window()
+      await lane.close()
       scale.connections.push({ connections, traffic, cpu, throughput, p50, p99 })
       progress(`${traffic} over ${connections} connections`)
     }
@@ -63,12 +57,21 @@ export async function measureScale (redis: Redis, servers: Servers, progress: (t
   return scale
 }
 
-/** Records like those of the plugin, written by Redis itself. */
-async function fill (redis: Redis, keys: number): Promise<void> {
-  const record = `1s${'f'.repeat(43)}00000001200\ncontent-type:application/json; charset=utf-8\n\n${'x'.repeat(200)}`
-  for (let from = 0; from < keys; from += 100_000) {
-    await redis.eval("for i = ARGV[1], ARGV[1] + ARGV[2] - 1 do redis.call('SET', 'idem:' .. string.format('%043d', i), ARGV[3], 'PX', 86400000) end", 0, from, Math.min(100_000, keys - from), record)
+async function measureKeys (mode: Mode, load: LoadProcess, servers: Servers, progress: (text: string) => void): Promise<Scale['keys']> {
+  const lanes: Array<{ keys: number, lane: Lane, samples: Sample[] }> = []
+  for (const keys of [0, 100_000, 1_000_000]) {
+    lanes.push({ keys, lane: await Lane.open(mode, { load, servers, requests: 12_000, connections: 20, otherKeys: keys }), samples: [] })
   }
+  for (let round = 1; round <= ROUNDS; round++) {
+    for (const { keys, lane, samples } of lanes) {
+      samples.push(await lane.window())
+      progress(`round ${round}/${ROUNDS}: ${mode.name} with ${keys} other keys`)
+    }
+  }
+  await Promise.all(lanes.map(({ lane }) => lane.close()))
+  return lanes.map(({ keys, samples }) => ({
+    keys, traffic: mode.traffic, cpu: median(samples.map(({ cpu }) => cpu)), redisCpu: median(samples.map(({ redisCpu }) => redisCpu))
+  }))
 }
 
 async function pay (url: string, key: string): Promise<Response> {
@@ -86,7 +89,7 @@ async function overhead (redis: Redis, servers: Servers): Promise<Scale['overhea
     const [key = ''] = await redis.keys('idem:*')
     values.push(Number(await redis.call('MEMORY', 'USAGE', key)) - '200'.length - headers - body.length)
     await server.stop()
-    await redis.flushall()
+    await redis.flushdb()
   }
   return { mean: values.reduce((sum, value) => sum + value, 0) / values.length, least: Math.min(...values), most: Math.max(...values) }
 }
@@ -107,7 +110,7 @@ async function wakeUp (redis: Redis, servers: Servers): Promise<Scale['wakeUp']>
     const second = pay(other.url, key).then(async (response) => { await response.arrayBuffer(); return performance.now() })
     const [answered, woken] = await Promise.all([first, second])
     const asked = performance.now()
-    await redis.flushall()
+    await redis.flushdb()
     if (i < 30) continue
     late.push(woken - answered)
     roundTrips.push(performance.now() - asked)
@@ -129,7 +132,7 @@ async function waiting (redis: Redis, servers: Servers, processes: number, waite
   }))
   const { commands } = difference(before, await redisUsage(redis))
   await Promise.all(apps.map(app => app.stop()))
-  await redis.flushall()
+  await redis.flushdb()
   const sent = ['set', 'evalsha', 'eval', 'subscribe'].reduce((sum, name) => sum + (commands[name] ?? 0), 0)
   return { processes, waiters, runs: answers.filter(replayed => replayed === null).length, commands: sent }
 }
@@ -150,12 +153,12 @@ export function scaleGoals ({ keys, overhead, wakeUp, waiters }: Scale): Goal[] 
   ]
 }
 
-export function scaleTables ({ keys, connections, overhead, wakeUp, waiters }: Scale): string {
+export function scaleTables ({ keys, connections, overhead, wakeUp, waiters }: Scale): string[] {
   return [
     table(['other keys', 'traffic', 'CPU µs', 'Redis µs'], keys.map(({ keys, traffic, cpu, redisCpu }) => [String(keys), traffic, cpu.toFixed(1), redisCpu.toFixed(1)])),
     table(['connections', 'traffic', 'CPU µs', 'requests/s', 'p50 ms', 'p99 ms'], connections.map(({ connections, traffic, cpu, throughput, p50, p99 }) => [String(connections), traffic, cpu.toFixed(1), throughput.toFixed(0), String(p50), String(p99)])),
     table(['waiters on one key', 'processes', 'runs', 'Redis commands'], waiters.map(({ waiters, processes, runs, commands }) => [String(waiters), String(processes), String(runs), String(commands)])),
     `A waiter in another process is answered ${wakeUp.p50.toFixed(1)} ms (p50), ${wakeUp.p99.toFixed(1)} ms (p99) after the owner's client; a round trip to Redis is ${wakeUp.roundTrip.toFixed(2)} ms.`,
     `Redis keeps ${overhead.mean.toFixed(0)} bytes a key beyond status, headers and body (${overhead.least} to ${overhead.most}: its allocator rounds up).`
-  ].join('\n\n')
+  ]
 }

@@ -13,7 +13,7 @@ export interface ServerOrder {
 }
 
 export type ServerQuestion = 'begin' | 'end'
-export type ServerReport = { url: string } | { began: true } | { cpu: number, maxRss: number }
+export type ServerReport = { url: string } | { began: true } | { cpu: number }
 
 const { app, work, servers } = JSON.parse(process.argv[2] ?? '') as ServerOrder
 
@@ -26,7 +26,7 @@ process.on('message', (question: ServerQuestion) => {
     report({ began: true })
   } else {
     const { user, system } = process.cpuUsage(began)
-    report({ cpu: user + system, maxRss: process.resourceUsage().maxRSS })
+    report({ cpu: user + system })
   }
 })
 process.on('disconnect', () => process.exit(0))

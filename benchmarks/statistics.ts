@@ -1,4 +1,4 @@
-import type { Sample } from './measure.ts'
+import type { Sample } from './lane.ts'
 
 export function median (values: number[]): number {
   const sorted = [...values].sort((a, b) => a - b)

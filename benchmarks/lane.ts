@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto'
+import { Redis } from 'ioredis'
+import { BODY, KEY_HEADER } from './apps/shared.ts'
+import type { Servers } from './apps/index.ts'
+import type { LoadOrder, LoadReport } from './load.ts'
+import type { Mode, Traffic } from './modes.ts'
+import { startServer } from './processes.ts'
+import type { LoadProcess, ServerProcess } from './processes.ts'
+import { difference, redisUsage } from './redis-usage.ts'
+
+export interface Sample extends LoadReport {
+  /** Microseconds of the server's CPU a request. */
+  cpu: number
+  /** Microseconds of Redis's CPU a request. */
+  redisCpu: number
+  /** Redis commands a request, by name; those that scripts call within Redis included. */
+  commands: Record<string, number>
+}
+
+export interface Conditions {
+  load: LoadProcess
+  servers: Servers
+  /** Of one window. */
+  requests: number
+  connections: number
+  /** Other keys that Redis has beside those of the requests. Default none. */
+  otherKeys?: number
+}
+
+/** How many keys replays come back to. */
+const POOL = 500
+/** Windows that pass before the first one that counts: by then V8 has compiled what it will. */
+const WARM_UP = 2
+
+const STATUSES: Record<Traffic, string[]> = {
+  plain: ['200'], first: ['200'], replay: ['200'], conflict: ['409'], hot: ['200', '409']
+}
+
+let databases = 0
+
+/**
+ * One mode that is being measured: a server process of its own, warmed up, and a Redis database of its own. Lanes stay
+ * open side by side, so that their windows can take turns.
+ */
+export class Lane {
+  readonly mode: Mode
+  readonly #server: ServerProcess
+  readonly #redis: Redis
+  readonly #conditions: Conditions
+  readonly #order: LoadOrder
+  #windows = 0
+
+  private constructor (mode: Mode, server: ServerProcess, redis: Redis, conditions: Conditions) {
+    this.mode = mode
+    this.#server = server
+    this.#redis = redis
+    this.#conditions = conditions
+    const { requests, connections } = conditions
+    const count = Math.max(connections, Math.round(requests * mode.share))
+    const tag = randomUUID()
+    this.#order = { url: server.url, requests: count, connections, key: `${tag}-#`, share: 1, keys: 0 }
+    if (mode.traffic === 'hot') this.#order.share = connections
+    if (mode.traffic === 'replay') this.#order.keys = Math.min(POOL, count)
+    if (mode.traffic === 'conflict') this.#order.key = tag
+  }
+
+  static async open (mode: Mode, conditions: Conditions): Promise<Lane> {
+    // The first one is for everything else.
+    const redisUrl = `${conditions.servers.redisUrl}/${++databases}`
+    const redis = new Redis(redisUrl)
+    await fill(redis, conditions.otherKeys ?? 0)
+    const server = await startServer({ app: mode.app, work: mode.work, servers: { ...conditions.servers, redisUrl } })
+    const lane = new Lane(mode, server, redis, conditions)
+    if (mode.traffic === 'conflict') await lane.#takeKey()
+    if (mode.traffic === 'replay') await conditions.load.send({ ...lane.#order, requests: lane.#order.keys })
+    for (let i = 0; i < WARM_UP; i++) await lane.window()
+    return lane
+  }
+
+  /** One window of requests. */
+  async window (): Promise<Sample> {
+    const { traffic, name } = this.mode
+    const order = { ...this.#order }
+    // Keys that were never used before.
+    if (traffic === 'first' || traffic === 'hot') order.key = `${++this.#windows}-${order.key}`
+    const before = await redisUsage(this.#redis)
+    await this.#server.begin()
+    const load = await this.#conditions.load.send(order)
+    const cpu = await this.#server.end()
+    const used = difference(before, await redisUsage(this.#redis))
+    const unexpected = Object.keys(load.statuses).filter(status => !STATUSES[traffic].includes(status))
+    if (unexpected.length > 0 || load.errors > 0) throw new Error(`${name}: ${load.errors} errors and answers that should not be: ${JSON.stringify(load.statuses)}`)
+    // Large bodies would fill the memory.
+    if ((traffic === 'first' || traffic === 'hot') && this.#conditions.otherKeys === undefined) await this.#redis.flushdb()
+    return {
+      ...load,
+      cpu: cpu / order.requests,
+      redisCpu: used.cpu / order.requests,
+      commands: Object.fromEntries(Object.entries(used.commands).map(([command, calls]) => [command, calls / order.requests]))
+    }
+  }
+
+  async close (): Promise<void> {
+    await this.#server.stop()
+    await this.#redis.flushdb()
+    this.#redis.disconnect()
+  }
+
+  /** For a handler that does not end before its server does. */
+  async #takeKey (): Promise<void> {
+    const { url, key } = this.#order
+    fetch(`${url}/pay`, { method: 'POST', body: BODY, headers: { 'content-type': 'application/json', [KEY_HEADER]: key } }).catch(() => {})
+    for (let i = 0; i < 1_000; i++) {
+      if (await this.#redis.dbsize() > 0) return
+      await new Promise((resolve) => { setTimeout(resolve, 5) })
+    }
+    throw new Error('the key was never taken')
+  }
+}
+
+/** How many lanes can be opened in one run, for Redis's `databases`. */
+export const MAX_LANES = 500
+
+/** Records like those of the plugin, written by Redis itself. */
+async function fill (redis: Redis, keys: number): Promise<void> {
+  const record = `1s${'f'.repeat(43)}00000001200\ncontent-type:application/json; charset=utf-8\n\n${'x'.repeat(200)}`
+  for (let from = 0; from < keys; from += 100_000) {
+    await redis.eval("for i = ARGV[1], ARGV[1] + ARGV[2] - 1 do redis.call('SET', 'idem:' .. string.format('%043d', i), ARGV[3], 'PX', 86400000) end", 0, from, Math.min(100_000, keys - from), record)
+  }
+}

@@ -1,0 +1,37 @@
+import { Lane } from './lane.ts'
+import type { Conditions, Sample } from './lane.ts'
+import type { Mode } from './modes.ts'
+
+export interface Rounds {
+  /** How often every server is started anew: two processes with the same code are not equally fast. */
+  generations: number
+  /** Windows of each server. */
+  rounds: number
+}
+
+/**
+ * Measures modes in rounds, a window of each in turn, so that a minute in which the machine is slow is shared by all.
+ * Answers the samples by mode, in the order of `modes`.
+ */
+export async function measureInRounds (modes: Mode[], { generations, rounds }: Rounds, conditions: Conditions, progress: (text: string) => void): Promise<Map<Mode, Sample[]>> {
+  const samples = new Map<Mode, Sample[]>(modes.map(mode => [mode, []]))
+  for (let generation = 1; generation <= generations; generation++) {
+    const lanes: Lane[] = []
+    try {
+      for (const mode of modes) {
+        lanes.push(await Lane.open(mode, conditions))
+        progress(`servers ${generation}/${generations}: ${mode.name} is warm`)
+      }
+      for (let round = 1; round <= rounds; round++) {
+        for (const lane of lanes) {
+          const sample = await lane.window()
+          samples.get(lane.mode)?.push(sample)
+          progress(`servers ${generation}/${generations}, round ${round}/${rounds}: ${lane.mode.name} ${sample.cpu.toFixed(1)} µs`)
+        }
+      }
+    } finally {
+      await Promise.all(lanes.map(lane => lane.close()))
+    }
+  }
+  return samples
+}
