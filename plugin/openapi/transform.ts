@@ -1,0 +1,36 @@
+import type { SwaggerTransform } from '@fastify/swagger'
+import { withKeyHeader } from './key-header.ts'
+import { protectedRoute } from './protected-route.ts'
+import { withRefusals } from './responses.ts'
+
+/**
+ * A `transform` for `@fastify/swagger` that describes what this plugin makes of protected routes: the header with the
+ * key, the refusals, and the header that tells a replay. Other routes, and Swagger 2.0 documents (which cannot tell
+ * the media types of a response apart), are left as they are. Schemas are copied where something is added, so
+ * validation and serialization do not see any of it.
+ *
+ * ```ts
+ * await app.register(swagger, { openapi: { info }, transform: idempotencyTransform() })
+ * ```
+ * @param own the app's own transform, which runs first. A route's `config.swaggerTransform` replaces this one, unless
+ *   it is wrapped in the same way
+ */
+export function idempotencyTransform (own: SwaggerTransform = asItIs): SwaggerTransform {
+  return (input) => {
+    const result = own(input)
+    const route = protectedRoute(input.route)
+    if (route === null || !('openapiObject' in input)) return result
+    // What @fastify/swagger does with a transform that returns no schema.
+    const schema = result.schema ?? input.schema ?? {}
+    return {
+      ...result,
+      schema: {
+        ...schema,
+        headers: withKeyHeader(schema.headers, route),
+        response: withRefusals(schema, route, input.openapiObject.openapi)
+      }
+    }
+  }
+}
+
+const asItIs: SwaggerTransform = ({ schema, url }) => ({ schema, url })

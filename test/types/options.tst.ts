@@ -1,0 +1,98 @@
+import Fastify from 'fastify'
+import type { FastifyRequest } from 'fastify'
+import { Cluster, Redis } from 'ioredis'
+import { describe, expect, test } from 'tstyche'
+import idempotency, { idempotency as named, MemoryStore } from '../../plugin/index.ts'
+import type { IdempotencyOptions, RouteIdempotencyOptions, Scope } from '../../plugin/index.ts'
+
+const app = Fastify()
+const store = new MemoryStore()
+const handler = async () => 'done'
+
+describe('the options of the plugin', () => {
+  test('registering takes a store or a client of ioredis, and a scope', () => {
+    expect(app.register).type.toBeCallableWith(idempotency, { store, scope: 'global' })
+    expect(app.register).type.toBeCallableWith(idempotency, { redis: new Redis(), scope: (request: FastifyRequest) => request.ip })
+    expect(app.register).type.toBeCallableWith(idempotency, { redis: new Cluster([]), scope: () => 7 })
+    expect(named).type.toBe(idempotency)
+  })
+
+  test('registering does not go without a scope', () => {
+    expect(app.register).type.not.toBeCallableWith(idempotency, { store })
+    expect(app.register).type.not.toBeCallableWith(idempotency)
+    expect<{ store: MemoryStore }>().type.not.toBeAssignableTo<IdempotencyOptions>()
+  })
+
+  test('what is known of a request can be used as its scope', () => {
+    expect<Scope>().type.toBe<'global' | ((request: FastifyRequest) => string | number)>()
+    expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'customer' })
+    expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: () => undefined })
+    expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: async () => 'customer' })
+  })
+
+  test('all of them are known by name and type', () => {
+    expect<IdempotencyOptions>().type.toBeAssignableFrom({
+      scope: 'global' as const,
+      store,
+      global: true,
+      header: 'x-key',
+      key: (request: FastifyRequest) => request.id,
+      required: false,
+      validateKey: (key: string) => key.length === 36,
+      fingerprint: () => Buffer.from('same'),
+      retention: 1_000,
+      lease: 1_000,
+      maxExecution: 1_000,
+      onConflict: 'wait' as const,
+      waitTimeout: 1_000,
+      retryAfter: 1,
+      onStoreError: 'bypass' as const,
+      storeTimeout: 1_000,
+      replayable: (statusCode: number) => statusCode < 400,
+      maxBodySize: 1_024,
+      journal: false as const,
+      excludeHeaders: ['x-trace'] as const,
+      errors: 'error-handler' as const,
+      docsUrl: 'https://example.com/docs'
+    })
+    expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', leese: 1_000 })
+    expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', lease: '30s' })
+    expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', onConflict: 'queue' })
+    expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', errors: 'json' })
+    expect(app.register).type.not.toBeCallableWith(idempotency, { redis: {}, scope: 'global' })
+  })
+})
+
+describe('the options of a route', () => {
+  test('a route says yes, no, or what is different for it', () => {
+    expect(app.post).type.toBeCallableWith('/', { config: { idempotency: true } }, handler)
+    expect(app.post).type.toBeCallableWith('/', { config: { idempotency: false } }, handler)
+    expect(app.post).type.toBeCallableWith('/', { config: { idempotency: { lease: 5_000, scope: 'global' } } }, handler)
+    expect(app.route).type.toBeCallableWith({ method: 'POST', url: '/', handler, config: { idempotency: { required: false } } })
+    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: 'yes' } }, handler)
+    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { lease: 'long' } } }, handler)
+    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: () => true } }, handler)
+  })
+
+  test('a name that does not exist is seen where the options have their type', () => {
+    // @ts-expect-error 'leese' does not exist in type 'RouteIdempotencyOptions'
+    const options: RouteIdempotencyOptions = { leese: 1 }
+    expect(app.post).type.toBeCallableWith('/', { config: { idempotency: options } }, handler)
+    // Fastify infers a route's config as it is written there. This one rejects when the app is made ready.
+    expect(app.post).type.toBeCallableWith('/', { config: { idempotency: { leese: 1 } } }, handler)
+  })
+
+  test('what holds for the whole plugin cannot differ by route', () => {
+    expect<Exclude<keyof IdempotencyOptions, keyof RouteIdempotencyOptions>>().type.toBe<
+      'redis' | 'store' | 'global' | 'storeTimeout' | 'errors' | 'docsUrl' | 'keyPrefix'
+    >()
+  })
+
+  test('its functions know the request, and what they have to return', () => {
+    expect<RouteIdempotencyOptions['key']>().type.toBe<((request: FastifyRequest) => string | undefined) | undefined>()
+    expect<RouteIdempotencyOptions['fingerprint']>().type.toBe<((request: FastifyRequest) => string | Uint8Array) | undefined>()
+    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { key: () => 7 } } }, handler)
+    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { fingerprint: () => ({}) } } }, handler)
+    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { validateKey: (key: number) => key > 0 } } }, handler)
+  })
+})
