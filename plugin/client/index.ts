@@ -1,0 +1,7 @@
+export { IdempotencyOptionError } from '../errors.ts'
+export { RetryTimeoutError } from './errors.ts'
+export { idempotentFetch } from './fetch.ts'
+export type { IdempotentFetch, IdempotentFetchOptions, IdempotentRequestInit, IdempotentResponse } from './fetch.ts'
+export { makeKey } from './key.ts'
+export type { OperationInfo } from './operation.ts'
+export type { RetryOptions } from './options.ts'

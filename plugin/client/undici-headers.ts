@@ -1,0 +1,39 @@
+import type { Dispatcher } from 'undici'
+
+export type HeaderRecord = Record<string, string | string[]>
+
+/** The request's headers in one of the forms that undici takes: the one that all its interceptors understand. */
+export function toRecord (headers: Dispatcher.DispatchOptions['headers']): HeaderRecord {
+  const record: HeaderRecord = {}
+  for (const [name, value] of entriesOf(headers)) {
+    if (value === undefined) continue
+    const before = record[name]
+    record[name] = before === undefined ? value : [before, value].flat()
+  }
+  return record
+}
+
+/** The value of the header whatever the case of its name. */
+export function findHeader (headers: Record<string, string | string[] | undefined>, name: string): string | null {
+  const found = Object.entries(headers).find(([known]) => known.toLowerCase() === name)?.[1]
+  return Array.isArray(found) ? found.join(', ') : found ?? null
+}
+
+/** With this value in place of whatever the header was. */
+export function withHeader (headers: HeaderRecord, name: string, value: string): HeaderRecord {
+  const others = Object.entries(headers).filter(([known]) => known.toLowerCase() !== name)
+  return { ...Object.fromEntries(others), [name]: value }
+}
+
+function * entriesOf (headers: Dispatcher.DispatchOptions['headers']): Iterable<[string, string | string[] | undefined]> {
+  if (headers === null || headers === undefined) return
+  if (Array.isArray(headers) && !Array.isArray(headers[0])) {
+    // Names and values in turn.
+    const flat = headers
+    for (let index = 0; index + 1 < flat.length; index += 2) yield [flat[index] as string, flat[index + 1]]
+  } else if (Symbol.iterator in headers) {
+    yield * headers as Iterable<[string, string | string[] | undefined]>
+  } else {
+    yield * Object.entries(headers as Record<string, string | string[] | undefined>)
+  }
+}

@@ -1,0 +1,40 @@
+import type { Dispatcher } from 'undici'
+import { keyOf } from './key.ts'
+import { checkOptions } from './options.ts'
+import type { RetryOptions } from './options.ts'
+import { IdempotentDispatch } from './undici-dispatch.ts'
+import { findHeader, toRecord, withHeader } from './undici-headers.ts'
+
+export { IdempotencyOptionError } from '../errors.ts'
+export { RetryTimeoutError } from './errors.ts'
+export { makeKey } from './key.ts'
+export type { OperationInfo } from './operation.ts'
+export type { RetryOptions } from './options.ts'
+export type { IdempotentContext } from './undici-dispatch.ts'
+
+/**
+ * An undici interceptor that does what `idempotentFetch` does: `dispatcher.compose(idempotent())`. A request whose
+ * headers carry a key keeps that; what is known of the operation is in the `context` of the answer.
+ *
+ * Requests fail with a `RetryTimeoutError` when `totalTimeout` is over, and with a `TypeError` if their body cannot be
+ * sent twice.
+ * @throws {IdempotencyOptionError} naming the option and what it should have been.
+ */
+export function idempotent (options: RetryOptions = {}): Dispatcher.DispatcherComposeInterceptor {
+  const settings = checkOptions(options)
+  return dispatch => (request, handler) => {
+    // What becomes a tunnel or a web socket has no answer to wait for.
+    if (request.method === 'CONNECT' || Boolean(request.upgrade)) return dispatch(request, handler)
+    if (!isResendable(request.body)) {
+      throw new TypeError("fastify-idempotency/client: a retry must send the same body, so it must be a string, bytes or a Blob: a stream can be read only once, and a form is written differently each time. undici's fetch makes a stream of every body: use idempotentFetch with it")
+    }
+    const headers = toRecord(request.headers)
+    const operationKey = keyOf(request.method, undefined, { name: settings.header, value: findHeader(headers, settings.header) })
+    const resendable = operationKey === null ? request : { ...request, headers: withHeader(headers, settings.header, operationKey.value) }
+    return new IdempotentDispatch(operationKey?.key ?? null, settings, handler, tryHandler => dispatch(resendable, tryHandler)).start()
+  }
+}
+
+function isResendable (body: unknown): boolean {
+  return body === null || body === undefined || typeof body === 'string' || ArrayBuffer.isView(body) || body instanceof ArrayBuffer || body instanceof Blob
+}

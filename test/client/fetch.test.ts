@@ -1,0 +1,176 @@
+import { Readable } from 'node:stream'
+import t from 'tap'
+import { fetch as undiciFetch } from 'undici'
+import { idempotentFetch, makeKey } from '../../plugin/client/index.ts'
+import { gate, until } from '../helper.ts'
+import { answer, cut, hang, QUICK, startScript } from './helper.ts'
+
+const fetchOnce = idempotentFetch(QUICK)
+
+t.test('a key that is given is used, so that an operation goes on after a crash', async (t) => {
+  const { url, seen } = await startScript(t, cut)
+  const key = makeKey()
+  const { idempotency } = await fetchOnce(url, { method: 'POST', idempotencyKey: key })
+  t.same(idempotency, { key, tries: 2, replayed: false })
+  t.same(seen.map(({ headers }) => headers['idempotency-key']), [`"${key}"`, `"${key}"`])
+})
+
+t.test('quotes and backslashes of a key are escaped', async (t) => {
+  const { url, seen } = await startScript(t)
+  await fetchOnce(url, { method: 'POST', idempotencyKey: 'a"b\\c d' })
+  t.equal(seen[0]?.headers['idempotency-key'], '"a\\"b\\\\c d"')
+})
+
+t.test('a key that is given goes with a GET too', async (t) => {
+  const { url, seen } = await startScript(t)
+  t.equal((await fetchOnce(url, { idempotencyKey: 'k' })).idempotency.key, 'k')
+  t.equal(seen[0]?.headers['idempotency-key'], '"k"')
+})
+
+const BODIES: Array<[string, () => NonNullable<RequestInit['body']>, RegExp | undefined, number | undefined]> = [
+  ['text', () => 'äöü', /^text\/plain/, 6],
+  ['bytes', () => new Uint8Array(70_000).fill(7), undefined, 70_000],
+  ['a buffer', () => new Uint8Array([1, 2, 3]).buffer, undefined, 3],
+  ['a Blob', () => new Blob(['abcd'], { type: 'text/csv' }), /^text\/csv/, 4],
+  ['a URL-encoded form', () => new URLSearchParams({ amount: '1', to: 'a b' }), /^application\/x-www-form-urlencoded/, 15],
+  ['a form with files', () => {
+    const form = new FormData()
+    form.set('file', new Blob(['abcd']), 'a.txt')
+    return form
+  }, /^multipart\/form-data; boundary=/, undefined]
+]
+
+for (const [what, body, contentType, length] of BODIES) {
+  t.test(`${what} is sent again byte for byte`, async (t) => {
+    const { url, seen } = await startScript(t, cut, answer(503))
+    const { idempotency } = await fetchOnce(url, {
+      method: 'POST', body: body(), headers: contentType === undefined ? { 'content-type': 'application/octet-stream' } : {}
+    })
+    t.equal(idempotency.tries, 3)
+    const [first, ...retries] = seen
+    t.match(first?.headers['content-type'], contentType ?? 'application/octet-stream')
+    t.equal(first?.body.length, length ?? Number(first?.headers['content-length']))
+    t.equal(retries.length, 2)
+    for (const retry of retries) {
+      t.ok(retry.body.equals(first?.body ?? Buffer.alloc(0)))
+      t.equal(retry.headers['content-type'], first?.headers['content-type'])
+    }
+  })
+}
+
+t.test('what the caller does to the bytes later does not change the retries', async (t) => {
+  const { url, seen } = await startScript(t, answer(503, '', { 'retry-after': '1' }))
+  const body = new Uint8Array([1, 2, 3])
+  const sent = fetchOnce(url, { method: 'POST', body, headers: { 'content-type': 'application/octet-stream' } })
+  await until(() => seen.length === 1)
+  body.fill(0)
+  await sent
+  t.same(seen.map(({ body }) => [...body]), [[1, 2, 3], [1, 2, 3]])
+})
+
+t.test('a stream is refused, with the reason', async (t) => {
+  const { url, seen } = await startScript(t)
+  for (const body of [new Blob(['a']).stream(), Readable.from(['a']), (async function * () { yield new Uint8Array(1) })()]) {
+    const init = { method: 'POST', body, duplex: 'half' } as unknown as RequestInit
+    await t.rejects(fetchOnce(url, init), { name: 'TypeError', message: /a stream can be sent only once/ })
+  }
+  t.equal(seen.length, 0)
+})
+
+t.test('a Request is sent with all that it says, as often as needed', async (t) => {
+  const { url, seen } = await startScript(t, cut, answer(503))
+  const request = new Request(url, { method: 'PUT', body: '{"a":1}', headers: { 'content-type': 'application/json', 'x-trace': '7' } })
+  const response = await fetchOnce(request)
+  t.equal(response.idempotency.tries, 3)
+  t.equal(response.url, url)
+  for (const { method, headers, body } of seen) {
+    t.match({ method, headers, body: body.toString() }, { method: 'PUT', headers: { 'content-type': 'application/json', 'x-trace': '7', 'idempotency-key': /^"/ }, body: '{"a":1}' })
+  }
+})
+
+t.test('a Request with an empty body, and one whose init says otherwise', async (t) => {
+  const { url, seen } = await startScript(t, cut, answer(200), cut)
+  await fetchOnce(new Request(url, { method: 'POST', body: '' }))
+  await fetchOnce(new Request(url, { method: 'POST', body: 'old' }), { method: 'PATCH', body: 'new', headers: { 'content-type': 'text/plain' } })
+  t.same(seen.map(({ method, body }) => [method, body.toString()]), [['POST', ''], ['POST', ''], ['PATCH', 'new'], ['PATCH', 'new']])
+})
+
+t.test('the signal of a Request is honoured', async (t) => {
+  const { url, seen } = await startScript(t, hang)
+  const abort = new AbortController()
+  const sent = fetchOnce(new Request(url, { method: 'POST', signal: abort.signal }))
+  await until(() => seen.length === 1)
+  abort.abort(new Error('the customer left'))
+  await t.rejects(sent, { message: 'the customer left' })
+  t.equal(seen.length, 1)
+})
+
+t.test('what can never be sent is not tried again', async (t) => {
+  const never = idempotentFetch({ fetch: async () => { throw new Error('it was tried') } })
+  await t.rejects(never('not a URL', { method: 'POST' }), TypeError)
+  await t.rejects(never('ftp://127.0.0.1/x', { method: 'POST' }), { name: 'TypeError', message: /only http: and https:/ })
+  await t.rejects(never('http://127.0.0.1/x', { method: 'POST', mode: 'no-cors' }), { name: 'TypeError', message: /'no-cors'/ })
+  await t.rejects(never('http://127.0.0.1/x', { method: 'GET', body: 'x' }), TypeError)
+  await t.rejects(never('http://127.0.0.1/x', { method: 'POST', headers: { 'bad name': 'x' } }), TypeError)
+})
+
+t.test('another fetch can send the tries', async (t) => {
+  const { url, seen } = await startScript(t, cut)
+  const response = await idempotentFetch({ ...QUICK, fetch: undiciFetch as unknown as typeof fetch })(url, { method: 'POST', body: 'x' })
+  t.match(response.idempotency, { tries: 2 })
+  t.equal(await response.text(), 'done')
+  t.same(seen.map(({ body }) => body.toString()), ['x', 'x'])
+})
+
+t.test('where no key can be made, the error says what to do, and a key of one’s own works', async (t) => {
+  const { url, seen } = await startScript(t)
+  // As on a page that was loaded by http:.
+  t.intercept(globalThis.crypto, 'randomUUID', { value: undefined })
+  await t.rejects(fetchOnce(url, { method: 'POST' }), { message: /no crypto\.randomUUID here .* Give the request a key of your own/ })
+  t.equal((await fetchOnce(url, { method: 'POST', idempotencyKey: 'k' })).status, 200)
+  t.equal(seen.length, 1)
+})
+
+t.test('an event stream is handed over while it goes on, and stops when the caller aborts', async (t) => {
+  let closed = false
+  const { url } = await startScript(t, (request, reply) => {
+    request.raw.socket.once('close', () => { closed = true })
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
+    reply.raw.write('data: 1\n\n')
+  })
+  const abort = new AbortController()
+  const response = await idempotentFetch({ ...QUICK, tryTimeout: 60_000 })(url, { method: 'POST', signal: abort.signal })
+  const reader = response.body?.getReader()
+  t.equal(Buffer.from((await reader?.read())?.value as Uint8Array).toString(), 'data: 1\n\n')
+  abort.abort(new Error('enough'))
+  await t.rejects(async () => { await reader?.read() }, { message: 'enough' })
+  await until(() => closed)
+})
+
+t.test('what is larger than the client waits for arrives while it is being sent, whatever time that takes', async (t) => {
+  const rest = gate()
+  const { url } = await startScript(t, async (_request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200)
+    reply.raw.write(Buffer.alloc(1_500_000, 1))
+    await rest.opened
+    reply.raw.end(Buffer.alloc(500_000, 2))
+  })
+  const response = await idempotentFetch({ ...QUICK, tryTimeout: 2_000 })(url, { method: 'POST' })
+  t.equal(response.idempotency.tries, 1)
+  const start = performance.now()
+  await until(() => performance.now() - start > 2_000, 'the time of a try is over')
+  rest.open()
+  const body = Buffer.from(await response.arrayBuffer())
+  t.equal(body.length, 2_000_000)
+  t.equal(body.indexOf(2), 1_500_000)
+})
+
+t.test('when the time is over, the last answer is the cause, and can be read', async (t) => {
+  const { url } = await startScript(t, answer(503, 'closed until tomorrow', { 'retry-after': '3600' }))
+  const error = await fetchOnce(url, { method: 'POST' }).then(() => null, (error: Error) => error)
+  const cause = error?.cause as Response
+  t.equal(cause.status, 503)
+  t.equal(await cause.text(), 'closed until tomorrow')
+})

@@ -1,0 +1,54 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { backOff, isGathered, judge, readRetryAfter } from '../../plugin/client/policy.ts'
+
+t.test('the wait before a try is anything up to a bound, which doubles until it has reached its limit', async (t) => {
+  const delays = { firstDelay: 100, maxDelay: 1_000 }
+  for (const [tries, bound] of [[1, 100], [2, 200], [3, 400], [4, 800], [5, 1_000], [60, 1_000], [5_000, 1_000]] as const) {
+    const waits = Array.from({ length: 2_000 }, () => backOff(tries, delays))
+    t.ok(waits.every(wait => wait >= 0 && wait < bound), `try ${tries}: below ${bound}`)
+    // With 2000 draws it happens in none of 10^90 runs that a tenth of the range stays empty.
+    for (let tenth = 0; tenth < 10; tenth++) {
+      t.ok(waits.some(wait => Math.floor(wait / bound * 10) === tenth), `try ${tries}: some in tenth ${tenth}`)
+    }
+  }
+})
+
+t.test('Retry-After is read as seconds or as any of the three forms of a date, and anything else is ignored', async (t) => {
+  const date = 'Sun, 06 Nov 1994 08:49:37 GMT'
+  t.equal(readRetryAfter('0', null), 0)
+  t.equal(readRetryAfter('120', date), 120_000)
+  t.equal(readRetryAfter('Sun, 06 Nov 1994 08:49:47 GMT', date), 10_000)
+  t.equal(readRetryAfter('Sunday, 06-Nov-94 08:49:47 GMT', date), 10_000)
+  t.equal(readRetryAfter('Sun Nov  6 08:49:47 1994 GMT', date), 10_000)
+  t.equal(readRetryAfter('Sun, 06 Nov 1994 08:49:27 GMT', date), 0, 'a time that is over')
+  for (const value of [null, '', '-1', '1.5', '1e3', 'soon', '120, 60', 'Sun, 99 Nov 1994 08:49:37 GMT']) {
+    t.equal(readRetryAfter(value, date), null, String(value))
+  }
+})
+
+t.test('without a Date of the server, a date is read by the clock of this machine', async (t) => {
+  for (const date of [null, 'yesterday']) {
+    const wait = readRetryAfter(new Date(Date.now() + 60_000).toUTCString(), date) ?? NaN
+    t.ok(wait > 50_000 && wait <= 60_000, `${wait} ms`)
+  }
+})
+
+t.test('whatever a 409 carries, it is final unless it says in so many words that it can be retried', async (t) => {
+  fc.assert(fc.property(fc.oneof(fc.string(), fc.json(), fc.constant(null)), (body) => {
+    const parsed = ((): unknown => {
+      try { return JSON.parse(body ?? '') } catch { return null }
+    })()
+    const { retryable, code } = Object(parsed) as { retryable?: unknown, code?: unknown }
+    return judge(409, body) === (retryable === true || code === 'FST_IDEMPOTENCY_IN_PROGRESS' ? 'unsettled' : 'final')
+  }))
+  t.equal(judge(409, '{"retryable":true}'), 'unsettled')
+  t.equal(judge(409, '{"retryable":"true"}'), 'final')
+})
+
+t.test('an event stream is not waited for, and neither is what needed no key', async (t) => {
+  t.ok(isGathered(200, 'k', 'application/json'))
+  t.notOk(isGathered(200, 'k', 'text/event-stream; charset=utf-8'))
+  t.notOk(isGathered(200, null, 'application/json'))
+  t.ok(isGathered(503, null, 'application/json'), 'to leave the connection free')
+})

@@ -1,0 +1,51 @@
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Test } from 'tap'
+
+/** What becomes of a request: the connection is cut before it reaches the server, when its answer is there, or amid it. */
+export type Fate = 'passes' | 'request lost' | 'answer lost' | 'answer cut'
+
+export interface DroppingProxy {
+  url: string
+  /** How many requests met which fate. */
+  met: Record<Fate, number>
+}
+
+/** A TCP proxy that cuts connections as `fateOf` says, which is asked once a request. */
+export async function startProxy (t: Test, target: string, fateOf: () => Fate): Promise<DroppingProxy> {
+  const { hostname, port } = new URL(target)
+  const met: DroppingProxy['met'] = { passes: 0, 'request lost': 0, 'answer lost': 0, 'answer cut': 0 }
+  const sockets = new Set<Socket>()
+  const keep = (socket: Socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {}).once('close', () => sockets.delete(socket))
+  }
+  const server = createServer((client) => {
+    const upstream = connect(Number(port), hostname)
+    keep(client)
+    keep(upstream)
+    // A request's parts come one after the other without an answer between them: one fate for all of them.
+    let fate: Fate | null = null
+    client.on('data', (data) => {
+      if (fate === null) met[fate = fateOf()]++
+      if (fate === 'request lost') client.destroy()
+      else upstream.write(data)
+    })
+    upstream.on('data', (data) => {
+      if (fate === 'passes') client.write(data)
+      else if (fate === 'answer cut') client.end(data.subarray(0, -10))
+      else client.destroy()
+      fate = null
+    })
+    client.once('close', () => upstream.destroy())
+    upstream.once('close', () => client.destroy())
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(async () => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+    await once(server, 'close')
+  })
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, met }
+}
