@@ -1,29 +1,36 @@
-import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { createRequire } from 'node:module'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import t from 'tap'
+import { storeContract } from '../plugin/store-contract/index.ts'
+import { CONTRACTS, countPassed, install, modulesOf, pack, PROGRAMS, run, runProgram } from './packed.ts'
+import { reach } from './reach.ts'
 
-const run = promisify(execFile)
-const ROOT = join(import.meta.dirname, '..')
+// It is built, packed and installed first.
+t.setTimeout(300_000)
+const packed = await pack(t)
+const { manifest, tarball, files } = packed
+const modules = modulesOf(manifest)
+const peers = Object.keys(manifest.peerDependencies)
 
-const USE = `
-  const app = Fastify()
-  await app.register(idempotency, { store: new MemoryStore(), scope: 'global' })
-  app.post('/pay', { config: { idempotency: true } }, async () => ({ paid: crypto.randomUUID() }))
-  const pay = () => app.inject({ method: 'POST', url: '/pay', headers: { 'idempotency-key': 'k' } })
-  const [first, second] = [await pay(), await pay()]
-  console.log(JSON.stringify({ same: first.body === second.body, replayed: second.headers['idempotent-replayed'] }))
-`
+/** Licences that ask for no more than to be named. */
+const ALLOWED = new Set(['MIT', 'ISC', 'BSD-2-Clause', 'BSD-3-Clause', 'Apache-2.0', 'BlueOak-1.0.0', '0BSD'])
+
+/** The store that is shown as an example, as a user of the package would have it. */
+const exampleStore = (await readFile(join(import.meta.dirname, 'store', 'node-redis.ts'), 'utf8')).replaceAll("'../../plugin/index.ts'", "'fastify-idempotency'")
 
 const FILES: Record<string, string> = {
-  'package.json': '{ "name": "user", "private": true }',
-  'default.mjs': `import Fastify from 'fastify'\nimport idempotency, { MemoryStore } from 'fastify-idempotency'\n${USE}`,
-  'named.cjs': `const Fastify = require('fastify')\nconst { idempotency, MemoryStore } = require('fastify-idempotency')\n;(async () => {${USE}})()`,
-  'whole.cjs': `const Fastify = require('fastify')\nconst idempotency = require('fastify-idempotency')\nconst { MemoryStore } = idempotency\n;(async () => {${USE}})()`,
-  'postgres.mjs': "import { postgresJournal } from 'fastify-idempotency/postgres'\nconsole.log(typeof postgresJournal({ query () {} }).record)",
-  'postgres.cjs': "const { postgresJournal } = require('fastify-idempotency/postgres')\nconsole.log(typeof postgresJournal({ query () {} }).record)",
+  ...PROGRAMS,
+  ...CONTRACTS,
+  'imports.mjs': `const names = []
+for (const name of ${JSON.stringify(modules)}) names.push(Object.keys(await import(name)))
+console.log(JSON.stringify({ names }))`,
+  'requires.cjs': `const look = () => ({ globals: Reflect.ownKeys(globalThis).length, listeners: process.eventNames() })
+const before = look()
+const names = ${JSON.stringify(modules)}.map(name => Object.keys(require(name)))
+console.log(JSON.stringify({ names, before, after: look() }))`,
+  'every.mts': modules.map((name, i) => `import * as m${i} from '${name}'\nvoid m${i}\n`).join(''),
+  'every.cts': modules.map((name, i) => `import m${i} = require('${name}')\nvoid m${i}\n`).join(''),
   'typed.mts': `import Fastify from 'fastify'
 import { Redis, Cluster } from 'ioredis'
 import idempotency, { MemoryStore } from 'fastify-idempotency'
@@ -51,43 +58,114 @@ import { idempotency, MemoryStore } from 'fastify-idempotency'
 const app = Fastify.default()
 void app.register(idempotency, { store: new MemoryStore(), scope: 'global' })
 app.post('/pay', { config: { idempotency: true } }, async (request) => request.idempotency?.replayed)
+`,
+  'own-store/store.mts': exampleStore,
+  'own-store/contract.mts': `import { after, before, describe, it } from 'node:test'
+import { createClient } from 'redis'
+import { storeContract } from 'fastify-idempotency/store-contract'
+import { NodeRedisStore } from './store.mjs'
+const clients = [0, 1].map(() => createClient({ url: process.env.REDIS_URL ?? '' }))
+const prefix = process.env.PREFIX ?? ''
+const [store, other] = clients.map(client => new NodeRedisStore(client, prefix)) as [NodeRedisStore, NodeRedisStore]
+describe('NodeRedisStore', { concurrency: true }, () => {
+  before(async () => { for (const client of clients) await client.connect() })
+  after(async () => {
+    const keys = await clients[0]?.keys(prefix + '*') ?? []
+    if (keys.length > 0) await clients[0]?.del(keys)
+    for (const client of clients) client.destroy()
+  })
+  for (const { name, run } of storeContract) it(name, () => run({ store, other }))
+})
 `
 }
 
-t.test('the packed tarball, installed into an empty project', { timeout: 180_000 }, async (t) => {
-  const dir = await mkdtemp(join(tmpdir(), 'fastify-idempotency-'))
-  t.teardown(() => rm(dir, { recursive: true, force: true }))
-  await run('npm', ['run', 'build'], { cwd: ROOT })
-  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', dir], { cwd: ROOT })
-  const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string, files: Array<{ path: string }> }]
-  for (const [name, content] of Object.entries(FILES)) await writeFile(join(dir, name), content)
-  const { devDependencies } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { devDependencies: Record<string, string> }
-  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts', join(dir, filename),
-    ...['fastify', 'ioredis', 'typescript', '@types/node', '@fastify/postgres', 'pg', '@types/pg'].map(name => `${name}@${devDependencies[name]}`)], { cwd: dir })
+const project = await install(t, packed, FILES, [...peers, 'redis', '@fastify/postgres', 'pg', '@types/pg', 'typescript', '@types/node'])
+const installed = join(project, 'node_modules', manifest.name)
+const bare = await install(t, packed, {}, ['fastify'])
 
-  t.test('contains the build, the licence and the README, and nothing else', async (t) => {
-    const unexpected = files.map(({ path }) => path).filter(path => !/^(dist\/.+\.(js|d\.ts)|dist\/cjs\/package\.json|package\.json|dist\/postgres\.sql|LICENSE|README\.md)$/.test(path))
-    t.same(unexpected, [])
-    for (const path of ['dist/esm/index.js', 'dist/cjs/index.js', 'dist/postgres.sql', 'LICENSE', 'README.md']) t.ok(files.some(file => file.path === path), path)
+t.test('contains the build, the licence and the README, and no code that no export leads to', async (t) => {
+  const others = files.filter(path => !/\.(js|d\.ts)$/.test(path))
+  t.same(others.sort(), ['LICENSE', 'README.md', 'dist/cjs/package.json', 'dist/postgres.sql', 'package.json'])
+  const { reached } = await reach(installed, manifest)
+  t.same(files.filter(path => path.endsWith('.js') && !reached.has(path)), [])
+  t.same([...reached].filter(path => !files.includes(path)), [])
+  t.same(files.filter(path => path.endsWith('.d.ts') && !files.includes(path.replace(/\.d\.ts$/, '.js'))), [])
+})
+
+t.test('needs one package at run time, and declares whatever else it can be used with', async (t) => {
+  t.same(Object.keys(manifest.dependencies), ['fastify-plugin'])
+  const { packages } = await reach(installed, manifest)
+  t.same([...packages].filter(name => ![...Object.keys(manifest.dependencies), ...peers].includes(name)), [])
+  t.same(Object.keys(manifest.peerDependenciesMeta).sort(), peers.filter(name => name !== 'fastify').sort(), 'all but fastify are optional')
+  for (const name of peers) t.ok(manifest.devDependencies[name], `${name} is tried by the tests`)
+  t.equal(manifest.engines.node, '>=20')
+  const main = await reach(installed, { ...manifest, exports: { '.': manifest.exports['.'] as string } })
+  t.same([...main.packages].sort(), ['fastify', 'fastify-plugin'], 'the plugin itself needs no optional one, its types included')
+})
+
+t.test('has nothing to complain about for publint', async (t) => {
+  const { stdout } = await run('npx', ['--no', '--', 'publint', 'run', '--strict', tarball], { cwd: import.meta.dirname })
+  t.match(stdout, /All good!/)
+})
+
+t.test('has the right types for every way to import it, as arethetypeswrong sees it', async (t) => {
+  // That for TypeScript's oldest resolution is left out: it knows no `exports`, and no Node.js that is supported.
+  const noModules = Object.entries(manifest.exports).filter(([, target]) => typeof target === 'string' && !target.endsWith('.json')).map(([path]) => path.slice(2))
+  const { stdout } = await run('npx', ['--no', '--', 'attw', tarball, '--profile', 'node16', '--format', 'json', '--exclude-entrypoints', ...noModules], { cwd: import.meta.dirname })
+    .catch((error: { stdout: string }) => error)
+  const { analysis } = JSON.parse(stdout) as { analysis: { entrypoints: Record<string, unknown>, problems: Array<{ kind: string, resolutionKind?: string }> } }
+  t.same(analysis.problems.filter(({ resolutionKind }) => resolutionKind !== 'node10'), [])
+  for (const name of modules) t.ok(analysis.entrypoints[`.${name.slice(manifest.name.length)}`], name)
+})
+
+for (const program of Object.keys(PROGRAMS)) {
+  t.test(`charges once and replays, installed and used as ${program}`, async (t) => {
+    t.match(JSON.parse(await runProgram(project, process.execPath, [program])), { statuses: [200, 200], same: true, replayed: 'true' })
   })
+}
 
-  for (const [file, how] of [['default.mjs', 'ESM'], ['named.cjs', 'require() of a name'], ['whole.cjs', 'require() of the whole module']] as const) {
-    t.test(`works from ${how}`, async (t) => {
-      const { stdout } = await run(process.execPath, [file], { cwd: dir })
-      t.same(JSON.parse(stdout), { same: true, replayed: 'true' })
-    })
+t.test('exports the same from every module to ESM and to CommonJS, and does nothing when it is only imported', async (t) => {
+  const [esm, cjs] = await Promise.all(['imports.mjs', 'requires.cjs'].map(async (file) => {
+    return JSON.parse(await runProgram(project, process.execPath, [file])) as { names: string[][], before: unknown, after: unknown }
+  }))
+  for (const [i, name] of modules.entries()) {
+    const names = esm?.names[i]?.filter(name => name !== 'module.exports') ?? []
+    t.ok(names.length > 0, `${name} exports something`)
+    t.same(cjs?.names[i]?.filter(name => name !== '__esModule').sort(), names.sort(), name)
   }
+  t.same(cjs?.after, cjs?.before, 'no global and no listener is left')
+  t.equal(manifest.sideEffects, false)
+})
 
-  for (const file of ['postgres.mjs', 'postgres.cjs']) {
-    t.test(`has its journal for ${file}`, async (t) => {
-      t.equal((await run(process.execPath, [file], { cwd: dir })).stdout.trim(), 'function')
-    })
+t.test('ships what is exported besides modules', async (t) => {
+  const require = createRequire(join(project, 'index.js'))
+  for (const [path, target] of Object.entries(manifest.exports)) {
+    if (typeof target !== 'string') continue
+    t.ok((await readFile(require.resolve(manifest.name + path.slice(1)), 'utf8')).length > 0, path)
   }
+})
 
-  t.test('is typed for ESM and for CommonJS, with ioredis’s own clients', async (t) => {
-    const tsc = join(dir, 'node_modules', '.bin', 'tsc')
-    const failed = await run(tsc, ['--noEmit', '--strict', '--skipLibCheck', 'false', '--module', 'nodenext', '--target', 'es2022', '--types', 'node', 'typed.mts', 'typed.cts'], { cwd: dir })
-      .then(() => null, (error: { stdout: string }) => error.stdout)
-    t.equal(failed, null)
+t.test('is typed for ESM and for CommonJS, every module of it, with the clients’ own types', async (t) => {
+  const sources = Object.keys(FILES).filter(name => /\.[mc]ts$/.test(name))
+  const failed = await run(join(project, 'node_modules', '.bin', 'tsc'), [
+    '--noEmitOnError', '--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', 'false', '--module', 'nodenext', '--target', 'es2022', '--types', 'node', '--rootDir', '.', ...sources
+  ], { cwd: project }).then(() => null, (error: { stdout: string }) => error.stdout)
+  t.equal(failed, null)
+})
+
+for (const [what, file] of [['from ESM', 'contract.mjs'], ['from CommonJS', 'contract.cjs'], ['for a store on another Redis client', 'own-store/contract.mjs']] as const) {
+  t.test(`has a contract of stores that runs under node:test, ${what}`, async (t) => {
+    const passed = await countPassed(project, process.execPath, file, { PREFIX: `test:package:${crypto.randomUUID()}:` })
+    t.equal(passed, storeContract.length, 'all promises of a store are kept')
   })
+}
+
+t.test('is installed with nothing but fastify, and with licences that allow any use', async (t) => {
+  const { stdout } = await run('npm', ['sbom', '--sbom-format', 'cyclonedx'], { cwd: bare })
+  const { components } = JSON.parse(stdout) as { components: Array<{ name: string, licenses?: Array<{ license?: { id?: string } }> }> }
+  const names = components.map(({ name }) => name)
+  for (const name of [manifest.name, 'fastify', 'fastify-plugin']) t.ok(names.includes(name), name)
+  t.notOk(names.includes('ioredis'), 'no optional package is installed unasked')
+  const restricted = components.filter(({ licenses = [] }) => !licenses.some(({ license }) => ALLOWED.has(license?.id ?? '')))
+  t.same(restricted.map(({ name, licenses }) => ({ name, licenses })), [])
 })

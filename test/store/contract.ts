@@ -1,14 +1,18 @@
 import type { Test } from 'tap'
-import { claimContract } from './contract-claim.ts'
-import { outcomeContract } from './contract-outcome.ts'
-import { ownerContract } from './contract-owner.ts'
-import { waitContract } from './contract-wait.ts'
-import type { MakeStore } from './harness.ts'
+import { storeContract as cases } from '../../plugin/store-contract/index.ts'
+import type { StoresUnderTest } from '../../plugin/store-contract/index.ts'
 
-/** What every store promises: each sentence of `plugin/store/store.ts`. One after the other, since some move the clock. */
-export async function storeContract (t: Test, name: string, make: MakeStore): Promise<void> {
-  await t.test(`${name}: claiming a key`, t => claimContract(t, make))
-  await t.test(`${name}: renewing, completing and releasing a key`, t => ownerContract(t, make))
-  await t.test(`${name}: what is kept of an outcome, and for how long`, t => outcomeContract(t, make))
-  await t.test(`${name}: waiting for a key`, t => waitContract(t, make))
+/** The contract that is exported for other stores, on two of this package's own. */
+export async function storeContract (t: Test, name: string, open: (t: Test) => Promise<StoresUnderTest>): Promise<void> {
+  await t.test(`${name} keeps the contract of stores`, async (t) => {
+    const stores = await open(t)
+    // Mostly they wait for a lease to run out, and may do so together.
+    t.jobs = 16
+    for (const { name, run } of cases) {
+      t.test(name, { buffered: true }, async (t) => {
+        await run(stores)
+        t.pass('the promise is kept')
+      })
+    }
+  })
 }

@@ -61,7 +61,7 @@ export class World {
 
   async #check (mayChange: boolean): Promise<void> {
     const found = await this.under.store.find(this.id)
-    this.invariants.moved(found, await this.under.bytes(this.id), mayChange)
+    this.invariants.moved(found, await this.under.stored(this.id), mayChange)
     const { record } = this.model
     assert.deepEqual(
       found && { state: found.state, attempt: found.attempt, body: found.outcome?.response?.body.toString() ?? null, leaseHolds: (found.leaseLeft ?? 0) > 0 },

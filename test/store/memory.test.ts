@@ -4,12 +4,15 @@ import { MemoryStore } from '../../plugin/store/memory.ts'
 import type { MemoryStoreOptions } from '../../plugin/store/memory.ts'
 import type { Store } from '../../plugin/store/store.ts'
 import { storeContract } from './contract.ts'
-import { aClaim, ANOTHER_REQUEST, anOutcome, memoryUnderTest, own, putClockForward, RETENTION } from './harness.ts'
+import { aClaim, ANOTHER_REQUEST, anOutcome, own, putClockForward, RETENTION } from './harness.ts'
 
 /** What the store counts a record as, besides its response. */
 const RECORD = 512
 
-await storeContract(t, 'MemoryStore', memoryUnderTest)
+await storeContract(t, 'MemoryStore', async () => {
+  const store = new MemoryStore()
+  return { store, other: store }
+})
 
 /** Runs `id` to its end, with a response that is counted as `size` bytes with its record. */
 async function settle (store: Store, id: string, size = RECORD): Promise<void> {

@@ -3,7 +3,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { newPrefix, until } from '../helper.ts'
 import { storeContract } from './contract.ts'
-import { aClaim, anOutcome, openStore, own, timeOf } from './harness.ts'
+import { aClaim, anOutcome, openStore, own, viewOf } from './harness.ts'
 import { ownRedis } from './own-redis.ts'
 
 const server = await ownRedis(t, { args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'] })
@@ -23,7 +23,7 @@ await storeContract(t, 'RedisStore on a Cluster', async (t) => {
   return {
     store: openStore(t, cluster, keyPrefix),
     other: openStore(t, connectCluster(t), keyPrefix),
-    ...timeOf(cluster, keyPrefix)
+    ...viewOf(cluster, keyPrefix)
   }
 })
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { connectRedis, until } from '../helper.ts'
-import { aClaim, ANOTHER_REQUEST, anOutcome, ID, openStore, own, timeOf } from './harness.ts'
+import { aClaim, ANOTHER_REQUEST, anOutcome, ID, openStore, own, viewOf } from './harness.ts'
 import type { StoreUnderTest } from './harness.ts'
 import { ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
@@ -10,14 +10,14 @@ import type { OwnRedis } from './own-redis.ts'
  * What Redis is asked to do, as it counts it itself: what a script calls is counted besides the script.
  */
 
-interface CountedStore extends StoreUnderTest { server: OwnRedis }
+interface CountedStore extends Required<StoreUnderTest> { server: OwnRedis }
 
 /** Two stores whose clients are connected and whose scripts Redis knows, and a server that counts from then on. */
 async function countedStore (t: Test): Promise<CountedStore> {
   const server = await ownRedis(t)
   const clients = [connectRedis(t, { url: server.url }), connectRedis(t, { url: server.url })] as const
   const [store, other] = [openStore(t, clients[0], 'idem:'), openStore(t, clients[1], 'idem:')]
-  const time = timeOf(clients[0], 'idem:')
+  const view = viewOf(clients[0], 'idem:')
   for (const id of ['completed', 'released']) {
     const owned = await own(store, aClaim(), id)
     await store.renew(id, owned)
@@ -26,7 +26,7 @@ async function countedStore (t: Test): Promise<CountedStore> {
   }
   await until(async () => clients[1].status === 'ready')
   await server.forgetCommands()
-  return { store, other, server, ...time }
+  return { store, other, server, ...view }
 }
 
 t.test('a first run costs one SET and one script', async (t) => {

@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import type { Store } from '../../plugin/store/store.ts'
 import { StoreUnreachableError } from '../../plugin/store/store.ts'
 import { connectRedis, until } from '../helper.ts'
-import { aClaim, anOutcome, ID, openStore, own, timeOf } from './harness.ts'
+import { aClaim, anOutcome, ID, openStore, own, viewOf } from './harness.ts'
 import { ownRedis } from './own-redis.ts'
 
 const retryStrategy = (): number => 20
@@ -111,7 +111,7 @@ t.test('who waits is let go to look again when the connection that wakes was los
   const server = await ownRedis(t)
   const redis = connectRedis(t, { url: server.url, retryStrategy })
   const store = openStore(t, redis, 'idem:')
-  const { isAwaited } = timeOf(redis, 'idem:')
+  const { isAwaited } = viewOf(redis, 'idem:')
   const owned = await own(store)
   const waiting = store.wait(ID, 600_000, never())
   await until(() => isAwaited(ID))
@@ -141,7 +141,7 @@ for (const [how, duplicate] of FAILURES) {
       return tried < 3 ? duplicate() : redis.duplicate()
     }
     const store = openStore(t, Object.create(redis, { duplicate: { value } }) as Redis, 'idem:')
-    const { isAwaited } = timeOf(redis, 'idem:')
+    const { isAwaited } = viewOf(redis, 'idem:')
     const owned = await own(store)
     await store.wait(ID, 600_000, never())
     t.match(await store.claim(ID, aClaim()), { state: 'running' }, 'not settled yet')
@@ -159,7 +159,7 @@ t.test('a store opens no connection before somebody waits, one for all who do, a
   const server = await ownRedis(t)
   const redis = connectRedis(t, { url: server.url })
   const store = openStore(t, redis, 'idem:')
-  const { isAwaited } = timeOf(redis, 'idem:')
+  const { isAwaited } = viewOf(redis, 'idem:')
   const owned = await own(store)
   t.equal((await subscribers(server.admin)).length, 0)
   const waiting = [store.wait(ID, 600_000, never()), store.wait(ID, 600_000, never())]

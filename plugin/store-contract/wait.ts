@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict'
+import { setImmediate, setTimeout } from 'node:timers/promises'
+import type { Claim, ClaimResult, Store } from '../store/store.ts'
+import { aCase, newId } from './case.ts'
+import type { StoreCase, World } from './case.ts'
+import { isClaimed, isRunning, isSettled } from './checks.ts'
+import { aClaim, anOutcome, bringTo, own, SHORT_LEASE } from './fixtures.ts'
+import { leaseRunsOut, soon, until } from './time.ts'
+
+/** Milliseconds: longer than a case may take. Who waits for it was not woken. */
+const FOREVER = 600_000
+/** Milliseconds that those who wait are given to begin with it, where it cannot be seen that they do. */
+const HEAD_START = 100
+
+/** Waiting for a key. */
+export const waitCases: StoreCase[] = [
+  aCase('a waiting duplicate gets the outcome as soon as another process settles the key', async (world) => {
+    const { store, other, id } = world
+    const owned = await own(store, id)
+    const duplicate = claimUntilFree(world, other)
+    await isAwaited(world)
+    await store.complete(id, owned, anOutcome('awaited'))
+    isSettled(await soon(duplicate, 'the duplicate is answered'), 1, anOutcome('awaited'))
+  }),
+
+  aCase('a waiting duplicate runs as soon as another process releases the key', async (world) => {
+    const { store, other, id } = world
+    const owned = await own(store, id)
+    const duplicate = claimUntilFree(world, other)
+    await isAwaited(world)
+    await store.release(id, owned)
+    isClaimed(await soon(duplicate, 'the duplicate runs'), 2)
+  }),
+
+  aCase('a duplicate in the owner’s own process is woken as well', async (world) => {
+    const { store, id } = world
+    const owned = await own(store, id)
+    const duplicate = claimUntilFree(world, store)
+    await isAwaited(world)
+    await store.complete(id, owned, anOutcome())
+    isSettled(await soon(duplicate, 'the duplicate is answered'), 1, anOutcome())
+  }),
+
+  aCase('all who wait for one key are woken, in each process', async (world) => {
+    const { store, other, id } = world
+    const owned = await own(store, id)
+    const duplicates = Array.from({ length: 50 }, (_, i) => claimUntilFree(world, i % 2 === 0 ? store : other))
+    await isAwaited(world)
+    await store.complete(id, owned, anOutcome('for all'))
+    const results = await soon(Promise.all(duplicates), 'all duplicates are answered')
+    assert.equal(results.length, 50)
+    for (const result of results) isSettled(result, 1, anOutcome('for all'))
+  }),
+
+  aCase('of many who wait for a key that is released, one runs and the others wait for that one', async (world) => {
+    const { store, other, id } = world
+    const owned = await own(store, id)
+    const attempts: number[] = []
+    const duplicates = Array.from({ length: 10 }, async (_, i) => {
+      const process = i % 2 === 0 ? store : other
+      const claim = aClaim()
+      const result = await claimUntilFree(world, process, claim)
+      if (result.state !== 'claimed') return result
+      attempts.push(result.attempt)
+      await process.complete(id, { ...claim, attempt: result.attempt }, anOutcome('the second run’s'))
+      return process.claim(id, aClaim())
+    })
+    await isAwaited(world)
+    await store.release(id, owned)
+    for (const result of await soon(Promise.all(duplicates), 'all duplicates are answered')) {
+      isSettled(result, 2, anOutcome('the second run’s'))
+    }
+    assert.deepEqual(attempts, [2], 'one more run')
+  }),
+
+  aCase('who began to wait for an owner that crashed is woken by its successor', async (world) => {
+    const { store, other, id, ended } = world
+    await own(store, id, aClaim({ lease: SHORT_LEASE }))
+    const waiting = other.wait(id, FOREVER, ended)
+    await isAwaited(world)
+    await leaseRunsOut(store, id)
+    const successor = await own(store, id)
+    await store.complete(id, successor, anOutcome('the successor’s'))
+    await soon(waiting, 'who waits is woken')
+    isSettled(await other.claim(id, aClaim()), 2, anOutcome('the successor’s'))
+  }),
+
+  aCase('who begins to wait after the key changed its owner is woken too', async (world) => {
+    const { store, other, id, ended } = world
+    const first = endingWith(ended)
+    await own(store, id, aClaim({ lease: SHORT_LEASE }))
+    const gaveUp = other.wait(id, FOREVER, first.signal)
+    await isAwaited(world)
+    await leaseRunsOut(store, id)
+    const second = await own(store, id)
+    first.abort()
+    await soon(gaveUp, 'who gives up stops waiting')
+    await store.release(id, second)
+    const third = await own(store, id)
+    const waiting = other.wait(id, FOREVER, ended)
+    await isAwaited(world)
+    await store.complete(id, third, anOutcome('the third run’s'))
+    await soon(waiting, 'who waits is woken')
+    isSettled(await other.claim(id, aClaim()), 3, anOutcome('the third run’s'))
+  }),
+
+  ...(['complete', 'release', 'renew and complete'] as const).map(end => aCase(`who waits is woken although the record got lost meanwhile, by an owner that is to ${end} it`, async (world) => {
+    const { store, other, id, ended } = world
+    const owned = await own(store, id)
+    // Who is awaited already is so on a connection that stands: nothing else wakes the one that this is about.
+    const before = newId()
+    const earlier = await own(store, before)
+    const warm = other.wait(before, FOREVER, ended)
+    await isAwaited({ ...world, id: before })
+    await store.complete(before, earlier, anOutcome())
+    await soon(warm, 'who waits for another key is woken')
+    const waiting = other.wait(id, FOREVER, ended)
+    await isAwaited(world)
+    assert.equal(await store.forget(id), true)
+    if (end === 'renew and complete') await store.renew(id, owned)
+    if (end === 'release') await store.release(id, owned)
+    else await store.complete(id, owned, anOutcome())
+    await soon(waiting, 'who waits is woken')
+  })),
+
+  ...(['released', 'settled'] as const).map(state => aCase(`nobody waits for a key that is ${state}`, async (world) => {
+    await bringTo(state, world)
+    await soon(world.other.wait(world.id, FOREVER, world.ended), 'it does not wait')
+  })),
+
+  aCase('nobody waits for a key that nobody has', async ({ other, id, ended }) => {
+    await soon(other.wait(id, FOREVER, ended), 'it does not wait')
+  }),
+
+  aCase('who waits no longer than a time stops then, and the key is still its owner’s', async ({ store, other, id, ended }) => {
+    const owned = await own(store, id)
+    await soon(other.wait(id, 20, ended), 'it waits for 20 ms')
+    isRunning(await other.claim(id, aClaim()))
+    assert.equal(await store.complete(id, owned, anOutcome()), true)
+  }),
+
+  aCase('who gave up before does not begin to wait', async ({ store, other, id }) => {
+    await own(store, id)
+    await soon(other.wait(id, FOREVER, AbortSignal.abort()), 'it does not wait')
+  }),
+
+  aCase('who gives up while waiting stops at once, and the others go on waiting', async (world) => {
+    const { store, other, id, ended } = world
+    const owned = await own(store, id)
+    const leaving = endingWith(ended)
+    const leaver = claimUntilFree({ ...world, ended: leaving.signal }, other)
+    let stayed = false
+    const stayer = claimUntilFree(world, other).finally(() => { stayed = true })
+    await isAwaited(world)
+    leaving.abort()
+    isRunning(await soon(leaver, 'who gives up is answered'))
+    assert.equal(stayed, false)
+    await store.complete(id, owned, anOutcome())
+    isSettled(await soon(stayer, 'who stayed is answered'), 1, anOutcome())
+  })
+]
+
+/** What a duplicate does that is to wait: claims, and as long as the key is somebody else's waits and claims again. */
+async function claimUntilFree ({ id, ended }: World, store: Store, claim: Claim = aClaim()): Promise<ClaimResult> {
+  for (;;) {
+    const result = await store.claim(id, claim)
+    if (result.state !== 'running' || ended.aborted) return result
+    await store.wait(id, FOREVER, ended)
+    // A store may wake without a cause, and even at once: others get their turn.
+    await setImmediate()
+  }
+}
+
+/** Until it is known, or to be expected, that somebody waits for the key. */
+async function isAwaited ({ id, isAwaited }: World): Promise<void> {
+  if (isAwaited === undefined) await setTimeout(HEAD_START)
+  else await until(() => isAwaited(id), 'the store knows that somebody waits')
+}
+
+/** For who may give up, and does so at the latest with the end of the case. */
+function endingWith (ended: AbortSignal): AbortController {
+  const controller = new AbortController()
+  ended.addEventListener('abort', () => controller.abort())
+  return controller
+}

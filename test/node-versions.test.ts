@@ -1,0 +1,40 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { storeContract } from '../plugin/store-contract/index.ts'
+import { CONTRACTS, countPassed, install, npmInstall, pack, PROGRAMS, runProgram, scratch } from './packed.ts'
+
+/*
+ * The packed package on each major version of Node.js that it is for. The npm packages `node-<platform>-<arch>` carry
+ * the binaries; the one that runs this test need not be fetched.
+ */
+const MAJORS = [20, 22, 24]
+
+// It is built, packed and installed first.
+t.setTimeout(300_000)
+const packed = await pack(t)
+const project = await install(t, packed, { ...PROGRAMS, ...CONTRACTS }, ['fastify'])
+const binaries = await scratch(t)
+
+for (const major of MAJORS) {
+  t.test(`a payment is charged once and replayed on Node.js ${major}, from ESM and CommonJS`, { timeout: 180_000 }, async (t) => {
+    const node = await nodeOf(major)
+    for (const program of Object.keys(PROGRAMS)) {
+      const { node: version, ...seen } = JSON.parse(await runProgram(project, node, [program])) as { node: string }
+      t.match(version, new RegExp(`^v${major}\\.`))
+      t.same(seen, { statuses: [200, 200], same: true, replayed: 'true' }, program)
+    }
+    for (const contract of Object.keys(CONTRACTS)) {
+      t.equal(await countPassed(project, node, contract), storeContract.length, `all promises of a store are kept (${contract})`)
+    }
+  })
+}
+
+async function nodeOf (major: number): Promise<string> {
+  if (process.versions.node.startsWith(`${major}.`)) return process.execPath
+  const name = `${process.platform === 'darwin' && process.arch === 'arm64' ? 'node-bin' : 'node'}-${process.platform}-${process.arch}`
+  const dir = join(binaries, String(major))
+  await mkdir(dir)
+  await npmInstall(dir, ['--no-save', `${name}@${major}`])
+  return join(dir, 'node_modules', name, 'bin', 'node')
+}

@@ -1,0 +1,127 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import type { Test } from 'tap'
+
+export const run = promisify(execFile)
+const ROOT = join(import.meta.dirname, '..')
+
+export interface Manifest {
+  name: string
+  version: string
+  exports: Record<string, string | Record<'import' | 'require', { types: string, default: string }>>
+  engines: Record<string, string>
+  sideEffects: boolean
+  dependencies: Record<string, string>
+  peerDependencies: Record<string, string>
+  peerDependenciesMeta: Record<string, { optional: boolean }>
+  devDependencies: Record<string, string>
+}
+
+export interface Packed {
+  tarball: string
+  /** What is in it, by path. */
+  files: string[]
+  manifest: Manifest
+}
+
+export async function scratch (t: Test): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'fastify-idempotency-'))
+  t.teardown(() => rm(dir, { recursive: true, force: true }))
+  return dir
+}
+
+/** Builds and packs the package as it would be published, in a copy: others may build or use the original meanwhile. */
+export async function pack (t: Test): Promise<Packed> {
+  const dir = await scratch(t)
+  for (const name of ['plugin', 'package.json', 'README.md', 'LICENSE', 'tsconfig.json', 'tsconfig.build.json', 'tsconfig.build.cjs.json']) {
+    await cp(join(ROOT, name), join(dir, name), { recursive: true })
+  }
+  await symlink(join(ROOT, 'node_modules'), join(dir, 'node_modules'))
+  await run('npm', ['run', 'build'], { cwd: dir })
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json'], { cwd: dir })
+  const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string, files: Array<{ path: string }> }]
+  const manifest = JSON.parse(await readFile(join(dir, 'package.json'), 'utf8')) as Manifest
+  return { tarball: join(dir, filename), files: files.map(({ path }) => path), manifest }
+}
+
+/** A new project with these files, the packed tarball, and these packages in the versions that the tests use. */
+export async function install (t: Test, { tarball, manifest }: Packed, files: Record<string, string>, packages: string[]): Promise<string> {
+  const dir = await scratch(t)
+  for (const [name, content] of Object.entries({ 'package.json': '{ "name": "user", "version": "1.0.0", "private": true }', ...files })) {
+    await mkdir(dirname(join(dir, name)), { recursive: true })
+    await writeFile(join(dir, name), content)
+  }
+  await npmInstall(dir, [tarball, ...packages.map(name => `${name}@${versionOf(name, manifest)}`)])
+  return dir
+}
+
+/** @throws {Error} whose message begins with the packages and ends with npm's own */
+export async function npmInstall (dir: string, packages: string[]): Promise<void> {
+  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts', ...packages], { cwd: dir })
+    .catch((error: { stderr: string }) => {
+      throw new Error(`npm could not install ${packages.join(' ')}; is its registry within reach?\n${error.stderr}`, { cause: error })
+    })
+}
+
+function versionOf (name: string, { devDependencies }: Manifest): string {
+  const version = devDependencies[name]
+  if (version === undefined) throw new Error(`${name} is to be tried with the package, but is not among the devDependencies`)
+  return version
+}
+
+/** Runs a program of a project as its user would: without what the test runner hands down to its children. */
+export async function runProgram (dir: string, node: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
+  const { NODE_OPTIONS: _, ...inherited } = process.env
+  const { stdout } = await run(node, args, { cwd: dir, env: { ...inherited, ...env } })
+  return stdout
+}
+
+/** Runs a file under `node:test`, and gives how many of its tests passed. Rejects if one fails. */
+export async function countPassed (dir: string, node: string, file: string, env: NodeJS.ProcessEnv = {}): Promise<number> {
+  const tap = await runProgram(dir, node, ['--test', '--test-reporter=tap', file], env)
+  return Number(/^# pass (\d+)$/m.exec(tap)?.[1])
+}
+
+/** The names to import the package's modules by; what is exported besides (SQL, package.json) has no module. */
+export function modulesOf ({ name, exports }: Manifest): string[] {
+  return Object.entries(exports).filter(([, target]) => typeof target !== 'string').map(([path]) => name + path.slice(1))
+}
+
+/** Pays twice over a socket and prints what came of it, for a program that has `Fastify`, `idempotency` and `MemoryStore`. */
+export const PAY_TWICE = `
+  const app = Fastify()
+  await app.register(idempotency, { store: new MemoryStore(), scope: 'global' })
+  app.post('/pay', { config: { idempotency: true } }, async () => ({ paid: crypto.randomUUID() }))
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const pay = () => fetch(url + '/pay', { method: 'POST', headers: { 'idempotency-key': 'k' } })
+  const [first, second] = [await pay(), await pay()]
+  console.log(JSON.stringify({
+    node: process.version,
+    statuses: [first.status, second.status],
+    same: await first.text() === await second.text(),
+    replayed: second.headers.get('idempotent-replayed')
+  }))
+  await app.close()
+`
+
+/** One program for ESM, and one for each way that CommonJS gets at the plugin. */
+export const PROGRAMS: Record<string, string> = {
+  'esm.mjs': `import Fastify from 'fastify'\nimport idempotency, { MemoryStore } from 'fastify-idempotency'\n${PAY_TWICE}`,
+  'named.cjs': `const Fastify = require('fastify')\nconst { idempotency, MemoryStore } = require('fastify-idempotency')\n;(async () => {${PAY_TWICE}})()`,
+  'whole.cjs': `const Fastify = require('fastify')\nconst idempotency = require('fastify-idempotency')\nconst { MemoryStore } = idempotency\n;(async () => {${PAY_TWICE}})()`
+}
+
+/** The contract of stores under `node:test`, from ESM and from CommonJS. */
+const RUN_CONTRACT = `
+  const store = new MemoryStore()
+  describe('MemoryStore', { concurrency: true }, () => {
+    for (const { name, run } of storeContract) it(name, () => run({ store, other: store }))
+  })
+`
+export const CONTRACTS: Record<string, string> = {
+  'contract.mjs': `import { describe, it } from 'node:test'\nimport { MemoryStore } from 'fastify-idempotency'\nimport { storeContract } from 'fastify-idempotency/store-contract'\n${RUN_CONTRACT}`,
+  'contract.cjs': `const { describe, it } = require('node:test')\nconst { MemoryStore } = require('fastify-idempotency')\nconst { storeContract } = require('fastify-idempotency/store-contract')\n${RUN_CONTRACT}`
+}

@@ -1,0 +1,142 @@
+import { AssertionError } from 'node:assert'
+import { setTimeout } from 'node:timers/promises'
+import t from 'tap'
+import { storeContract } from '../../plugin/store-contract/index.ts'
+import { MemoryStore } from '../../plugin/store/memory.ts'
+import type { KeptResponse, Outcome, Store } from '../../plugin/store/store.ts'
+
+/*
+ * The contract is worth something only if it notices what is wrong. Each of these stores breaks one promise.
+ */
+
+/** What is wrong with a store, the methods that are, and a case that must fail. */
+const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<Store>, caught: string]> = [
+  ['that lets a late owner complete', store => ({
+    async complete (id, owned, outcome) {
+      if (await store.complete(id, owned, outcome)) return true
+      await store.forget(id)
+      return store.complete(id, owned, outcome)
+    }
+  }), 'a late owner changes nothing of its successor’s run'],
+
+  ['that takes a key over while its lease lasts', store => ({
+    async claim (id, claim) {
+      const result = await store.claim(id, claim)
+      if (result.state !== 'running') return result
+      await store.forget(id)
+      return store.claim(id, claim)
+    }
+  }), 'a running key is refused for as long as its lease lasts, and says how long that is'],
+
+  ['that takes a key over a little too soon', store => ({
+    async claim (id, claim) {
+      const result = await store.claim(id, claim)
+      if (result.state !== 'running' || result.leaseLeft > 100) return result
+      await store.forget(id)
+      return store.claim(id, claim)
+    }
+  }), 'a lease is taken over no sooner than it ran out'],
+
+  ['that keeps a key locked after a crash', store => ({
+    async claim (id, claim) {
+      const found = await store.find(id)
+      return found?.state === 'running' ? { state: 'running', leaseLeft: found.leaseLeft ?? 0 } : store.claim(id, claim)
+    }
+  }), 'a lease that ran out lets the next claim take over, with attempt 2 and a lease of its own'],
+
+  ['that grants a key to all who ask at once', store => ({
+    async claim (id, claim) {
+      const found = await store.find(id)
+      await Promise.resolve()
+      return found === null ? { state: 'claimed', attempt: 1 } : store.claim(id, claim)
+    }
+  }), 'of many that claim a new key at once, one is granted it'],
+
+  ['that lets another request overwrite the record', store => ({
+    async claim (id, claim) {
+      const result = await store.claim(id, claim)
+      if (result.state !== 'mismatch') return result
+      await store.forget(id)
+      await store.claim(id, claim)
+      return result
+    }
+  }), 'another request with the key of one that is settled is told so, and changes nothing'],
+
+  ['that forgets how many attempts there were', store => ({
+    async release (id, owned) {
+      const released = await store.release(id, owned)
+      if (released) await store.forget(id)
+      return released
+    }
+  }), 'a released key is granted at once, with the next attempt'],
+
+  ['that prolongs what it replays', store => ({
+    async claim (id, claim) {
+      const result = await store.claim(id, claim)
+      if (result.state !== 'settled') return result
+      await store.forget(id)
+      await store.complete(id, { ...claim, attempt: result.attempt }, result.outcome)
+      return result
+    }
+  }), 'a replay does not prolong the retention'],
+
+  ['that keeps an outcome for too long', store => ({
+    complete: (id, owned, outcome) => store.complete(id, { ...owned, retention: owned.retention + 1_000 }, outcome)
+  }), 'an outcome is kept for its retention, counted from its completion'],
+
+  ['that renews in words only', () => ({
+    renew: async () => true
+  }), 'a renewed lease begins anew, and so does the time until the record is forgotten'],
+
+  ['that gives a lost record up', store => ({
+    async complete (id, owned, outcome) {
+      return await store.find(id) !== null && store.complete(id, owned, outcome)
+    }
+  }), 'the owner of a record that got lost settles it'],
+
+  ['that takes bytes for text', store => ({
+    complete: (id, owned, outcome) => store.complete(id, owned, changed(outcome, ({ headers, body }) => ({ headers, body: String(body) })))
+  }), 'a duplicate gets the body byte for byte: every byte there is'],
+
+  ['that joins the values of a header', store => ({
+    complete: (id, owned, outcome) => store.complete(id, owned, changed(outcome, ({ headers, body }) => ({
+      headers: headers.map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]),
+      body
+    })))
+  }), 'a duplicate gets the headers as they were: several values of one name'],
+
+  ['that wakes nobody', () => ({
+    async wait (_id, timeout, signal) {
+      await setTimeout(timeout, undefined, { signal }).catch(() => {})
+    }
+  }), 'a waiting duplicate gets the outcome as soon as another process settles the key']
+]
+
+for (const [what, breakIt, caught] of BROKEN_STORES) {
+  t.test(`a store is caught ${what}`, async (t) => {
+    const store = new MemoryStore()
+    const broken: Store = {
+      claim: store.claim.bind(store),
+      renew: store.renew.bind(store),
+      complete: store.complete.bind(store),
+      release: store.release.bind(store),
+      wait: store.wait.bind(store),
+      find: store.find.bind(store),
+      forget: store.forget.bind(store),
+      ...breakIt(store)
+    }
+    const promise = storeContract.find(({ name }) => name === caught)
+    t.ok(promise, 'there is such a case')
+    await t.rejects(async () => promise?.run({ store: broken, other: broken }), AssertionError)
+    await promise?.run({ store, other: store })
+  })
+}
+
+t.test('no two cases of the contract have the same name', async (t) => {
+  t.equal(new Set(storeContract.map(({ name }) => name)).size, storeContract.length)
+  t.ok(storeContract.length > 80, `${storeContract.length} cases`)
+})
+
+function changed ({ statusCode, response }: Outcome, change: (response: KeptResponse) => KeptResponse): Outcome {
+  return { statusCode, response: response === null ? null : change(response) }
+}
