@@ -60,7 +60,7 @@ const PLUGIN_RULES: Record<Exclude<keyof IdempotencyOptions, keyof RouteIdempote
 const ROUTE_DEFAULTS = {
   header: 'idempotency-key',
   required: true,
-  validateKey: (key: string) => /^[\x21-\x7e]{1,255}$/.test(key),
+  validateKey: isVisibleAscii,
   retention: DAY,
   lease: 30_000,
   maxExecution: 300_000,
@@ -73,6 +73,11 @@ const ROUTE_DEFAULTS = {
   journal: false,
   excludeHeaders: new Set<string>()
 } satisfies Partial<RouteSettings>
+
+/** What a key may be unless a `validateKey` says otherwise: 1 to 255 visible ASCII characters. */
+export function isVisibleAscii (key: string): boolean {
+  return /^[\x21-\x7e]{1,255}$/.test(key)
+}
 
 /** 408, 425 and 429 say "not now", and from 500 on nobody knows what happened: the next retry has to run. */
 export function isSettling (statusCode: number): boolean {

@@ -16,7 +16,7 @@ import { Run } from './request/run.ts'
 import { ANSWERED, kIdempotency } from './request/state.ts'
 import type { Engine } from './request/state.ts'
 import { separateReplies } from './request/watch.ts'
-import { isUnseen, kSeen, listOf, protectedMethods, protectionOf } from './routes.ts'
+import { hasRoutes, isUnseen, kSeen, listOf, protectedMethods, protectionOf } from './routes.ts'
 import type { SeenRoute } from './routes.ts'
 import { RedisStore } from './store/redis.ts'
 import type { RedisClient } from './store/redis.ts'
@@ -56,7 +56,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   const wrongRoutes: unknown[] = []
 
   app.addHook('onRoute', function protect (route) {
-    const seen: SeenRoute = { protection: null }
+    const seen: SeenRoute = { protection: null, plugin: settings }
     route.config = { ...route.config, [kSeen]: seen }
     // Later, when other plugins' onRoute hooks have added theirs to the route.
     this.after(() => {
@@ -86,11 +86,14 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     route.onError = [...listOf(route.onError), noteError]
   }
 
-  app.addHook('onRequest', function refuseUnseenRoute (request, _reply, done) {
+  // Where there is no route yet none can have been missed, and no request need be looked at.
+  if (hasRoutes(app)) app.addHook('onRequest', refuseUnseenRoute)
+
+  function refuseUnseenRoute (request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
     done(isUnseen(request, settings)
       ? new IdempotencyError('FST_IDEMPOTENCY_ROUTE_UNSEEN', `The route ${request.method} ${request.routeOptions.url} asks for idempotency but was declared before the plugin was loaded, and would run unprotected: declare it after "await app.register(idempotency, …)", or in a plugin registered later`)
       : undefined)
-  })
+  }
 
   /** A route's last preHandler. In callback style: once it has replied it never calls `done`, so no handler runs. */
   function claimKeyOf (route: RouteOptions, protection: RouteSettings) {
@@ -129,7 +132,8 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
 
   app.addHook('onSend', function captureAndComplete (request, reply, payload, done) {
     const state = request[kIdempotency]
-    if (state === null || state === ANSWERED) return done(null, payload)
+    // Undefined: a request of a child context that was there before the plugin, and has no decorations.
+    if (state == null || state === ANSWERED) return done(null, payload)
     if (!(state instanceof Run)) return done(null, restore(state, reply, payload))
     if (state.stage === 'settled') return done(null, payload)
     // A promise, not `done`: what Fastify throws while it sends is then its own to handle.

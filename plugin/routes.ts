@@ -1,14 +1,19 @@
-import type { FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
 import { checkRouteOptions } from './options.ts'
 import type { PluginSettings, RouteSettings } from './options.ts'
 
-/** In a route's config: the plugin's `onRoute` hook has seen it, and protects it if it is to be. */
-export const kSeen = Symbol('fastify-idempotency.seen')
+/**
+ * In a route's config: the plugin's `onRoute` hook has seen it, and protects it if it is to be. Of the global registry,
+ * since an app may load the plugin by `import` and the OpenAPI transform by `require`.
+ */
+export const kSeen = Symbol.for('fastify-idempotency.seen')
 
 /** What the plugin makes of a route that it has seen. */
 export interface SeenRoute {
   /** How it is protected; `null` if it is not. */
   protection: RouteSettings | null
+  /** The settings of the plugin that has seen it. */
+  readonly plugin: PluginSettings
 }
 
 declare module 'fastify' {
@@ -39,6 +44,11 @@ export function protectionOf (route: RouteOptions, plugin: PluginSettings): Rout
 export function protectedMethods (route: RouteOptions, plugin: PluginSettings): Set<string> {
   const asked = route.config?.idempotency !== undefined
   return new Set(listOf(route.method).filter(method => asked ? method !== 'HEAD' : plugin.global && isUnsafe(method)))
+}
+
+/** Whether any route has been declared yet, in whatever context of the app. */
+export function hasRoutes (app: FastifyInstance): boolean {
+  return app.printRoutes() !== '(empty tree)'
 }
 
 /** Declared before the plugin was loaded, and yet to be protected: it would run unprotected in silence. */

@@ -169,7 +169,7 @@ export interface Idempotency {
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Protect this route (`true`, or an object with options of its own), or leave it out of `global` (`false`). */
-    idempotency?: boolean | RouteIdempotencyOptions
+    idempotency?: boolean | (RouteIdempotencyOptions & object)
   }
   interface FastifyRequest {
     /** `null` on requests that are not protected. */

@@ -224,15 +224,19 @@ for (const global of [false, true]) {
     t.teardown(() => app.close())
     let runs = 0
     const handler = async (): Promise<string> => `run ${++runs}`
+    app.register(async child => child.post('/child', global ? {} : { config: { idempotency: true } }, handler))
+    await app.after()
     app.register(idempotency, { store: new MemoryStore(), scope: 'global', global })
     app.post('/early', global ? {} : { config: { idempotency: true } }, handler)
     app.post('/refusing', { config: { idempotency: false } }, handler)
     app.get('/safe', handler)
     const client = clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
-    const answer = await client.post('/early', 'k')
-    t.equal(answer.status, 500)
-    t.equal(answer.json.code, 'FST_IDEMPOTENCY_ROUTE_UNSEEN')
-    t.match(answer.json.message, /declare it after "await app.register\(idempotency, …\)"/)
+    for (const path of ['/early', '/child']) {
+      const answer = await client.post(path, 'k')
+      t.equal(answer.status, 500)
+      t.equal(answer.json.code, 'FST_IDEMPOTENCY_ROUTE_UNSEEN')
+      t.match(answer.json.message, /declare it after "await app.register\(idempotency, …\)"/)
+    }
     t.equal(runs, 0)
     t.equal((await client.post('/refusing')).status, 200)
     t.equal((await client.get('/safe')).status, 200)

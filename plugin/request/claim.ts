@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { IdempotencyError, StoreTimeoutError } from '../errors.ts'
 import type { RouteSettings } from '../options.ts'
 import { StoreUnreachableError } from '../store/store.ts'
-import type { Claim, ClaimResult } from '../store/store.ts'
+import type { Claim, ClaimResult, Outcome } from '../store/store.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { readKey, readScope, recordId } from './key.ts'
 import { recall } from './recall.ts'
@@ -31,52 +31,10 @@ export async function claim (engine: Engine, settings: RouteSettings, request: F
     retention: settings.retention
   }
 
-  const granted = await claimOrWait(engine, settings, id, wanted, request)
-  if (granted === 'bypass') return true
-  const { result, asked } = granted
-  switch (result.state) {
-    case 'claimed': {
-      const run = new Run(id, { ...wanted, attempt: result.attempt }, settings, reply, asked)
-      engine.leases.hold(run)
-      const earlier = result.attempt > 1 ? await recall(engine, run) : null
-      if (reply.sent || request[kIdempotency] === ANSWERED) {
-        engine.leases.letGo(run)
-        giveBack(engine, id, wanted, request)
-        return false
-      }
-      if (earlier !== null) {
-        replay(engine, request, reply, key, scope, result.attempt, earlier)
-        return false
-      }
-      watchReplies(engine, reply)
-      engine.counts.claimed++
-      if (result.attempt > 1) engine.counts.retried++
-      request[kIdempotency] = run
-      request.idempotency = new RunView(key, scope, run)
-      return true
-    }
-    case 'settled':
-      replay(engine, request, reply, key, scope, result.attempt, result.outcome)
-      return false
-    case 'mismatch':
-      engine.counts.mismatches++
-      throw keyReused()
-    case 'running':
-      engine.counts.conflicts++
-      throw inProgress()
-  }
-}
-
-interface Answered {
-  result: ClaimResult
-  /** `performance.now()` before the claim was sent: the lease cannot have begun earlier. */
-  asked: number
-}
-
-async function claimOrWait (engine: Engine, settings: RouteSettings, id: string, wanted: Claim, request: FastifyRequest): Promise<Answered | 'bypass'> {
   const waitUntil = settings.onConflict === 'wait' ? performance.now() + settings.waitTimeout : 0
   let running = false
   for (;;) {
+    // Before the claim is sent: the lease cannot have begun earlier.
     const asked = performance.now()
     const call = engine.store.claim(id, wanted)
     let result: ClaimResult
@@ -90,19 +48,62 @@ async function claimOrWait (engine: Engine, settings: RouteSettings, id: string,
       // Whoever is known to run must not be joined by an unprotected run.
       return refuseOrBypass(engine, running ? 'reject' : settings.onStoreError, err, request)
     }
-    const now = performance.now()
-    if (result.state !== 'running' || now >= waitUntil || engine.closing.aborted) return { result, asked }
-    if (!running) engine.counts.waited++
-    running = true
-    await engine.store.wait(id, Math.min(waitUntil - now, result.leaseLeft), engine.closing)
+    switch (result.state) {
+      case 'claimed':
+        return start(engine, request, reply, key, scope, new Run(id, { ...wanted, attempt: result.attempt }, settings, reply, asked))
+      case 'settled':
+        replay(engine, request, reply, key, scope, result.attempt, result.outcome)
+        return false
+      case 'mismatch':
+        engine.counts.mismatches++
+        throw keyReused()
+      case 'running': {
+        const left = waitUntil - performance.now()
+        if (left <= 0 || engine.closing.aborted) {
+          engine.counts.conflicts++
+          throw inProgress()
+        }
+        if (!running) engine.counts.waited++
+        running = true
+        await engine.store.wait(id, Math.min(left, result.leaseLeft), engine.closing)
+      }
+    }
   }
 }
 
-function refuseOrBypass (engine: Engine, choice: RouteSettings['onStoreError'], err: unknown, request: FastifyRequest): 'bypass' {
+/** The key is the request's own: let its handler run, unless an earlier attempt has committed an outcome. */
+function start (engine: Engine, request: FastifyRequest, reply: FastifyReply, key: string, scope: string, run: Run): boolean | Promise<boolean> {
+  engine.leases.hold(run)
+  return run.owned.attempt === 1
+    ? proceed(engine, request, reply, key, scope, run, null)
+    : recall(engine, run).then(outcome => proceed(engine, request, reply, key, scope, run, outcome))
+}
+
+function proceed (engine: Engine, request: FastifyRequest, reply: FastifyReply, key: string, scope: string, run: Run, outcome: Outcome | null): boolean {
+  const { attempt } = run.owned
+  if (reply.sent || request[kIdempotency] === ANSWERED) {
+    engine.leases.letGo(run)
+    giveBack(engine, run.id, run.owned, request)
+    return false
+  }
+  if (outcome !== null) {
+    replay(engine, request, reply, key, scope, attempt, outcome)
+    return false
+  }
+  watchReplies(engine, reply)
+  engine.counts.claimed++
+  if (attempt > 1) engine.counts.retried++
+  request[kIdempotency] = run
+  request.idempotency = new RunView(key, scope, run)
+  return true
+}
+
+/** Whether the handler is to run all the same. */
+function refuseOrBypass (engine: Engine, choice: RouteSettings['onStoreError'], err: unknown, request: FastifyRequest): true {
   if (choice === 'bypass') {
     engine.counts.bypassed++
     request.log.warn({ err }, 'idempotency: the store did not answer, the request runs unprotected')
-    return 'bypass'
+    return true
   }
   request.log.error({ err }, 'idempotency: the store did not answer, the request is refused')
   throw new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'The request was not carried out, since it could not be protected against being carried out twice: send it again later', { cause: err })

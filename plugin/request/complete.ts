@@ -59,7 +59,8 @@ async function store (engine: Engine, run: Run, reply: FastifyReply, payload: un
 
   let captured: Captured | undefined
   try {
-    captured = await capture(reply, payload, run.settings.maxBodySize)
+    const capturing = capture(reply, payload, run.settings.maxBodySize)
+    captured = capturing instanceof Promise ? await capturing : capturing
   } catch (err) {
     // The error becomes the answer, and comes by here again.
     run.stage = 'open'
@@ -106,7 +107,7 @@ function discard (payload: unknown): void {
 }
 
 function statusOf (reply: FastifyReply, payload: unknown): number {
-  return Object.prototype.toString.call(payload) === '[object Response]' ? (payload as Response).status : reply.statusCode
+  return typeof payload === 'object' && Object.prototype.toString.call(payload) === '[object Response]' ? (payload as Response).status : reply.statusCode
 }
 
 /** The app's function must not turn a finished charge into a 500. */

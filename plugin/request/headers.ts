@@ -16,22 +16,27 @@ const NEVER_KEPT = new Set([
 export function headersToKeep (before: Headers, after: Headers, { excludeHeaders }: RouteSettings): KeptResponse['headers'] {
   const kept: KeptResponse['headers'] = []
   const named = connectionNames(after)
-  const isKept = (name: string): boolean =>
-    !NEVER_KEPT.has(name) && !name.startsWith('proxy-') && !excludeHeaders.has(name) && !named.includes(name)
-  for (const [name, value] of Object.entries(after)) {
+  for (const name in after) {
+    const value = after[name]
     // The content type goes with the body, whoever set it.
-    if (value !== undefined && isKept(name) && (name === 'content-type' || !same(value, before[name]))) {
+    if (value !== undefined && (name === 'content-type' || !same(value, before[name])) && isKept(name, named, excludeHeaders)) {
       kept.push([name, Array.isArray(value) ? value.map(String) : String(value)])
     }
   }
-  for (const name of Object.keys(before)) {
-    if (after[name] === undefined && isKept(name)) kept.push([name, null])
+  for (const name in before) {
+    if (after[name] === undefined && isKept(name, named, excludeHeaders)) kept.push([name, null])
   }
   return kept
 }
 
+function isKept (name: string, named: string[], excludeHeaders: ReadonlySet<string>): boolean {
+  return !NEVER_KEPT.has(name) && !name.startsWith('proxy-') && !excludeHeaders.has(name) && !named.includes(name)
+}
+
+const NO_NAMES: string[] = []
+
 function connectionNames ({ connection }: Headers): string[] {
-  return connection === undefined ? [] : String(connection).toLowerCase().split(',').map(name => name.trim())
+  return connection === undefined ? NO_NAMES : String(connection).toLowerCase().split(',').map(name => name.trim())
 }
 
 function same (a: Headers[string], b: Headers[string]): boolean {

@@ -40,7 +40,7 @@ export function restore (kept: Replay, reply: FastifyReply, payload: unknown): u
   const { headers, body } = kept.response
   const contentType = headers.find(([name]) => name === 'content-type')?.[1]
   if (contentType == null) reply.removeHeader('content-type')
-  else reply.header('content-type', contentType)
+  else if (reply.getHeader('content-type') !== contentType) reply.header('content-type', contentType)
   return bodyOf(body)
 }
 

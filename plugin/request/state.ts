@@ -36,6 +36,6 @@ export const ANSWERED = Symbol('answered')
 
 declare module 'fastify' {
   interface FastifyRequest {
-    [kIdempotency]: Run | Replay | typeof ANSWERED | null
+    [kIdempotency]: Run | Replay | typeof ANSWERED | null | undefined
   }
 }

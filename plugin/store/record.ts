@@ -21,6 +21,9 @@ import type { Claim, KeptResponse, Outcome, OwnedClaim } from './store.ts'
 
 export const VERSION = '1'
 
+/** Characters of a record's id. */
+export const ID_LENGTH = 43
+
 export const STATE = {
   running: 'r',
   /** Running, and a duplicate waits to be woken. */
@@ -61,7 +64,18 @@ export function encodeReleased (owned: OwnedClaim): string {
 }
 
 function encodeOwned (state: string, claim: Claim, attempt: number): string {
-  return VERSION + state + claim.fingerprint + hex(attempt, 8) + claim.owner + hex(claim.lease, 8) + hex(timeToLive(claim), 12)
+  return VERSION + state + claim.fingerprint + hex(attempt, 8) + claim.owner + encodeTimes(claim)
+}
+
+/** The times of the last claim and their text: those of one route are always the same. */
+let times = { lease: NaN, retention: NaN, text: '' }
+
+function encodeTimes (claim: Claim): string {
+  const { lease, retention } = claim
+  if (times.lease !== lease || times.retention !== retention) {
+    times = { lease, retention, text: hex(lease, 8) + hex(timeToLive(claim), 12) }
+  }
+  return times.text
 }
 
 /** Text if the body is text. */
@@ -72,7 +86,7 @@ export function encodeSettled ({ fingerprint, attempt }: OwnedClaim, { statusCod
   return typeof response.body === 'string' ? head + response.body : Buffer.concat([Buffer.from(head), response.body])
 }
 
-function hex (value: number, digits: number): string {
+export function hex (value: number, digits: number): string {
   return value.toString(16).padStart(digits, '0')
 }
 
@@ -100,30 +114,41 @@ function unescape (text: string): string {
 export function decode (record: Buffer): DecodedRecord {
   if (record[0] !== VERSION.charCodeAt(0)) throw notARecord()
   const state = String.fromCharCode(record[OFFSET.state] ?? 0)
-  const fingerprint = record.toString('latin1', OFFSET.fingerprint, OFFSET.attempt)
-  const attempt = numberAt(record, OFFSET.attempt, OFFSET.owner)
   switch (state) {
     case STATE.running:
     case STATE.awaited:
     case STATE.released:
-      return {
-        state: state === STATE.released ? 'released' : 'running',
-        owner: record.toString('latin1', OFFSET.owner, OFFSET.lease),
-        fingerprint,
-        attempt,
-        lease: numberAt(record, OFFSET.lease, OFFSET.timeToLive),
-        timeToLive: numberAt(record, OFFSET.timeToLive, OFFSET.runningEnd)
-      }
+      return decodeOwned(state, record.toString('latin1', 0, OFFSET.runningEnd))
     case STATE.settled:
     case STATE.settledWithoutResponse: {
-      const statusCode = Number(record.toString('latin1', OFFSET.statusCode, OFFSET.headers))
-      const bodyAt = record.indexOf('\n\n', OFFSET.headers - 1) + 2
-      if (bodyAt === 1) throw notARecord()
-      const response = state === STATE.settled ? decodeResponse(record, bodyAt) : null
-      return { state: 'settled', fingerprint, attempt, outcome: { statusCode, response } }
+      const headersEnd = record.indexOf('\n\n', OFFSET.headers - 1)
+      if (headersEnd === -1) throw notARecord()
+      const head = record.toString('utf8', 0, headersEnd)
+      return {
+        state: 'settled',
+        fingerprint: head.slice(OFFSET.fingerprint, OFFSET.attempt),
+        attempt: numberAt(head, OFFSET.attempt, OFFSET.owner),
+        outcome: {
+          statusCode: Number(head.slice(OFFSET.statusCode, OFFSET.headers)),
+          response: state === STATE.settled
+            ? { headers: decodeHeaders(head.slice(OFFSET.headers)), body: record.subarray(headersEnd + 2) }
+            : null
+        }
+      }
     }
     default:
       throw notARecord()
+  }
+}
+
+function decodeOwned (state: string, head: string): DecodedRecord {
+  return {
+    state: state === STATE.released ? 'released' : 'running',
+    owner: head.slice(OFFSET.owner, OFFSET.lease),
+    fingerprint: head.slice(OFFSET.fingerprint, OFFSET.attempt),
+    attempt: numberAt(head, OFFSET.attempt, OFFSET.owner),
+    lease: numberAt(head, OFFSET.lease, OFFSET.timeToLive),
+    timeToLive: numberAt(head, OFFSET.timeToLive, OFFSET.runningEnd)
   }
 }
 
@@ -131,19 +156,16 @@ function notARecord (): Error {
   return new Error(`The stored value is not an idempotency record of version ${VERSION}`)
 }
 
-function numberAt (record: Buffer, from: number, to: number): number {
-  const digits = record.toString('latin1', from, to)
+function numberAt (head: string, from: number, to: number): number {
+  const digits = head.slice(from, to)
   const value = Number.parseInt(digits, 16)
   if (digits.length < to - from || Number.isNaN(value)) throw notARecord()
   return value
 }
 
-function decodeResponse (record: Buffer, bodyAt: number): KeptResponse {
+function decodeHeaders (lines: string): KeptResponse['headers'] {
   const headers: KeptResponse['headers'] = []
-  const body = record.subarray(bodyAt)
-  // Up to the line feed that ends the last header, if there is one.
-  const lines = record.toString('utf8', OFFSET.headers, bodyAt - 2)
-  if (lines === '') return { headers, body }
+  if (lines === '') return headers
   for (const line of lines.split('\n')) {
     const colon = line.indexOf(':')
     const name = unescape(line.slice(0, colon))
@@ -154,5 +176,5 @@ function decodeResponse (record: Buffer, bodyAt: number): KeptResponse {
     else if (Array.isArray(last[1])) last[1].push(value)
     else last[1] = [String(last[1]), value]
   }
-  return { headers, body }
+  return headers
 }

@@ -94,7 +94,8 @@ export class RedisStore implements Store {
   async complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
     if (!this.#isReady) await this.#reachable()
     const settled = encodeSettled(owned, outcome)
-    return await this.#run(scripts.complete, this.#keyPrefix + id, settled, owned.retention, owned.owner, this.#wakeUps.channel, id) === 1
+    const completion = scripts.completion(owned.owner, owned.retention, this.#wakeUps.channel)
+    return await this.#run(scripts.complete, this.#keyPrefix + id, settled, completion) === 1
   }
 
   async release (id: string, owned: OwnedClaim): Promise<boolean> {
@@ -164,13 +165,11 @@ export class RedisStore implements Store {
   }
 
   /** EVALSHA, and EVAL where Redis does not know the script yet (it restarted, or another node became the master). */
-  async #run (script: scripts.Script, key: string, ...args: Array<string | Buffer | number>): Promise<unknown> {
-    try {
-      return await this.#redis.evalsha(script.sha, 1, key, ...args)
-    } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-      return await this.#redis.eval(script.lua, 1, key, ...args)
-    }
+  #run (script: scripts.Script, key: string, ...args: Array<string | Buffer>): Promise<unknown> {
+    return this.#redis.evalsha(script.sha, 1, key, ...args).catch((error: Error) => {
+      if (!error.message.startsWith('NOSCRIPT')) throw error
+      return this.#redis.eval(script.lua, 1, key, ...args)
+    })
   }
 }
 

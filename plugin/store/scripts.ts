@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { OFFSET, STATE, VERSION } from './record.ts'
+import { hex, ID_LENGTH, OFFSET, STATE, VERSION } from './record.ts'
 
 /** A Lua script and the SHA-1 that EVALSHA names it by. */
 export interface Script {
@@ -125,14 +125,19 @@ export const renew = script(`
   return 1
 `)
 
+/** What `complete` is told beside the record, in one text: clients write each argument with as much effort. */
+const COMPLETION = { owner: 0, retention: 18, channel: 30 } as const
+
+export function completion (owner: string, retention: number, channel: string): string {
+  return owner + hex(retention, 12) + channel
+}
+
 /**
  * Settle the key, if the owner still has it or nobody has.
  *
- * KEYS[1] the record
+ * KEYS[1] the record, whose name ends with its id
  * ARGV[1] the settled record
- * ARGV[2] its retention in ms
- * ARGV[3] the owner
- * ARGV[4] the channel that wakes those who wait, ARGV[5] the message
+ * ARGV[2] the owner (18 characters), the retention in ms (12, hexadecimal), and the channel that wakes those who wait
  * Answers 1, also when it was settled with this very record before, or 0 if the key is not the owner's any more
  */
 export const complete = script(`
@@ -145,13 +150,13 @@ export const complete = script(`
     if state == '${STATE.settled}' or state == '${STATE.settledWithoutResponse}' then
       return redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0
     end
-    if ${owner('head')} ~= ARGV[3] or state == '${STATE.released}' then
+    if ${owner('head')} ~= ${field('ARGV[2]', COMPLETION.owner, COMPLETION.retention)} or state == '${STATE.released}' then
       return 0
     end
   end
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', tonumber(${field('ARGV[2]', COMPLETION.retention, COMPLETION.channel)}, 16))
   if state == '${STATE.awaited}' then
-    redis.call('PUBLISH', ARGV[4], ARGV[5])
+    redis.call('PUBLISH', string.sub(ARGV[2], ${COMPLETION.channel + 1}), string.sub(KEYS[1], -${ID_LENGTH}))
   end
   return 1
 `)

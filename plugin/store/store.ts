@@ -12,6 +12,9 @@
  * Every transition is atomic in the store, and leases are measured there, on one clock. A settled record is forgotten
  * `retention` after its completion, another one `retention` after its lease would have run out.
  *
+ * An `id` is 43 characters, a SHA-256 in base64url. Outcomes are the store's to keep: it changes nothing of what it is
+ * given, and the caller nothing of what it gets.
+ *
  * A method rejects when the store cannot be asked or does not answer. It rejects with a `StoreUnreachableError` if it
  * is certain that the store was not touched; after any other rejection the plugin assumes that it may have been.
  */
