@@ -15,6 +15,13 @@ export default idempotency
 export { idempotency }
 export { IdempotencyError, IdempotencyOptionError, LeaseLostError, StoreTimeoutError } from './errors.ts'
 export type { IdempotencyErrorCode } from './errors.ts'
+export type {
+  IdempotencyEvent,
+  IdempotencyEvents,
+  IdempotencyOutcomeEvent,
+  IdempotencyReplayEvent,
+  IdempotencyStoreFailureEvent
+} from './diagnostics.ts'
 export { MemoryStore } from './store/memory.ts'
 export type { MemoryStoreOptions } from './store/memory.ts'
 export { StoreUnreachableError } from './store/store.ts'
@@ -27,7 +34,10 @@ export type {
   IdempotencyOptions,
   IdempotencyStats,
   JournalledAnswer,
+  Operation,
   RequestIdempotency,
   RouteIdempotencyOptions,
-  Scope
+  SanitizableResponse,
+  Scope,
+  WorkContext
 } from './types.ts'

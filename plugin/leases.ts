@@ -1,6 +1,8 @@
 import type { Deadline } from './deadline.ts'
 import { LeaseLostError } from './errors.ts'
-import type { Run } from './request/run.ts'
+import { channels, eventOf } from './diagnostics.ts'
+import type { Ownership } from './ownership.ts'
+import { Run } from './request/run.ts'
 import type { Store } from './store/store.ts'
 
 /**
@@ -11,7 +13,7 @@ export class Leases {
   readonly #store: Store
   readonly #deadline: Deadline
   readonly #onUnseen: (run: Run) => void
-  readonly #held = new Set<Run>()
+  readonly #held = new Set<Ownership>()
   #period = Infinity
   #timer: NodeJS.Timeout | null = null
   /** How many were lost so far. */
@@ -33,13 +35,13 @@ export class Leases {
     this.#period = Math.min(this.#period, Math.max(1, Math.floor(lease / 6)))
   }
 
-  hold (run: Run): void {
-    this.#held.add(run)
+  hold (owner: Ownership): void {
+    this.#held.add(owner)
     this.#arm()
   }
 
-  letGo (run: Run): void {
-    this.#held.delete(run)
+  letGo (owner: Ownership): void {
+    this.#held.delete(owner)
   }
 
   #arm (): void {
@@ -49,38 +51,40 @@ export class Leases {
   #check = (): void => {
     this.#timer = null
     const now = performance.now()
-    for (const run of this.#held) {
-      const { lease } = run.owned
-      const silent = now - run.leaseBegan
+    for (const owner of this.#held) {
+      const { lease } = owner.owned
+      const silent = now - owner.leaseBegan
       // `reply.raw.end()`
-      if (run.stage === 'open' && run.reply.raw.writableFinished) this.#onUnseen(run)
+      if (owner instanceof Run && owner.stage === 'open' && owner.reply.raw.writableFinished) this.#onUnseen(owner)
       // Told a little early rather than late: the next check may come when another attempt already runs.
-      else if (silent + this.#period > lease) this.#lose(run, `the lease of ${lease} ms ran out`)
-      else if (silent >= lease / 3 && run.renewable(now)) void this.#renew(run)
+      else if (silent + this.#period > lease) this.#lose(owner, `the lease of ${lease} ms ran out`)
+      else if (silent >= lease / 3 && owner.renewable(now)) void this.#renew(owner)
     }
     if (this.#held.size > 0) this.#arm()
   }
 
-  async #renew (run: Run): Promise<void> {
+  async #renew (owner: Ownership): Promise<void> {
     const asked = performance.now()
-    run.renewing = true
+    owner.renewing = true
     try {
-      const owned = await this.#deadline.race(this.#store.renew(run.id, run.owned))
-      if (owned) run.leaseBegan = asked
+      const owned = await this.#deadline.race(this.#store.renew(owner.id, owner.owned))
+      if (owned) owner.leaseBegan = asked
       // The handler may have finished while the renewal was on its way.
-      else if (this.#held.has(run)) this.#lose(run, 'another attempt owns the key')
-    } catch (err) {
-      run.log.warn({ err }, 'idempotency: the lease could not be renewed, trying again')
+      else if (this.#held.has(owner)) this.#lose(owner, 'another attempt owns the key')
+    } catch (error) {
+      owner.log.warn({ err: error }, 'idempotency: the lease could not be renewed, trying again')
+      if (channels.storeFailed.hasSubscribers) channels.storeFailed.publish({ ...eventOf(owner, owner.owned.attempt, asked), operation: 'renew', error })
     } finally {
-      run.renewing = false
+      owner.renewing = false
     }
   }
 
-  #lose (run: Run, why: string): void {
-    this.#held.delete(run)
+  #lose (owner: Ownership, why: string): void {
+    this.#held.delete(owner)
     this.lost++
-    run.log.warn(`idempotency: lost the key while the handler ran: ${why}`)
-    run.abort(new LeaseLostError(`The idempotency key is not, or may no longer be, this run's own: ${why}`))
+    owner.log.warn(`idempotency: lost the key while the handler ran: ${why}`)
+    if (channels.leaseLost.hasSubscribers) channels.leaseLost.publish(eventOf(owner, owner.owned.attempt, owner.began))
+    owner.abort(new LeaseLostError(`The idempotency key is not, or may no longer be, this run's own: ${why}`))
   }
 
   close (): void {

@@ -1,5 +1,6 @@
 import { recordId } from './request/key.ts'
-import type { Engine } from './request/state.ts'
+import type { Engine } from './engine.ts'
+import { runOnce } from './work.ts'
 import type { KeptResponse } from './store/store.ts'
 import type { FoundRecord, Idempotency, IdempotencyStats } from './types.ts'
 
@@ -24,6 +25,8 @@ export function operatorOf (engine: Engine): Idempotency {
     async forget (key: string, scope: string | number): Promise<boolean> {
       return await deadline.race(store.forget(recordId(String(scope), key)))
     },
+
+    run: (operation, work) => runOnce(engine, operation, work),
 
     stats (): IdempotencyStats {
       return { ...counts, leasesLost: leases.lost, storeErrors: deadline.failures, running: leases.running, pending: background.pending }

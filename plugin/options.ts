@@ -9,8 +9,8 @@ const MAX_RETENTION = 2 ** 48 - 2 ** 31
 
 /** The options that apply to one route, complete. */
 export type RouteSettings =
-  Required<Omit<RouteIdempotencyOptions, 'key' | 'fingerprint' | 'excludeHeaders'>> &
-  Pick<RouteIdempotencyOptions, 'key' | 'fingerprint'> &
+  Required<Omit<RouteIdempotencyOptions, 'key' | 'fingerprint' | 'sanitize' | 'excludeHeaders'>> &
+  Pick<RouteIdempotencyOptions, 'key' | 'fingerprint' | 'sanitize'> &
   { excludeHeaders: ReadonlySet<string> }
 
 /** The options of the plugin as a whole, complete. */
@@ -44,6 +44,7 @@ const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
   replayable: aFunction('(statusCode) => boolean'),
   maxBodySize: anInteger(0, 512 * 1024 * 1024 - 1, 'bytes'),
   journal: value => value === false ? undefined : hasMethods('a journal, such as postgresJournal(app.pg), or false', ['record', 'find', 'purge'])(value),
+  sanitize: aFunction('(response, request) => { headers, body }'),
   excludeHeaders: value => Array.isArray(value) && value.every(name => typeof name === 'string') ? undefined : 'an array of response header names'
 }
 

@@ -14,7 +14,7 @@ import { problemOf, refusalHeaders } from './request/refuse.ts'
 import { restore } from './request/replay.ts'
 import { Run } from './request/run.ts'
 import { ANSWERED, kIdempotency } from './request/state.ts'
-import type { Engine } from './request/state.ts'
+import type { Engine } from './engine.ts'
 import { separateReplies } from './request/watch.ts'
 import { hasRoutes, isUnseen, kSeen, listOf, protectedMethods, protectionOf } from './routes.ts'
 import type { SeenRoute } from './routes.ts'
@@ -32,6 +32,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   const store = ownStore ?? settings.store as NonNullable<typeof settings.store>
   const deadline = new Deadline(settings.storeTimeout)
   const leases = new Leases(store, deadline, run => { void settleUnseen(engine, run) })
+  leases.cover(settings.route.lease)
   const background = new Background(deadline)
   const purger = new Purger(app.log)
   if (settings.route.journal !== false) purger.cover(settings.route.journal)
@@ -45,6 +46,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     leases,
     background,
     counts: { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, recalled: 0, conflicts: 0, mismatches: 0, waited: 0, bypassed: 0 },
+    log: app.log,
     closing: closing.signal
   }
 

@@ -49,8 +49,23 @@ export interface RouteIdempotencyOptions {
    * `postgresJournal(app.pg)`. `false`: not on this route. Goes with `onStoreError: 'reject'`.
    */
   journal?: Journal | false
+  /**
+   * Drops or masks what must not rest in the store (a card number, a token), before a response is stored or
+   * journalled. What it returns is what replays serve; what it leaves out stays as it is. The first answer is sent as it
+   * is. If it throws, nothing of the response is kept: the key settles as not replayable.
+   */
+  sanitize?: (response: SanitizableResponse, request: FastifyRequest) => { headers?: Record<string, string | string[]>, body?: string | Uint8Array }
   /** Response headers that are not kept, beyond those that never are (set-cookie, date, the hop-by-hop ones). */
   excludeHeaders?: readonly string[]
+}
+
+/** What `sanitize` is shown of a response. */
+export interface SanitizableResponse {
+  statusCode: number
+  /** Those that are kept, by lower-case name. */
+  headers: Record<string, string | string[]>
+  /** A copy of the bytes. */
+  body: Buffer
 }
 
 /** What `app.register(idempotency, …)` takes. Checked when the app is made ready. */
@@ -123,6 +138,25 @@ export interface FoundRecord {
   response: { headers: Record<string, string | string[]>, body: Buffer } | null
 }
 
+/** What `app.idempotency.run` does once. */
+export interface Operation {
+  /** Whose key space. */
+  scope: string | number
+  key: string
+  /** What makes two calls with one key the same, as JSON: the message, say. Default: any two are. */
+  fingerprint?: unknown
+}
+
+/** What work of `app.idempotency.run` is told. */
+export interface WorkContext {
+  /** As `request.idempotency.attempt`. */
+  readonly attempt: number
+  /** Aborts when ownership of the key is lost. */
+  readonly signal: AbortSignal
+  /** Keep nothing of what is returned, and let the next call run. */
+  release (): void
+}
+
 /** Counts since the plugin was registered, in this process. */
 export interface IdempotencyStats {
   /** First runs and later attempts that were let through to their handler. */
@@ -163,6 +197,14 @@ export interface Idempotency {
    * is still running. Resolves to whether there was a record.
    */
   forget (key: string, scope: string | number): Promise<boolean>
+  /**
+   * Does some work once for a key, beyond HTTP: for a message of a queue, a cron job, or inside a handler. The same claim,
+   * lease, take-over and waiting as for a request, by the options that the plugin was registered with; later calls get
+   * the JSON of the value that the first one returned. Work that throws gives the key back, and so runs anew next time.
+   * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS`, `FST_IDEMPOTENCY_KEY_REUSED`,
+   *   `FST_IDEMPOTENCY_NOT_REPLAYABLE`, `FST_IDEMPOTENCY_STORE_UNAVAILABLE`, or what the work throws
+   */
+  run<T> (operation: Operation, work: (context: WorkContext) => T | Promise<T>): Promise<T>
   stats (): IdempotencyStats
 }
 

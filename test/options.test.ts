@@ -44,6 +44,7 @@ const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean 
   waitTimeout: { values: [-1, 0.5, '10s', Infinity], expected: /must be a whole number of milliseconds from 0 to/, route: true },
   retryAfter: { values: [-1, 0.5, '1', Infinity], expected: /must be a whole number of seconds from 0 to/, route: true },
   onStoreError: { values: ['ignore', false, null], expected: /must be 'reject' or 'bypass'/, route: true },
+  sanitize: { values: ['mask', true, null], expected: /must be a function \(response, request\) => \{ headers, body \}/, route: true },
   replayable: { values: [[200], true, null], expected: /must be a function \(statusCode\) => boolean/, route: true },
   maxBodySize: { values: [-1, 1.5, '1mb', Infinity], expected: /must be a whole number of bytes from 0 to/, route: true },
   journal: { values: [true, 'pg', null, {}, { query: () => {} }], expected: /must be a journal, such as postgresJournal\(app\.pg\), or false/, route: true },

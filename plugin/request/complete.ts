@@ -10,7 +10,8 @@ import { answerByJournal, refuseInstead } from './recall.ts'
 import { inProgress } from './refuse.ts'
 import { bodyOf } from './replay.ts'
 import type { Run } from './run.ts'
-import type { Engine } from './state.ts'
+import { sanitized } from './sanitize.ts'
+import type { Engine } from '../engine.ts'
 
 /**
  * Settles a run as its answer passes through `onSend`, before the first byte leaves. Resolves to the payload to send.
@@ -53,7 +54,7 @@ async function store (engine: Engine, run: Run, reply: FastifyReply, payload: un
   }
   if (!keepable) {
     const sent = snapshot(reply)
-    await release(engine, run)
+    await release(engine, run, sent.statusCode)
     return finish(run, reply, sent, payload)
   }
 
@@ -74,7 +75,7 @@ async function store (engine: Engine, run: Run, reply: FastifyReply, payload: un
   const { body } = captured
   const response = body === null || run.hasTrailers
     ? null
-    : { headers: headersToKeep(run.headersBefore, sent.headers, run.settings), body }
+    : sanitized(run, sent.statusCode, { headers: headersToKeep(run.headersBefore, sent.headers, run.settings), body })
   const owned = await complete(engine, run, { statusCode: sent.statusCode, response })
   // Another attempt runs, and may yet commit what contradicts this answer.
   if (owned === false && run.settings.journal !== false) return refuseInstead(engine, run, reply, inProgress())
@@ -126,6 +127,6 @@ export async function settleUnseen (engine: Engine, run: Run): Promise<void> {
   run.stage = 'settled'
   const { statusCode } = run.reply.raw
   // What a handler recorded is there or not: the next attempt looks.
-  if (run.releaseRequested || run.recording || !isReplayable(run, statusCode)) await release(engine, run)
+  if (run.releaseRequested || run.recording || !isReplayable(run, statusCode)) await release(engine, run, statusCode)
   else await complete(engine, run, { statusCode, response: null })
 }

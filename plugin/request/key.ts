@@ -54,14 +54,29 @@ export function parseKey (value: string): string | undefined {
  */
 export function readScope (request: FastifyRequest, scope: Scope): string {
   if (scope === 'global') return scope
-  const value = scope(request)
-  const text = typeof value === 'number' ? String(value) : value
-  if (typeof text !== 'string' || text === '' || text === 'global' || text === 'NaN') {
+  const value: unknown = scope(request)
+  const text = textOf(value)
+  if (text === null || text === 'global') {
     throw new IdempotencyError('FST_IDEMPOTENCY_SCOPE_INVALID', text === 'global'
       ? "The idempotency scope function of this route returned 'global', which names the space that all callers share: put a prefix before the ids it returns"
       : `The idempotency scope function of this route must return a string or a number that names the caller, got ${value === '' ? 'an empty string' : value === null ? 'null' : typeof value}`)
   }
   return text
+}
+
+/**
+ * The same for a scope that is given as it is.
+ * @throws {TypeError}
+ */
+export function checkScope (scope: unknown): string {
+  const text = textOf(scope)
+  if (text === null) throw new TypeError(`fastify-idempotency: a scope must be a string of at least one character, or a number, got ${scope === '' ? 'an empty string' : scope === null ? 'null' : typeof scope}`)
+  return text
+}
+
+function textOf (scope: unknown): string | null {
+  const text = typeof scope === 'number' ? String(scope) : scope
+  return typeof text !== 'string' || text === '' || text === 'NaN' ? null : text
 }
 
 /**

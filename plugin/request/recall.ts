@@ -1,12 +1,13 @@
 import type { FastifyReply } from 'fastify'
+import { channels, eventOf } from '../diagnostics.ts'
 import { IdempotencyError } from '../errors.ts'
 import type { Outcome } from '../store/store.ts'
 import { applyKept, resetHeaders } from './headers.ts'
 import { complete, release } from './outcome.ts'
-import { keyReused, notReplayable, problemOf, refusalHeaders } from './refuse.ts'
-import { bodyOf, REPLAYED } from './replay.ts'
+import { keyReused, problemOf, refusalHeaders } from './refuse.ts'
+import { bodyOf, replayableResponse, REPLAYED } from './replay.ts'
 import type { Run } from './run.ts'
-import type { Engine } from './state.ts'
+import type { Engine } from '../engine.ts'
 
 /**
  * Looks up what an earlier attempt committed, and stores it anew, since Redis lost it or never got it. `null` if no
@@ -22,13 +23,14 @@ export async function recall (engine: Engine, run: Run): Promise<Outcome | null>
     entry = await journal.find(run.id)
   } catch (err) {
     run.log.error({ err }, 'idempotency: the journal did not answer')
-    await release(engine, run)
+    await release(engine, run, null)
     throw new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'Whether this request has been carried out before could not be found out: send it again later', { cause: err })
   }
   if (entry === null) return null
   await complete(engine, run, entry.outcome, entry.fingerprint)
   if (entry.fingerprint !== run.owned.fingerprint) {
     engine.counts.mismatches++
+    if (channels.mismatched.hasSubscribers) channels.mismatched.publish(eventOf(run, run.owned.attempt, run.began))
     throw keyReused()
   }
   engine.counts.recalled++
@@ -51,7 +53,7 @@ interface Decision {
 export async function answerByJournal (engine: Engine, run: Run, reply: FastifyReply, payload: unknown, keepable: boolean): Promise<Decision | null> {
   try {
     const outcome = await recall(engine, run)
-    if (outcome !== null) return { payload: replaceBy(outcome, run, reply), replaced: true }
+    if (outcome !== null) return { payload: replaceBy(engine, outcome, run, reply), replaced: true }
   } catch (error) {
     if (!(error instanceof IdempotencyError)) throw error
     // The handler's own failure tells as much: nothing is known to be done, try again.
@@ -60,7 +62,7 @@ export async function answerByJournal (engine: Engine, run: Run, reply: FastifyR
   }
   if (!run.recording) return null
   // The transaction was rolled back, or its commit has not arrived yet: the next attempt will see.
-  await release(engine, run)
+  await release(engine, run, reply.statusCode)
   return { payload, replaced: false }
 }
 
@@ -73,10 +75,10 @@ export function refuseInstead (engine: Engine, run: Run, reply: FastifyReply, er
   return problemOf(reply, error, engine.settings)
 }
 
-function replaceBy ({ statusCode, response }: Outcome, run: Run, reply: FastifyReply): string | Buffer | null {
-  if (response === null) throw notReplayable(statusCode)
+function replaceBy (engine: Engine, outcome: Outcome, run: Run, reply: FastifyReply): string | Buffer | null {
+  const response = replayableResponse(engine, run, run.owned.attempt, outcome, { recalled: true, asked: run.began })
   resetHeaders(reply, run.headersBefore)
   applyKept(reply, response.headers)
-  reply.code(statusCode).header(REPLAYED, 'true')
+  reply.code(outcome.statusCode).header(REPLAYED, 'true')
   return bodyOf(response.body)
 }

@@ -6,6 +6,7 @@ import type { Outcome } from '../store/store.ts'
 import type { JournalledAnswer } from '../types.ts'
 import { headersToKeep } from './headers.ts'
 import type { Run } from './run.ts'
+import { sanitized } from './sanitize.ts'
 
 /** An answer that stands in the journal, if the handler's transaction commits. */
 export interface Recorded {
@@ -39,7 +40,7 @@ export async function record<T> (run: Run, tx: Queryable, { body, headers = {}, 
     statusCode,
     response: bytes.length > maxBodySize || run.hasTrailers
       ? null
-      : { headers: headersToKeep(run.headersBefore, { ...reply.getHeaders(), ...given }, run.settings), body: bytes }
+      : sanitized(run, statusCode, { headers: headersToKeep(run.headersBefore, { ...reply.getHeaders(), ...given }, run.settings), body: bytes })
   }
   const { fingerprint, attempt } = run.owned
   run.recording = true

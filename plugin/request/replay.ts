@@ -1,10 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Outcome } from '../store/store.ts'
+import { channels, eventOf } from '../diagnostics.ts'
+import type { Subject } from '../diagnostics.ts'
+import type { KeptResponse, Outcome } from '../store/store.ts'
 import { ReplayView } from './run.ts'
 import { applyKept } from './headers.ts'
 import { notReplayable } from './refuse.ts'
 import { kIdempotency, Replay } from './state.ts'
-import type { Engine } from './state.ts'
+import type { Engine } from '../engine.ts'
 
 /** The response header that tells a replay from a first answer. */
 export const REPLAYED = 'idempotent-replayed'
@@ -14,12 +16,10 @@ export const REPLAYED = 'idempotent-replayed'
  * plugins add per response is made anew.
  * @throws {IdempotencyError} `FST_IDEMPOTENCY_NOT_REPLAYABLE` if the run had an outcome but its response was not kept
  */
-export function replay (engine: Engine, request: FastifyRequest, reply: FastifyReply, key: string, scope: string, attempt: number, { statusCode, response }: Outcome): void {
-  if (response === null) {
-    engine.counts.conflicts++
-    throw notReplayable(statusCode)
-  }
-  engine.counts.replayed++
+export function replay (engine: Engine, subject: Subject & { request: FastifyRequest }, reply: FastifyReply, key: string, attempt: number, outcome: Outcome, how: { recalled: boolean, asked: number }): void {
+  const { statusCode } = outcome
+  const response = replayableResponse(engine, subject, attempt, outcome, how)
+  const { request, scope } = subject
   request.idempotency = new ReplayView(key, scope, attempt)
   request[kIdempotency] = new Replay(response)
   reply.code(statusCode)
@@ -28,6 +28,22 @@ export function replay (engine: Engine, request: FastifyRequest, reply: FastifyR
   const { body } = response
   // Bytes, which no serializer touches. Or nothing, rather than an empty Buffer, which Fastify would give a content type.
   reply.send(body.length === 0 ? undefined : typeof body === 'string' ? Buffer.from(body) : body)
+}
+
+/**
+ * What is to be answered of a kept outcome, counted as a replay.
+ * @param how `recalled`: from the journal; `asked`: `performance.now()` before the claim
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_NOT_REPLAYABLE` if the run had an outcome but its response was not kept
+ */
+export function replayableResponse (engine: Engine, subject: Subject, attempt: number, { statusCode, response }: Outcome, { recalled, asked }: { recalled: boolean, asked: number }): KeptResponse {
+  if (response === null) {
+    engine.counts.conflicts++
+    if (channels.conflicted.hasSubscribers) channels.conflicted.publish(eventOf(subject, attempt, asked))
+    throw notReplayable(statusCode)
+  }
+  engine.counts.replayed++
+  if (channels.replayed.hasSubscribers) channels.replayed.publish({ ...eventOf(subject, attempt, asked), statusCode, recalled })
+  return response
 }
 
 /**

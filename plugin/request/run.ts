@@ -1,6 +1,8 @@
-import type { FastifyBaseLogger, FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Subject } from '../diagnostics.ts'
 import type { Queryable } from '../journal/journal.ts'
 import type { RouteSettings } from '../options.ts'
+import { Ownership } from '../ownership.ts'
 import type { OwnedClaim } from '../store/store.ts'
 import type { JournalledAnswer, RequestIdempotency } from '../types.ts'
 import type { Headers } from './headers.ts'
@@ -8,63 +10,32 @@ import { record } from './record.ts'
 import type { Recorded } from './record.ts'
 
 /** A request that owns its key, from the claim to the completion. */
-export class Run {
-  readonly id: string
-  readonly owned: OwnedClaim
-  readonly settings: RouteSettings
-  readonly log: FastifyBaseLogger
+export class Run extends Ownership {
+  declare readonly request: FastifyRequest
   readonly reply: FastifyReply
   /** The response headers as they stood when the key was claimed: what is set later is the run's own. */
   readonly headersBefore: Headers
-  /** `performance.now()` of the claim. */
-  readonly began: number
-  /** `performance.now()` before the last claim or renewal was sent, so that the lease lasts no less than is thought. */
-  leaseBegan: number
   /** `settling`: the outcome is on its way to the store, and nothing may be sent yet. */
   stage: 'open' | 'settling' | 'settled' = 'open'
-  /** The handler asked that nothing be kept. */
-  releaseRequested = false
   /** The client was answered while the handler goes on (`handlerTimeout`). */
   outcomeUnknown = false
   /** The response has trailers, which are not kept. */
   hasTrailers = false
   /** Another answer was attempted while the first was being stored, and may have changed status and headers. */
   disturbed = false
-  renewing = false
   /** The handler wrote to the journal: what becomes of its transaction decides what the outcome is. */
   recording = false
   /** What it wrote. */
   recorded: Recorded | null = null
-  #controller: AbortController | null = null
-  #abortReason: Error | null = null
 
-  constructor (id: string, owned: OwnedClaim, settings: RouteSettings, reply: FastifyReply, began: number) {
-    this.id = id
-    this.owned = owned
-    this.settings = settings
-    this.log = reply.log
+  constructor (subject: Subject, owned: OwnedClaim, settings: RouteSettings, reply: FastifyReply, began: number) {
+    super(subject, owned, settings, reply.log, began)
     this.reply = reply
     this.headersBefore = reply.getHeaders()
-    this.began = began
-    this.leaseBegan = began
   }
 
-  renewable (now: number): boolean {
-    return !this.renewing && !this.outcomeUnknown && now - this.began < this.settings.maxExecution
-  }
-
-  /** Made when somebody asks: most handlers never do. */
-  get signal (): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController()
-      if (this.#abortReason !== null) this.#controller.abort(this.#abortReason)
-    }
-    return this.#controller.signal
-  }
-
-  abort (reason: Error): void {
-    this.#abortReason = reason
-    this.#controller?.abort(reason)
+  override renewable (now: number): boolean {
+    return !this.outcomeUnknown && super.renewable(now)
   }
 }
 
@@ -76,9 +47,9 @@ export class RunView implements RequestIdempotency {
   readonly replayed = false
   readonly #run: Run
 
-  constructor (key: string, scope: string, run: Run) {
+  constructor (key: string, run: Run) {
     this.key = key
-    this.scope = scope
+    this.scope = run.scope
     this.attempt = run.owned.attempt
     this.#run = run
   }

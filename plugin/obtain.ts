@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto'
+import type { FastifyBaseLogger } from 'fastify'
+import { channels, eventOf } from './diagnostics.ts'
+import type { Subject } from './diagnostics.ts'
+import type { Engine } from './engine.ts'
+import { IdempotencyError, StoreTimeoutError } from './errors.ts'
+import type { RouteSettings } from './options.ts'
+import type { Ownership } from './ownership.ts'
+import { inProgress, keyReused } from './request/refuse.ts'
+import { StoreUnreachableError } from './store/store.ts'
+import type { Claim, ClaimResult } from './store/store.ts'
+
+/** The key is the caller's own, or has an outcome. */
+export interface Obtained {
+  result: Extract<ClaimResult, { state: 'claimed' | 'settled' }>
+  claim: Claim
+  /** `performance.now()` before the claim was sent: the lease cannot have begun earlier. */
+  asked: number
+}
+
+/**
+ * Claims a key in the store; with `onConflict: 'wait'` after its owner, if it has one. `'bypass'`: the store does not
+ * answer, and the settings say to run all the same.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS`, `FST_IDEMPOTENCY_KEY_REUSED`,
+ *   `FST_IDEMPOTENCY_STORE_UNAVAILABLE`
+ */
+export async function obtain (engine: Engine, settings: RouteSettings, subject: Subject, fingerprint: string, log: FastifyBaseLogger): Promise<Obtained | 'bypass'> {
+  const claim: Claim = { owner: nextOwner(), fingerprint, lease: settings.lease, retention: settings.retention }
+  const waitUntil = settings.onConflict === 'wait' ? performance.now() + settings.waitTimeout : 0
+  let waitingSince = NaN
+  for (;;) {
+    const asked = performance.now()
+    const call = engine.store.claim(subject.id, claim)
+    let result: ClaimResult
+    try {
+      result = await engine.deadline.race(call)
+      if (result.state === 'claimed' && performance.now() - asked >= claim.lease) {
+        throw new StoreTimeoutError('The idempotency store granted the key only after its lease was over')
+      }
+    } catch (error) {
+      if (channels.storeFailed.hasSubscribers) channels.storeFailed.publish({ ...eventOf(subject, null, asked), operation: 'claim', error })
+      giveBackWhenKnown(engine, subject.id, claim, call, log)
+      // Whoever is known to run must not be joined by an unprotected run.
+      return refuseOrBypass(engine, Number.isNaN(waitingSince) ? settings.onStoreError : 'reject', error, log)
+    }
+    const goesOn = result.state === 'running' && waitUntil > performance.now() && !engine.closing.aborted
+    if (!goesOn && !Number.isNaN(waitingSince) && channels.waited.hasSubscribers) {
+      channels.waited.publish(eventOf(subject, null, waitingSince))
+    }
+    switch (result.state) {
+      case 'claimed':
+      case 'settled':
+        return { result, claim, asked }
+      case 'mismatch':
+        engine.counts.mismatches++
+        if (channels.mismatched.hasSubscribers) channels.mismatched.publish(eventOf(subject, null, asked))
+        throw keyReused()
+      case 'running':
+        if (!goesOn) {
+          engine.counts.conflicts++
+          if (channels.conflicted.hasSubscribers) channels.conflicted.publish(eventOf(subject, null, asked))
+          throw inProgress()
+        }
+        if (Number.isNaN(waitingSince)) {
+          waitingSince = performance.now()
+          engine.counts.waited++
+        }
+        await engine.store.wait(subject.id, Math.min(waitUntil - performance.now(), result.leaseLeft), engine.closing)
+    }
+  }
+}
+
+/** The owner is let through to its work. */
+export function noteClaimed (engine: Engine, owner: Ownership): void {
+  const { attempt } = owner.owned
+  engine.counts.claimed++
+  if (attempt > 1) engine.counts.retried++
+  const channel = attempt > 1 ? channels.takenOver : channels.claimed
+  if (channel.hasSubscribers) channel.publish(eventOf(owner, attempt, owner.began))
+}
+
+function refuseOrBypass (engine: Engine, choice: RouteSettings['onStoreError'], err: unknown, log: FastifyBaseLogger): 'bypass' {
+  if (choice === 'bypass') {
+    engine.counts.bypassed++
+    log.warn({ err }, 'idempotency: the store did not answer, the request runs unprotected')
+    return 'bypass'
+  }
+  log.error({ err }, 'idempotency: the store did not answer, the request is refused')
+  throw new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'The request was not carried out, since it could not be protected against being carried out twice: send it again later', { cause: err })
+}
+
+/** A claim whose answer did not come may have been granted: without this, nobody could have the key for a lease. */
+function giveBackWhenKnown (engine: Engine, id: string, claim: Claim, call: Promise<ClaimResult>, log: FastifyBaseLogger): void {
+  call.then((result) => {
+    if (result.state === 'claimed') giveBack(engine, id, claim, log)
+  }, (err: unknown) => {
+    if (!(err instanceof StoreUnreachableError)) giveBack(engine, id, claim, log)
+  })
+}
+
+export function giveBack (engine: Engine, id: string, claim: Claim, log: FastifyBaseLogger): void {
+  engine.background.insist('release of a claim that was given up', claim.lease, log, async () => {
+    await engine.store.release(id, { ...claim, attempt: 0 })
+    // Whether there was something to release does not matter.
+    return true
+  })
+}
+
+/** 66 random bits: which process. */
+const PROCESS_TOKEN = randomBytes(9).toString('base64url').slice(0, 11)
+let ownersMade = 0
+
+/** 18 characters that no other claim has: random ones of this process, and a count. */
+function nextOwner (): string {
+  return PROCESS_TOKEN + (++ownersMade).toString(36).padStart(7, '0')
+}

@@ -1,0 +1,73 @@
+import type { Engine } from './engine.ts'
+import { noteClaimed, obtain } from './obtain.ts'
+import { Ownership } from './ownership.ts'
+import { canonical } from './request/fingerprint.ts'
+import { checkScope, recordId } from './request/key.ts'
+import { complete, release } from './request/outcome.ts'
+import { replayableResponse } from './request/replay.ts'
+import { sha256 } from './request/sha256.ts'
+import type { KeptResponse } from './store/store.ts'
+import type { Operation, WorkContext } from './types.ts'
+
+/** `app.idempotency.run`: what a protected route does for a request, for work that no request asks for. */
+export async function runOnce<T> (engine: Engine, { scope, key, fingerprint }: Operation, work: (context: WorkContext) => T | Promise<T>): Promise<T> {
+  if (typeof key !== 'string' || key === '') {
+    throw new TypeError(`fastify-idempotency: app.idempotency.run() takes a key that is a string of at least one character, got ${key === '' ? 'an empty one' : typeof key}`)
+  }
+  if (typeof work !== 'function') {
+    throw new TypeError(`fastify-idempotency: app.idempotency.run() takes the work to do as a function, got ${typeof work}`)
+  }
+  const settings = engine.settings.route
+  const checked = checkScope(scope)
+  const subject = { request: null, scope: checked, id: recordId(checked, key) }
+  const obtained = await obtain(engine, settings, subject, fingerprintOf(fingerprint), engine.log)
+  if (obtained === 'bypass') return await work({ attempt: 1, signal: new AbortController().signal, release () {} })
+  const { result, claim, asked } = obtained
+  if (result.state === 'settled') return valueOf(replayableResponse(engine, subject, result.attempt, result.outcome, { recalled: false, asked })) as T
+
+  const owner = new Ownership(subject, { ...claim, attempt: result.attempt }, settings, engine.log, asked)
+  engine.leases.hold(owner)
+  noteClaimed(engine, owner)
+  let value: T
+  try {
+    value = await work({
+      attempt: result.attempt,
+      get signal () { return owner.signal },
+      release () { owner.releaseRequested = true }
+    })
+  } catch (error) {
+    await release(engine, owner, null)
+    throw error
+  }
+  if (owner.releaseRequested) await release(engine, owner, null)
+  else await complete(engine, owner, { statusCode: 200, response: responseOf(owner, value) })
+  return value
+}
+
+/** Another one than that of any request: a key of both is a key that was used twice. */
+function fingerprintOf (fingerprint: unknown): string {
+  if (fingerprint === undefined) return sha256('run\n')
+  try {
+    return sha256(`run\n${canonical(fingerprint)}`)
+  } catch (cause) {
+    throw new TypeError('fastify-idempotency: app.idempotency.run() takes a fingerprint that is text, bytes, or what JSON can hold', { cause })
+  }
+}
+
+/** The work is done: a value that cannot be kept must not turn it into an error. */
+function responseOf ({ settings, log }: Ownership, value: unknown): KeptResponse | null {
+  try {
+    // Of a function or a symbol there is no JSON, and as little of nothing.
+    const json = JSON.stringify(value) as string | undefined
+    if (json === undefined && value !== undefined) throw new TypeError(`a ${typeof value} has no JSON`)
+    if (json !== undefined && Buffer.byteLength(json) > settings.maxBodySize) throw new RangeError(`its JSON is larger than "maxBodySize", ${settings.maxBodySize} bytes`)
+    return { headers: [], body: json ?? '' }
+  } catch (err) {
+    log.error({ err }, 'idempotency: the value of app.idempotency.run() cannot be kept')
+    return null
+  }
+}
+
+function valueOf ({ body }: KeptResponse): unknown {
+  return body.length === 0 ? undefined : JSON.parse(body.toString())
+}
