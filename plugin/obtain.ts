@@ -4,6 +4,7 @@ import { channels, eventOf } from './diagnostics.ts'
 import type { Subject } from './diagnostics.ts'
 import type { Engine } from './engine.ts'
 import { IdempotencyError, StoreTimeoutError } from './errors.ts'
+import { lookUp } from './journal/look-up.ts'
 import type { RouteSettings } from './options.ts'
 import type { Ownership } from './ownership.ts'
 import { inProgress, keyReused } from './request/refuse.ts'
@@ -16,6 +17,8 @@ export interface Obtained {
   claim: Claim
   /** `performance.now()` before the claim was sent: the lease cannot have begun earlier. */
   asked: number
+  /** The outcome is that of the journal. */
+  recalled: boolean
 }
 
 /**
@@ -50,11 +53,18 @@ export async function obtain (engine: Engine, settings: RouteSettings, subject: 
     switch (result.state) {
       case 'claimed':
       case 'settled':
-        return { result, claim, asked }
-      case 'mismatch':
+        return { result, claim, asked, recalled: false }
+      case 'mismatch': {
+        // Redis may have lost the record, and given the key to another body since. That one's record is left to its owner.
+        const entry = settings.journal === false ? null : await lookUp(settings.journal, subject.id, log)
+        if (entry?.fingerprint === fingerprint) {
+          engine.counts.recalled++
+          return { result: { state: 'settled', attempt: entry.attempt, outcome: entry.outcome }, claim, asked, recalled: true }
+        }
         engine.counts.mismatches++
         if (channels.mismatched.hasSubscribers) channels.mismatched.publish(eventOf(subject, null, asked))
         throw keyReused()
+      }
       case 'running':
         if (!goesOn) {
           engine.counts.conflicts++

@@ -167,6 +167,7 @@ export interface IdempotencyStats {
   completed: number
   /** Keys released after a run whose outcome is not kept. */
   released: number
+  /** Answered with a kept outcome. */
   replayed: number
   /** Answered 409 because another request was running. */
   conflicts: number
@@ -178,7 +179,7 @@ export interface IdempotencyStats {
   leasesLost: number
   /** Calls of the store that failed or took longer than `storeTimeout`. */
   storeErrors: number
-  /** Answered with what the journal had, which Redis had lost or never got. */
+  /** Outcomes that the journal had, which Redis had lost or never got. */
   recalled: number
   /** Requests that ran unprotected because of `onStoreError: 'bypass'`. */
   bypassed: number

@@ -22,8 +22,8 @@ export async function runOnce<T> (engine: Engine, { scope, key, fingerprint }: O
   const subject = { request: null, scope: checked, id: recordId(checked, key) }
   const obtained = await obtain(engine, settings, subject, fingerprintOf(fingerprint), engine.log)
   if (obtained === 'bypass') return await work({ attempt: 1, signal: new AbortController().signal, release () {} })
-  const { result, claim, asked } = obtained
-  if (result.state === 'settled') return valueOf(replayableResponse(engine, subject, result.attempt, result.outcome, { recalled: false, asked })) as T
+  const { result, claim, asked, recalled } = obtained
+  if (result.state === 'settled') return valueOf(replayableResponse(engine, subject, result.attempt, result.outcome, { recalled, asked })) as T
 
   const owner = new Ownership(subject, { ...claim, attempt: result.attempt }, settings, engine.log, asked)
   engine.leases.hold(owner)

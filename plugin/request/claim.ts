@@ -23,9 +23,9 @@ export async function claim (engine: Engine, settings: RouteSettings, request: F
   const subject = { request, scope, id: recordId(scope, key) }
   const obtained = await obtain(engine, settings, subject, fingerprintOf(request, settings), request.log)
   if (obtained === 'bypass') return true
-  const { result, claim, asked } = obtained
+  const { result, claim, asked, recalled } = obtained
   if (result.state === 'settled') {
-    replay(engine, subject, reply, key, result.attempt, result.outcome, { recalled: false, asked })
+    replay(engine, subject, reply, key, result.attempt, result.outcome, { recalled, asked })
     return false
   }
   const run = new Run(subject, { ...claim, attempt: result.attempt }, settings, reply, asked)

@@ -1,6 +1,7 @@
 import type { FastifyReply } from 'fastify'
 import { channels, eventOf } from '../diagnostics.ts'
 import { IdempotencyError } from '../errors.ts'
+import { lookUp } from '../journal/look-up.ts'
 import type { Outcome } from '../store/store.ts'
 import { applyKept, resetHeaders } from './headers.ts'
 import { complete, release } from './outcome.ts'
@@ -20,11 +21,10 @@ export async function recall (engine: Engine, run: Run): Promise<Outcome | null>
   if (journal === false) return null
   let entry
   try {
-    entry = await journal.find(run.id)
-  } catch (err) {
-    run.log.error({ err }, 'idempotency: the journal did not answer')
+    entry = await lookUp(journal, run.id, run.log)
+  } catch (error) {
     await release(engine, run, null)
-    throw new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'Whether this request has been carried out before could not be found out: send it again later', { cause: err })
+    throw error
   }
   if (entry === null) return null
   await complete(engine, run, entry.outcome, entry.fingerprint)

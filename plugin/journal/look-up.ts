@@ -1,0 +1,16 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { IdempotencyError } from '../errors.ts'
+import type { Journal, JournalEntry } from './journal.ts'
+
+/**
+ * What has been committed for an id, or `null`.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_STORE_UNAVAILABLE` if the journal cannot be asked
+ */
+export async function lookUp (journal: Journal, id: string, log: FastifyBaseLogger): Promise<JournalEntry | null> {
+  try {
+    return await journal.find(id)
+  } catch (err) {
+    log.error({ err }, 'idempotency: the journal did not answer')
+    throw new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'Whether this request has been carried out before could not be found out: send it again later', { cause: err })
+  }
+}
