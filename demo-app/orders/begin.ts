@@ -33,6 +33,7 @@ export function begin (db: Database, command: Command, terms: Terms): Promise<Be
       throw new Problem(409, 'ORDER_IN_PROGRESS', `The order is ${via} in the name of another key.`, { orderStatus: via }, { retryable: true })
     }
     move(order.status, via)
+    if (earlier !== null) throw new Problem(409, 'OPERATION_EXISTS', 'This key has been used with other terms before. Use a new key.')
     const payment = await startPayment(client, order, { ...terms, operation: command.operation })
     await moveOrder(client, order, via)
     return { payment, resumed: false }

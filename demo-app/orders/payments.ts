@@ -32,10 +32,13 @@ export async function startPayment (
     [order.id, payment.kind, payment.method, order.amount, order.currency, payment.reason, payment.operation]))
 }
 
-/** What this operation has started or done; what it was declined is over. */
+/**
+ * What this operation has started, done or been declined. One that was declined stays so: its client was told, and must
+ * not be charged by a retry after all.
+ */
 export async function findPayment (db: Queryable, orderId: string, kind: PaymentKind, operation: Buffer): Promise<Payment | null> {
   const { rows: [row] } = await db.query<Row>(
-    `SELECT ${PAYMENT} FROM payments WHERE order_id = $1 AND kind = $2 AND operation = $3 AND status <> 'declined'`,
+    `SELECT ${PAYMENT} FROM payments WHERE order_id = $1 AND kind = $2 AND operation = $3`,
     [orderId, kind, operation])
   return row === undefined ? null : withNumber(row)
 }

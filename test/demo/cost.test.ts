@@ -1,0 +1,83 @@
+import { randomUUID } from 'node:crypto'
+import t from 'tap'
+import type { Test } from 'tap'
+import { createDatabase, createOrder, post, startApp, startGateway } from './helper.ts'
+
+const CARD = { method: 'card' }
+const OF_THE_JOURNAL = /"idempotency_journal"/
+
+function looks (statements: string[]): number {
+  return statements.filter(statement => OF_THE_JOURNAL.test(statement) && statement.startsWith('SELECT')).length
+}
+
+/** An app whose statements are counted: those of `work`, in their order. */
+async function counting (t: Test): Promise<{ url: string, fail: () => Promise<void>, forget: () => Promise<unknown>, statementsOf: (work: () => Promise<unknown>) => Promise<string[]> }> {
+  const databaseUrl = await createDatabase(t)
+  // Nobody is where the provider sends its notifications: their statements would count too.
+  const gateway = await startGateway(t)
+  const { app, url } = await startApp(t, { databaseUrl, gateway: { ...gateway.options, publicUrl: 'http://127.0.0.1:9' } })
+  const statements: string[] = []
+  app.pg.pool.on('acquire', (client) => {
+    // Once for each connection, however often it is acquired.
+    if (Object.hasOwn(client, 'query')) return
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown
+    client.query = ((...args: unknown[]) => {
+      statements.push(String(args[0]).trim())
+      return query(...args)
+    }) as typeof client.query
+  })
+  const { rows: [alice] } = await app.pg.query<{ id: string }>("SELECT id FROM customers WHERE name = 'alice'")
+  return {
+    url,
+    fail: () => gateway.fault({ kind: 'fail' }),
+    forget: async () => app.idempotency.forget('k', alice?.id ?? ''),
+    async statementsOf (work) {
+      const before = statements.length
+      await work()
+      return statements.slice(before)
+    }
+  }
+}
+
+t.test('a payment costs 14 statements, of which the journal’s is one; a replay costs one, and none of the journal', async (t) => {
+  const { url, statementsOf } = await counting(t)
+  const order = await createOrder(url)
+  const pay = async () => post(`${order}/pay`, CARD, { key: 'k' })
+  const first = await statementsOf(pay)
+  t.match(first, [
+    /^SELECT id, name FROM customers/,
+    /^BEGIN/, /^SELECT .* FROM orders .* FOR UPDATE/, /^SELECT .* FROM payments/, /^INSERT INTO payments/, /^UPDATE orders/, /^COMMIT/,
+    /^BEGIN/, /^SELECT .* FROM orders .* FOR UPDATE/, /^SELECT .* FROM payments/, /^UPDATE orders/, /^UPDATE payments/, OF_THE_JOURNAL, /^COMMIT/
+  ])
+  t.equal(first.length, 14)
+  t.equal(first.filter(statement => OF_THE_JOURNAL.test(statement)).length, 1)
+  const replay = await statementsOf(pay)
+  t.equal(replay.length, 1)
+  t.match(replay, [/^SELECT id, name FROM customers/])
+})
+
+t.test('an order costs 5 statements, of which the journal’s is one', async (t) => {
+  const { url, statementsOf } = await counting(t)
+  const created = await statementsOf(async () => createOrder(url))
+  t.match(created, [/^SELECT id, name FROM customers/, /^BEGIN/, /^INSERT INTO orders/, OF_THE_JOURNAL, /^COMMIT/])
+  t.equal(created.length, 5)
+})
+
+t.test('a refusal that is not journalled costs one look, whether the order is paid under another key or this one', async (t) => {
+  const { url, statementsOf, forget } = await counting(t)
+  const order = await createOrder(url)
+  await post(`${order}/pay`, CARD, { key: 'k' })
+  t.equal(looks(await statementsOf(async () => post(`${order}/pay`, CARD, { key: randomUUID() }))), 1)
+  await forget()
+  const statements = await statementsOf(async () => t.equal((await post(`${order}/pay`, CARD, { key: 'k' })).status, 200))
+  t.equal(statements.filter(statement => OF_THE_JOURNAL.test(statement)).length, 2, 'a record that is refused, and the look at what stands there')
+})
+
+t.test('an attempt whose outcome was not known costs one look before the next one runs, beside that before its own answer', async (t) => {
+  const { url, statementsOf, fail } = await counting(t)
+  const order = await createOrder(url)
+  const pay = async (status: number): Promise<void> => { t.equal((await post(`${order}/pay`, CARD, { key: 'k' })).status, status) }
+  await fail()
+  t.equal(looks(await statementsOf(async () => pay(503))), 1)
+  t.equal(looks(await statementsOf(async () => pay(200))), 1)
+})
