@@ -13,6 +13,8 @@ import { protect } from './reaper.ts'
 export interface PostgresServer {
   url: string
   pid: number
+  /** Ends it as a crash would, without a word to its clients, and starts it again on its port and its data. */
+  restart (): Promise<void>
   stop (): Promise<void>
 }
 
@@ -37,35 +39,59 @@ async function start (port: number): Promise<PostgresServer | string> {
   const initialised = promisify(execFile)(join(bin, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'], as)
   if (initialised.child.pid !== undefined) protect(initialised.child.pid)
   await initialised
-  const log = openSync(join(directory, 'log'), 'w')
-  const server = spawn(join(bin, 'postgres'), [
-    '-D', data, '-p', String(port), '-k', directory, '-h', '127.0.0.1',
-    '-c', 'fsync=off', '-c', 'max_connections=200'
-  ], { ...as, stdio: ['ignore', log, log] })
-  closeSync(log)
-  const pid = server.pid as number
-  protect(pid)
-  const ended = once(server, 'exit')
-  const hasEnded = (): boolean => server.exitCode !== null || server.signalCode !== null
+  const launch = (): { pid: number, hasEnded: () => boolean, end: (signal: NodeJS.Signals) => Promise<void> } => {
+    const log = openSync(join(directory, 'log'), 'a')
+    const server = spawn(join(bin, 'postgres'), [
+      '-D', data, '-p', String(port), '-k', directory, '-h', '127.0.0.1',
+      '-c', 'fsync=off', '-c', 'max_connections=200'
+    ], { ...as, stdio: ['ignore', log, log] })
+    closeSync(log)
+    const pid = server.pid as number
+    protect(pid)
+    const ended = once(server, 'exit')
+    const hasEnded = (): boolean => server.exitCode !== null || server.signalCode !== null
+    return {
+      pid,
+      hasEnded,
+      async end (signal) {
+        if (!hasEnded()) server.kill(signal)
+        await ended
+      }
+    }
+  }
+  let server = launch()
   const stop = async (): Promise<void> => {
     // SIGINT is Postgres's "fast" shutdown: it does not wait for clients to leave.
-    if (!hasEnded()) server.kill('SIGINT')
-    await ended
+    await server.end('SIGINT')
     rmSync(directory, { recursive: true, force: true })
   }
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`
-  try {
-    await until(async () => hasEnded() || await answers(url, data), 'postgres answering', 60_000)
-  } catch (error) {
-    await stop()
-    throw error
+  const ready = async (): Promise<void> => {
+    try {
+      await until(async () => server.hasEnded() || await answers(url, data), 'postgres answering', 60_000)
+    } catch (error) {
+      await stop()
+      throw error
+    }
   }
-  if (hasEnded()) {
+  await ready()
+  if (server.hasEnded()) {
     const written = readFileSync(join(directory, 'log'), 'utf8')
     await stop()
     return written
   }
-  return { url, pid, stop }
+  return {
+    url,
+    get pid () { return server.pid },
+    async restart () {
+      // SIGQUIT is its "immediate" shutdown. What is left of it is recovered at the start, from the log that it wrote.
+      await server.end('SIGQUIT')
+      server = launch()
+      await ready()
+      if (server.hasEnded()) throw new Error(`postgres did not start again: ${readFileSync(join(directory, 'log'), 'utf8')}`)
+    },
+    stop
+  }
 }
 
 /** Postgres refuses to run as root. */

@@ -1,0 +1,85 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { until } from '../helper.ts'
+import { clock } from './clock.ts'
+import type { AppEvent, Life } from './history.ts'
+import { NodeProcess } from './node-process.ts'
+import type { ProcessOptions } from './node-process.ts'
+import { LEASE } from './settings.ts'
+
+/** How long an app may take to come back, whatever happens to the servers that it needs. */
+export const TIME_TO_START = 60_000
+
+/** An app of the run: a process that is started again, on the same port, whenever it ends. */
+export class App {
+  readonly lives: Life[] = []
+  readonly #options: Omit<ProcessOptions, 'onEvent'>
+  readonly #onEvent: ProcessOptions['onEvent']
+  readonly #index: number
+  #process: NodeProcess | null = null
+  #port = 0
+  #isUp = false
+  #closing = false
+  #running: Promise<void>
+
+  constructor (index: number, options: ProcessOptions) {
+    const { onEvent, ...rest } = options
+    this.#index = index
+    this.#options = rest
+    this.#onEvent = onEvent
+    this.#running = this.#keepRunning()
+  }
+
+  /** It listens; it may be stopped. */
+  get isUp (): boolean {
+    return this.#isUp
+  }
+
+  get url (): string {
+    return `http://127.0.0.1:${this.#port}`
+  }
+
+  /** @throws if it does not come up in a minute, with what it wrote */
+  async up (): Promise<void> {
+    await until(() => this.#isUp || this.#closing, 'the app listens', TIME_TO_START).catch((error: Error) => {
+      throw new Error(`app ${this.#index}: ${error.message}: ${this.#process?.stderr ?? ''}`)
+    })
+  }
+
+  signal (signal: 'SIGKILL' | 'SIGCONT'): void {
+    this.#process?.signal(signal)
+  }
+
+  async close (): Promise<void> {
+    this.#closing = true
+    this.#process?.signal('SIGKILL')
+    await this.#running
+  }
+
+  async #keepRunning (): Promise<void> {
+    while (!this.#closing) {
+      const { env } = this.#options
+      const process = new NodeProcess({ ...this.#options, env: { ...env, PORT: String(this.#port) }, onEvent: event => this.#hear(event) })
+      this.#process = process
+      const life = { app: this.#index, from: process.from, until: Infinity }
+      this.lives.push(life)
+      life.until = await process.ended
+      // One that could not start, since a server that it needs is down, is not started again in a tight loop.
+      if (!this.#isUp && !this.#closing) await delay(LEASE / 10)
+      this.#isUp = false
+    }
+  }
+
+  #hear (event: AppEvent): void {
+    if (event.event === 'listening') {
+      this.#port = event.port
+      this.#isUp = true
+    }
+    this.#onEvent(event)
+  }
+}
+
+/** Now, as far as lives are concerned: for those that go on. */
+export function closed (lives: Life[]): Life[] {
+  const now = clock()
+  return lives.map(life => ({ ...life, until: Math.min(life.until, now) }))
+}

@@ -1,0 +1,147 @@
+import t from 'tap'
+import { check } from './checker.ts'
+import type { Evidence, History, Run, Try } from './history.ts'
+
+const LEASE = 1_000
+const TOLERANCE = 500
+
+const RECEIPT = JSON.stringify({ orderId: 'o1', paymentId: 'p1', amount: 100, status: 'paid' })
+
+/** Of the key `k`, unless it says otherwise. Ids are given in the order in which they are listed. */
+type Sent = Partial<Omit<Try, 'id'>> & Pick<Try, 'at'>
+
+const CREATED: Sent = { key: 'order', route: 'create', at: 0, status: 201, text: '{"id":"o1"}' }
+const PAID: Sent = { at: 20, status: 200, text: RECEIPT }
+const REPLAY: Sent = { ...PAID, at: 40, replayed: true }
+const IN_PROGRESS: Sent = { at: 25, status: 409, code: 'FST_IDEMPOTENCY_IN_PROGRESS', final: false }
+const OTHER_BODY: Sent = { at: 50, body: 'another', status: 422, code: 'FST_IDEMPOTENCY_KEY_REUSED' }
+const RUNS: Run[] = [owner(0, 1), owner(1, 21)]
+
+function owner (id: number, asked: number, more: Partial<Run> = {}): Run {
+  return { try: id, attempt: 1, asked, at: asked + 1, settling: asked + 8, ...more }
+}
+
+function history (sent: Sent[], more: Partial<History> = {}): History {
+  return {
+    lease: LEASE,
+    tries: sent.map((entry, id) => ({ id, key: 'k', route: 'pay', body: 'own', app: 0, end: entry.at + 10, status: null, code: null, text: '', replayed: false, final: entry.status !== undefined, ...entry })),
+    runs: RUNS,
+    lives: [{ app: 0, from: -100, until: 100_000 }, { app: 1, from: -100, until: 100_000 }],
+    strikes: [],
+    abandoned: [],
+    ...more
+  }
+}
+
+const BOOKS: Evidence = {
+  charges: [{ number: 'p1', status: 'charged', amount: 100 }],
+  orders: [{ id: 'o1', status: 'paid', amount: 100 }],
+  payments: [{ id: 'p1', orderId: 'o1', status: 'done', amount: 100, key: 'k' }]
+}
+
+const CLEAN = [CREATED, PAID, IN_PROGRESS, REPLAY, OTHER_BODY]
+
+/** The numbers of the invariants that are broken. */
+function broken (seen: History, books = BOOKS): string[] {
+  return check(seen, books, TOLERANCE).verdicts.filter(({ violations }) => violations.length > 0).map(({ invariant }) => invariant.slice(0, 1))
+}
+
+t.test('a history in which everything went right breaks nothing, and each invariant had its case', async (t) => {
+  const { verdicts } = check(history(CLEAN, { runs: [...RUNS, owner(3, 41)] }), BOOKS, TOLERANCE)
+  t.same(verdicts.map(({ violations }) => violations), Array(9).fill([]))
+  for (const { invariant, cases } of verdicts) t.ok(cases > 0, invariant)
+})
+
+t.test('1. a second charge is found in the ledger, in the database, and where nobody knows of it', async (t) => {
+  const charges = [...BOOKS.charges, { number: 'p2', status: 'charged', amount: 100 }]
+  const started = { id: 'p2', orderId: 'o1', status: 'started', amount: 100, key: 'k2' }
+  t.match(broken(history(CLEAN), { ...BOOKS, charges, payments: [...BOOKS.payments, started] }), ['1', '8'])
+  t.match(broken(history(CLEAN), { ...BOOKS, payments: [...BOOKS.payments, { ...started, status: 'done' }] }), ['1', '8'])
+  t.match(broken(history(CLEAN), { ...BOOKS, charges }), ['1', '8'])
+  t.same(broken(history(CLEAN), { ...BOOKS, charges: [...BOOKS.charges, { number: 'p2', status: 'declined', amount: 100 }] }), [], 'what was declined is no charge')
+})
+
+t.test('2. a receipt without its charge is found, whatever is missing', async (t) => {
+  for (const charges of [[], [{ number: 'p1', status: 'processing', amount: 100 }]]) t.ok(broken(history(CLEAN), { ...BOOKS, charges }).includes('2'))
+  t.ok(broken(history(CLEAN), { ...BOOKS, charges: [{ number: 'p1', status: 'charged', amount: 99 }] }).includes('2'))
+  t.ok(broken(history(CLEAN), { ...BOOKS, payments: [] }).includes('2'))
+  t.ok(broken(history(CLEAN), { ...BOOKS, orders: [] }).includes('2'), 'an order that was never created')
+  t.ok(broken(history([CREATED, { ...PAID, text: 'no receipt' }])).includes('2'))
+})
+
+t.test('2. a refusal with a charge behind it is found', async (t) => {
+  const declined: Sent = { at: 20, status: 402, code: 'PAYMENT_DECLINED', text: 'declined' }
+  t.same(broken(history([CREATED, declined])), ['2'])
+  t.same(broken(history([CREATED, declined]), { ...BOOKS, charges: [{ number: 'p1', status: 'declined', amount: 100 }], payments: [{ id: 'p1', orderId: 'o1', status: 'declined', amount: 100, key: 'k' }] }), [])
+})
+
+t.test('3. two different answers to one key are found: other bytes, another status, a refusal of what was paid', async (t) => {
+  const paidAt = { ...REPLAY, text: RECEIPT.replace('}', ',"paidAt":"later"}') }
+  t.same(broken(history([CREATED, PAID, paidAt])), ['3'])
+  t.same(broken(history([CREATED, PAID, { ...REPLAY, status: 201 }])), ['3'])
+  t.same(broken(history([CREATED, PAID, { at: 40, status: 409, code: 'ORDER_NOT_PAYABLE' }])), ['3'])
+  t.same(broken(history([CREATED, PAID, { at: 40, status: 422, code: 'FST_IDEMPOTENCY_KEY_REUSED' }])), ['3'])
+  t.same(broken(history([CREATED, { ...CREATED, at: 40, text: '{"id":"o1","status":"paid"}' }])), ['3'])
+  t.same(broken(history([CREATED, PAID, { at: 30, status: 503, final: false }, REPLAY])), [], '“not now” is no final answer')
+})
+
+t.test('4. another body that is not refused is found, if it is replayed, run, or refused in other words', async (t) => {
+  t.ok(broken(history([CREATED, PAID, { ...OTHER_BODY, status: 200, text: RECEIPT }])).includes('4'))
+  t.ok(broken(history([CREATED, PAID, { ...OTHER_BODY, status: 409, code: 'ORDER_NOT_PAYABLE' }])).includes('4'))
+})
+
+t.test('5. a client without a final answer is found, unless it went away for good', async (t) => {
+  const never: Sent = { at: 20, status: 503, final: false }
+  t.same(broken(history([CREATED, never])), ['5'])
+  t.same(broken(history([CREATED, { at: 20, final: false }])), ['5'])
+  t.same(broken(history([CREATED, never], { abandoned: ['k'] })), [])
+})
+
+t.test('6. a key that is locked for longer than a lease after its owner has completed, released or died is found', async (t) => {
+  const refusedAt = (at: number): Sent[] => [CREATED, { at: 20 }, { ...IN_PROGRESS, at }, { ...REPLAY, at: at + 100 }]
+  const settling = 29
+  t.same(broken(history(refusedAt(settling + LEASE + TOLERANCE))), [])
+  t.same(broken(history(refusedAt(settling + LEASE + TOLERANCE + 1))), ['6'])
+  const died = { lives: [{ app: 0, from: 0, until: 500 }], runs: [owner(1, 21, { settling: null })] }
+  t.same(broken(history(refusedAt(500 + LEASE + TOLERANCE), died)), [])
+  t.same(broken(history(refusedAt(500 + LEASE + TOLERANCE + 1), died)), ['6'])
+  t.same(broken(history(refusedAt(90_000), { runs: [owner(1, 21, { settling: null })] })), [], 'an owner that is alive may take its time')
+})
+
+t.test('6. an owner whose claim was granted as it died has had the key until then', async (t) => {
+  const sent: Sent[] = [{ at: 20 }, { ...IN_PROGRESS, at: 1_400 }, { ...REPLAY, at: 2_000 }]
+  t.same(broken(history(sent, { runs: [], lives: [{ app: 0, from: 0, until: 25 }] })), [])
+})
+
+t.test('6. a key that is in progress and was never owned is found', async (t) => {
+  t.same(broken(history([CREATED, IN_PROGRESS, REPLAY], { runs: [] })), ['6'])
+})
+
+t.test('6. the longest lock is measured', async (t) => {
+  t.equal(check(history([CREATED, PAID, { ...IN_PROGRESS, at: 329 }, REPLAY]), BOOKS, TOLERANCE).longestLock, 300)
+})
+
+t.test('7. a key that is given away within its owner’s lease is found', async (t) => {
+  const tries = [CREATED, PAID, REPLAY]
+  const two = (first: Partial<Run>, second: Partial<Run>): Run[] => [owner(1, 21, { settling: null, ...first }), owner(2, 41, { attempt: 2, ...second })]
+  t.same(broken(history(tries, { runs: two({}, {}) })), ['7'])
+  t.same(broken(history(tries, { runs: two({ settling: 500 }, {}) })), ['7'])
+  t.same(broken(history(tries, { runs: two({ settling: 40 }, {}) })), [], 'it had let it go')
+  t.same(broken(history(tries, { runs: two({}, { asked: 1_000, at: 21 + LEASE, settling: 1_100 }) })), [], 'its lease was over')
+  t.same(broken(history(tries, { runs: two({ at: 42 }, {}) })), [], 'who was first is not certain')
+  t.same(broken(history(tries, { runs: two({}, {}), strikes: [{ kind: 'Redis killed, back empty', at: 30, until: 35 }] })), [], 'Redis lost it')
+})
+
+t.test('8. sums that differ are found', async (t) => {
+  t.same(broken(history(CLEAN), { ...BOOKS, payments: [{ id: 'p1', orderId: 'o1', status: 'done', amount: 99, key: 'k' }] }), ['8'])
+})
+
+t.test('9. an order that is left paying is found', async (t) => {
+  t.same(broken(history(CLEAN), { ...BOOKS, orders: [{ id: 'o1', status: 'paying', amount: 100 }] }), ['9'])
+})
+
+t.test('a violation names the key and the tries that prove it', async (t) => {
+  const { verdicts } = check(history([CREATED, PAID, { at: 40, status: 409, code: 'ORDER_NOT_PAYABLE', app: 1 }]), BOOKS, TOLERANCE)
+  const [violation] = verdicts.flatMap(({ violations }) => violations)
+  t.match(violation, /^k: two different answers\. try 1 \(app 0\): 200 .*; try 2 \(app 1\): 409 ORDER_NOT_PAYABLE$/)
+})

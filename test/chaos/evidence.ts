@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto'
+import pg from 'pg'
+import { until } from '../helper.ts'
+import type { Evidence } from './history.ts'
+import type { World } from './world.ts'
+
+/** Until the sweepers have settled what nobody came back for, or it is clear that they will not. */
+export async function untilNoneIsPaying (world: World, timeout: number): Promise<void> {
+  const pool = new pg.Pool({ connectionString: world.postgres.url, max: 1 })
+  pool.on('error', () => {})
+  try {
+    await until(async () => {
+      const { rows } = await pool.query("SELECT FROM orders WHERE status = 'paying' LIMIT 1")
+      return rows.length === 0
+    }, 'the end of all payments', timeout)
+  } catch {
+    // That some are left is for the checker to say.
+  } finally {
+    await pool.end()
+  }
+}
+
+/** What the provider and the database have. */
+export async function readBooks (world: World, keys: Iterable<string>): Promise<Evidence> {
+  const pool = new pg.Pool({ connectionString: world.postgres.url, max: 1 })
+  try {
+    const { rows: orders } = await pool.query<Evidence['orders'][number]>('SELECT id, status, amount::double precision AS amount FROM orders')
+    const { rows: payments } = await pool.query<Omit<Evidence['payments'][number], 'key'> & { operation: string }>(
+      'SELECT id, order_id AS "orderId", status, amount::double precision AS amount, encode(operation, \'hex\') AS operation FROM payments WHERE kind = \'capture\'')
+    const { rows: [alice] } = await pool.query<{ id: string }>("SELECT id FROM customers WHERE name = 'alice'")
+    const keyOf = new Map(Array.from(keys, key => [operationOf(alice?.id ?? '', key), key]))
+    const { charges } = await world.gateway.books()
+    return {
+      charges,
+      orders,
+      payments: payments.map(({ operation, ...payment }) => ({ ...payment, key: keyOf.get(operation) ?? null }))
+    }
+  } finally {
+    await pool.end()
+  }
+}
+
+/** How the demo's database names the operation of a key. */
+function operationOf (scope: string, key: string): string {
+  return createHash('sha256').update(JSON.stringify([scope, key])).digest('hex')
+}

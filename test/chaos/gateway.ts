@@ -1,0 +1,66 @@
+import { SANDBOX_API_KEY } from '../../demo-app/config.ts'
+import type { Fault } from '../../demo-app/gateway/faults.ts'
+import type { Charge } from '../../demo-app/gateway/ledger.ts'
+import type { Delivery } from '../../demo-app/gateway/notifier.ts'
+import { until } from '../helper.ts'
+import { NodeProcess } from './node-process.ts'
+
+/** The times of the provider's schedule, from minutes to milliseconds: the last of eight deliveries after nine seconds. */
+const NOTIFY_SCALE = '0.0001'
+
+export interface Books {
+  charges: Charge[]
+  notifications: Delivery[]
+  faultsWaiting: number
+}
+
+/** The sandbox provider in a process of its own. */
+export class Gateway {
+  readonly #process: NodeProcess
+  readonly #url: string
+
+  private constructor (process: NodeProcess, port: number) {
+    this.#process = process
+    this.#url = `http://127.0.0.1:${port}`
+  }
+
+  static async start ({ directory, seed }: { directory: string, seed: number }): Promise<Gateway> {
+    let port = 0
+    const process = new NodeProcess({
+      directory,
+      script: 'demo-app/gateway/server.js',
+      env: { PORT: '0', LOG_LEVEL: 'silent', GATEWAY_SEED: String(seed), NOTIFY_SCALE, NOTIFY_DUPLICATES: '0.3', NOTIFY_SHUFFLE_MS: '200' },
+      onEvent: (event) => { if (event.event === 'listening') port = event.port }
+    })
+    await until(() => port !== 0, 'the gateway listens', 60_000)
+    return new Gateway(process, port)
+  }
+
+  get port (): number {
+    return Number(new URL(this.#url).port)
+  }
+
+  /** Told to misbehave, at the next request that the fault is for. */
+  async fault (fault: Pick<Fault, 'kind' | 'delayMs'>): Promise<void> {
+    await this.#call('/sandbox/faults', { method: 'POST', body: JSON.stringify(fault), headers: { 'content-type': 'application/json' } })
+  }
+
+  async clearFaults (): Promise<void> {
+    await this.#call('/sandbox/faults', { method: 'DELETE' })
+  }
+
+  async books (): Promise<Books> {
+    return await (await this.#call('/sandbox/ledger')).json() as Books
+  }
+
+  async close (): Promise<void> {
+    this.#process.signal('SIGKILL')
+    await this.#process.ended
+  }
+
+  async #call (path: string, init: RequestInit & { headers?: Record<string, string> } = {}): Promise<Response> {
+    const response = await fetch(this.#url + path, { ...init, headers: { authorization: `Bearer ${SANDBOX_API_KEY}`, ...init.headers } })
+    if (!response.ok) throw new Error(`the sandbox answered ${response.status} to ${path}`)
+    return response
+  }
+}

@@ -1,0 +1,105 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { clock } from './clock.ts'
+import { orderOf, PROVIDER_FAULTS } from './faults.ts'
+import type { Fault, FaultKind, LinkName, ProviderFault } from './faults.ts'
+import type { AppEvent, Strike } from './history.ts'
+import { STOPPED_FOR } from './settings.ts'
+import type { World } from './world.ts'
+
+/** Brings the faults of the schedule about. Each target bears one at a time. */
+export class Injector {
+  readonly strikes: Strike[] = []
+  readonly #world: () => World
+  readonly #targets = new Map<string, Promise<void>>()
+  #failure: Error | null = null
+
+  constructor (world: () => World) {
+    this.#world = world
+  }
+
+  /** Resolves when it has struck. Those at a boundary strike with the payment's own request: see `hear`. */
+  async strike (fault: Fault): Promise<void> {
+    if (orderOf(fault) !== null) return this.#world().untilTwoAreUp()
+    await new Promise<void>((resolve) => {
+      this.#next(targetOf(fault), async () => {
+        const world = this.#world()
+        if (fault.kind === 'app killed at random') await Promise.all([world.apps[fault.app]?.up(), world.untilTwoAreUp()])
+        const strike = this.#record(fault.kind)
+        resolve()
+        await this.#act(world, fault)
+        strike.until = clock()
+      }, resolve)
+    })
+  }
+
+  /** What an app's preload tells: it has struck itself. */
+  hear (app: number, event: AppEvent): void {
+    if (event.event !== 'struck') return
+    if (event.action === 'kill') {
+      this.strikes.push({ kind: `app killed ${event.boundary}`, at: event.at, until: event.at })
+      return
+    }
+    const strike = this.#record('app stopped beyond its lease')
+    this.#next(`app ${app}`, async () => {
+      await delay(STOPPED_FOR)
+      this.#world().apps[app]?.signal('SIGCONT')
+      strike.until = clock()
+    })
+  }
+
+  /** Until all that lasts is over. @throws what could not be brought about */
+  async calm (): Promise<void> {
+    await Promise.all(this.#targets.values())
+    if (this.#failure !== null) throw this.#failure
+  }
+
+  /** One after the other for each target. */
+  #next (target: string, act: () => Promise<void>, failed: () => void = () => {}): void {
+    const before = this.#targets.get(target) ?? Promise.resolve()
+    this.#targets.set(target, before.then(act).catch((error: Error) => {
+      this.#failure ??= error
+      failed()
+    }))
+  }
+
+  async #act (world: World, { kind, app, milliseconds }: Fault): Promise<void> {
+    const lasting = (): Promise<void> => delay(milliseconds)
+    switch (kind) {
+      case 'app killed at random':
+        world.apps[app]?.signal('SIGKILL')
+        return
+      case 'Redis killed, back empty':
+        return world.emptyRedis(lasting)
+      case 'Redis frozen':
+        world.redis.freeze()
+        await lasting()
+        world.redis.thaw()
+        return
+      case 'Postgres crashed and restarted':
+        return world.postgres.restart()
+      default: {
+        const link = /^link to (\w+) (cut|stalled)$/.exec(kind)
+        if (link === null) return world.gateway.fault({ kind: PROVIDER_FAULTS[kind as ProviderFault], delayMs: milliseconds })
+        const proxy = world.links[app]?.[link[1] as LinkName]
+        if (link[2] === 'cut') proxy?.cut()
+        else proxy?.stall()
+        await lasting()
+        proxy?.heal()
+      }
+    }
+  }
+
+  #record (kind: FaultKind): Strike {
+    const strike = { kind, at: clock(), until: clock() }
+    this.strikes.push(strike)
+    return strike
+  }
+}
+
+function targetOf ({ kind, app }: Fault): string {
+  if (kind.startsWith('Redis')) return 'Redis'
+  if (kind.startsWith('Postgres')) return 'Postgres'
+  if (kind.startsWith('provider')) return 'gateway'
+  if (kind.startsWith('link')) return `${kind.replace(/ \w+$/, '')} of app ${app}`
+  return `app ${app}`
+}

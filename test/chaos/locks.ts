@@ -1,0 +1,68 @@
+import type { Verdict } from './checker.ts'
+import { groupBy } from './group-by.ts'
+import { lifeAt } from './history.ts'
+import type { History, Run, Try } from './history.ts'
+
+const IN_PROGRESS = 'FST_IDEMPOTENCY_IN_PROGRESS'
+
+/**
+ * How long keys stay locked when nobody works on them any more.
+ *
+ * Each 409 "in progress" is measured from the moment when the key's last owner ended: began to complete or release the
+ * key, or died. It is measured up to when the refused try was sent, when the key was locked for certain or was locked
+ * later. More than the lease and the tolerance is a violation; so is a 409 of a key that nobody has ever owned.
+ *
+ * The tolerance is for what is on its way when an owner ends. A claim or renewal of an app that is killed meanwhile may
+ * lie in a stalled link or in front of a frozen Redis, and the lease begins when it arrives: the longest stall, and
+ * something for a machine whose processes wait for each other.
+ */
+export function longestLock ({ lease, lives, runs, tries }: History, byKey: Map<string, Try[]>, tolerance: number): { verdict: Verdict, longest: number } {
+  const runOf = new Map(runs.map(run => [run.try, run]))
+  const refused = tries.filter(({ code }) => code === IN_PROGRESS)
+  const violations: string[] = []
+  let longest = 0
+  for (const sent of refused) {
+    let ended = -Infinity
+    for (const other of byKey.get(sent.key) ?? []) {
+      if (other !== sent && other.at <= sent.end) ended = Math.max(ended, endOf(other, runOf.get(other.id)))
+    }
+    const locked = sent.at - ended
+    if (locked < Infinity) longest = Math.max(longest, locked)
+    if (locked > lease + tolerance) violations.push(`${sent.key}: in progress ${locked < Infinity ? `${Math.round(locked)} ms after its last owner had ended` : 'and nobody owned it'}. try ${sent.id} (app ${sent.app})`)
+  }
+  return { verdict: { invariant: '6. no key stays locked longer than its lease', cases: refused.length, violations }, longest }
+
+  /** When this try can have owned the key for the last time. */
+  function endOf (other: Try, run: Run | undefined): number {
+    const diedAt = lifeAt(lives, other.app, run?.at ?? other.at)?.until ?? Infinity
+    if (run !== undefined) return run.settling ?? diedAt
+    // Its claim may have been granted without its app ever hearing of it.
+    if (other.status === null) return diedAt < other.end + lease ? diedAt : other.end
+    return other.status >= 500 ? other.end : -Infinity
+  }
+}
+
+/**
+ * No key is given to a second owner while a first one has it: for a lease at least, unless the first completed or
+ * released it, or Redis lost it. Only claims that certainly came one after the other are held against each other.
+ */
+export function ownersAtOnce ({ lease, runs, tries, strikes }: History): Verdict {
+  const emptied = strikes.filter(({ kind }) => kind === 'Redis killed, back empty')
+  const violations: string[] = []
+  let cases = 0
+  for (const [key, owners] of groupBy(runs, run => tries[run.try]?.key ?? '')) {
+    owners.sort((a, b) => a.at - b.at)
+    for (const [i, later] of owners.entries()) {
+      for (const earlier of owners.slice(0, i)) {
+        if (earlier.at > later.asked) continue
+        cases++
+        const isOver = earlier.settling !== null && earlier.settling <= later.at
+        const wasLost = emptied.some(({ at, until }) => at <= later.at && until >= earlier.asked)
+        if (!isOver && !wasLost && later.at < earlier.asked + lease) {
+          violations.push(`${key}: try ${later.try} (attempt ${later.attempt}) got it ${Math.round(later.at - earlier.asked)} ms after try ${earlier.try} (attempt ${earlier.attempt}), which had not let it go`)
+        }
+      }
+    }
+  }
+  return { invariant: '7. no key has two owners within a lease', cases, violations }
+}

@@ -1,0 +1,29 @@
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import t from 'tap'
+
+const PROJECT = resolve(import.meta.dirname, '../..')
+const HEADING = 'When something dies'
+
+/** The rows of the table under the heading, without its head. */
+function matrix (readme: string): string[][] {
+  const [, section = ''] = readme.split(new RegExp(`^#+ ${HEADING}$`, 'm'))
+  const rows = section.split(/^#+ /m, 1)[0]?.split('\n').filter(line => line.startsWith('|')) ?? []
+  return rows.slice(2).map(row => row.split('|').slice(1, -1).map(cell => cell.trim()))
+}
+
+t.test('every case of the README’s failure matrix names a test that exists', async (t) => {
+  const rows = matrix(readFileSync(join(PROJECT, 'README.md'), 'utf8'))
+  t.ok(rows.length >= 20, `${rows.length} cases`)
+  for (const cells of rows) {
+    const [what = '', client = '', database = '', test = ''] = cells
+    t.equal(cells.length, 4, what)
+    t.ok(client !== '' && database !== '', `${what}: says what the client sees and what the database holds`)
+    const [, file, name] = /^`(test\/[\w/-]+\.test\.ts)`: (.+)$/.exec(test) ?? []
+    if (file === undefined || name === undefined) {
+      t.fail(`${what}: names no test: ${test}`)
+      continue
+    }
+    t.ok(readFileSync(join(PROJECT, file), 'utf8').includes(`'${name}'`), `${file}: ${name}`)
+  }
+})

@@ -1,0 +1,51 @@
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
+import { protect } from '../servers/reaper.ts'
+import { clock } from './clock.ts'
+import type { AppEvent } from './history.ts'
+
+/** How much of what a process wrote last is kept, to explain why it does not start. */
+const TAIL = 2_000
+
+export interface ProcessOptions {
+  /** What `build` made. */
+  directory: string
+  /** Within it. */
+  script: string
+  env: Record<string, string>
+  onEvent: (event: AppEvent) => void
+}
+
+/** A Node.js process with the preload, which ends with this one at the latest. */
+export class NodeProcess {
+  readonly from = clock()
+  /** Resolves to when it had ended, and all that it told was heard. */
+  readonly ended: Promise<number>
+  readonly #child: ChildProcess
+  #stderr = ''
+
+  constructor ({ directory, script, env, onEvent }: ProcessOptions) {
+    const child = spawn(process.execPath, ['--import=./test/chaos/preload.js', script], {
+      cwd: directory,
+      env: { PATH: process.env.PATH, ...env },
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe']
+    })
+    this.#child = child
+    if (child.pid !== undefined) protect(child.pid)
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => { this.#stderr = (this.#stderr + text).slice(-TAIL) })
+    createInterface(child.stdio[3] as Readable).on('line', line => onEvent(JSON.parse(line) as AppEvent))
+    const exited = once(child, 'exit').then(clock)
+    this.ended = Promise.all([exited, once(child, 'close')]).then(([at]) => at)
+  }
+
+  get stderr (): string {
+    return this.#stderr
+  }
+
+  signal (signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+}

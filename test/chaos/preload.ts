@@ -1,0 +1,143 @@
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
+import { writeSync } from 'node:fs'
+import { Server } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Redis } from 'ioredis'
+import pg from 'pg'
+import * as scripts from '../../plugin/store/scripts.ts'
+import { STRIKE_HEADER, TRY_HEADER } from './faults.ts'
+import type { Boundary, Order } from './faults.ts'
+import { clock } from './clock.ts'
+import type { AppEvent } from './history.ts'
+
+/*
+ * Loaded into each app of a chaos run by `--import`. It watches from outside what a request does to Redis, Postgres and
+ * the provider, tells the run about it on file descriptor 3, and strikes the process at the boundary that the request
+ * asks for in a header. The plugin and the demo app, which are built beside it, know nothing of it.
+ */
+
+interface Followed {
+  /** The client's number of this try. */
+  id: number
+  order: Order | null
+  granted: boolean
+  settling: boolean
+  /** An outcome stands in the journal, and is about to be committed. */
+  recorded: boolean
+}
+
+type Method = (this: unknown, ...args: unknown[]) => unknown
+
+const current = new AsyncLocalStorage<Followed>()
+
+/** Synchronously: the process may be about to end. */
+function tell (event: AppEvent): void {
+  writeSync(3, `${JSON.stringify(event)}\n`)
+}
+
+function reached (boundary: Boundary): void {
+  const followed = current.getStore()
+  if (followed?.order?.boundary !== boundary) return
+  const { action } = followed.order
+  followed.order = null
+  tell({ event: 'struck', try: followed.id, action, boundary, at: clock() })
+  process.kill(process.pid, action === 'kill' ? 'SIGKILL' : 'SIGSTOP')
+}
+
+function patch (target: object, name: string, wrap: (original: Method) => Method): void {
+  const holder = target as Record<string, Method | undefined>
+  const original = holder[name]
+  if (original === undefined) throw new Error(`chaos: there is no ${name} to watch`)
+  holder[name] = wrap(original)
+}
+
+patch(Server.prototype, 'emit', original => function (...args) {
+  const [event, request, response] = args as [string, IncomingMessage, ServerResponse]
+  if (event === 'listening') tell({ event: 'listening', port: ((this as Server).address() as AddressInfo).port, at: clock() })
+  const id = event === 'request' ? request.headers[TRY_HEADER] : undefined
+  if (id === undefined) return original.apply(this, args)
+  const order = request.headers[STRIKE_HEADER]
+  const followed: Followed = {
+    id: Number(id), order: order === undefined ? null : JSON.parse(String(order)) as Order, granted: false, settling: false, recorded: false
+  }
+  // The body's events come from the parser of the connection, which knows of no request.
+  patch(request, 'emit', emit => function (...event) { return current.run(followed, () => emit.apply(this, event)) })
+  patch(response, 'writeHead', writeHead => function (...head) {
+    const status = Number(head[0])
+    // The answers that are final: receipts, and what the provider declined.
+    if (status < 300 || status === 402) current.run(followed, () => reached('before response'))
+    return writeHead.apply(this, head)
+  })
+  return current.run(followed, () => original.apply(this, args))
+})
+
+function granted (asked: number, attempt: number): void {
+  const followed = current.getStore()
+  if (followed === undefined || followed.granted) return
+  followed.granted = true
+  tell({ event: 'granted', try: followed.id, asked, at: clock(), attempt })
+  reached('after claim')
+}
+
+patch(Redis.prototype, 'setBuffer', original => async function (...args) {
+  const asked = clock()
+  const found = await original.apply(this, args)
+  if (found === null) granted(asked, 1)
+  return found
+})
+
+patch(Redis.prototype, 'evalsha', original => async function (...args) {
+  const [sha] = args
+  const followed = current.getStore()
+  const settles = sha === scripts.complete.sha || sha === scripts.release.sha
+  if (settles && followed?.granted === true && !followed.settling) {
+    followed.settling = true
+    tell({ event: 'settling', try: followed.id, at: clock() })
+  }
+  const asked = clock()
+  const answer = await original.apply(this, args)
+  if (sha === scripts.complete.sha) reached('after completion')
+  if (sha === scripts.takeOver.sha) {
+    const [outcome, attempt] = answer as [number, number]
+    if (outcome === scripts.TAKE_OVER.claimed) granted(asked, attempt)
+  }
+  return answer
+})
+
+/** Callbacks run in the context of whoever gave them, not of the connection that they were called from. */
+function bound (args: unknown[], before: () => void = () => {}): unknown[] {
+  return args.map(arg => typeof arg !== 'function'
+    ? arg
+    : AsyncResource.bind((...results: unknown[]): unknown => {
+      if (results[0] === null || results[0] === undefined) before()
+      return (arg as Method)(...results)
+    }))
+}
+
+patch(pg.Pool.prototype, 'connect', original => function (...args) { return original.apply(this, bound(args)) })
+
+patch(pg.Client.prototype, 'query', original => function (...args) {
+  const statement = String(args[0])
+  const answered = (): void => {
+    const followed = current.getStore()
+    if (followed === undefined) return
+    if (/INSERT INTO "idempotency_journal"/.test(statement)) {
+      followed.recorded = true
+      reached('in transaction')
+    }
+    if (statement === 'COMMIT' && followed.recorded) reached('after commit')
+  }
+  const result = original.apply(this, bound(args, answered))
+  if (!(result instanceof Promise)) return result
+  return result.then((value: unknown) => {
+    answered()
+    return value
+  })
+})
+
+patch(globalThis, 'fetch', original => async function (...args) {
+  const response = await original.apply(this, args)
+  if (new URL(String(args[0])).pathname === '/v1/charges') reached('after charge')
+  return response
+})

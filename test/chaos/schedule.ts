@@ -1,0 +1,96 @@
+import { seeded } from '../../demo-app/gateway/random.ts'
+import { BOUNDARIES, FAULT_KINDS } from './faults.ts'
+import type { Fault, FaultKind } from './faults.ts'
+import { GATEWAY_TIMEOUT, LONGEST_STALL } from './settings.ts'
+
+/** What clients do besides sending a payment until they get a final answer. `abandons`: sends it once, and goes away. */
+export const CLIENT_KINDS = ['sends another body', 'disconnects', 'races itself', 'races another key', 'abandons'] as const
+
+export interface PlannedPayment {
+  index: number
+  /** In minor units; never one that the sandbox always declines. */
+  amount: number
+  method: 'card' | 'wallet'
+  /** Which app is asked first. */
+  app: number
+  client: typeof CLIENT_KINDS[number] | 'is plain'
+  /** Milliseconds after which a client that disconnects or abandons does. */
+  leavesAfter: number
+  /** Strikes when the payment begins. */
+  fault: Fault | null
+}
+
+export interface ScheduleOptions {
+  seed: number
+  payments: number
+  /** At most as many as payments: no payment begins with two. */
+  faults: number
+  apps: number
+}
+
+/** One payment in so many has a client that is not plain. */
+const SPECIAL_CLIENTS = 5
+/** One abandoned payment for so many apps that are killed after they charged: somebody else has to settle it. */
+const ABANDONED = 3
+
+/** All that is going to happen, as far as it is decided beforehand: the same for the same options. */
+export function schedule ({ seed, payments, faults, apps }: ScheduleOptions): PlannedPayment[] {
+  const random = seeded(seed)
+  const below = (end: number): number => Math.floor(random() * end)
+  const shuffled = <T>(values: readonly T[]): T[] => {
+    const left = [...values]
+    return values.map(() => left.splice(below(left.length), 1)[0] as T)
+  }
+  /** `count` values, each as often as any other. */
+  const inRounds = <T>(values: readonly T[], count: number): T[] =>
+    Array.from({ length: Math.ceil(count / values.length) }, () => shuffled(values)).flat().slice(0, count)
+
+  const kinds = inRounds(FAULT_KINDS, faults)
+  const clients = inRounds(CLIENT_KINDS.filter(kind => kind !== 'abandons'), Math.ceil(payments / SPECIAL_CLIENTS))
+  const planned = Array.from({ length: payments }, (_, index): PlannedPayment => ({
+    index,
+    amount: 100 * (1 + below(9_999)) + 3 + below(97),
+    method: random() < 0.5 ? 'card' : 'wallet',
+    app: below(apps),
+    client: index % SPECIAL_CLIENTS === 0 ? clients[index / SPECIAL_CLIENTS] as PlannedPayment['client'] : 'is plain',
+    leavesAfter: 2 + below(60),
+    fault: null
+  }))
+  // One fault in each of as many stretches, so that they come all the time and never two with one payment.
+  let killsAfterCharge = 0
+  for (const [i, kind] of kinds.entries()) {
+    const from = Math.floor(i * payments / faults)
+    const to = Math.floor((i + 1) * payments / faults)
+    const payment = planned[from + below(to - from)] as PlannedPayment
+    payment.fault = faultOf(kind, below(apps), random)
+    if (kind === 'app killed after charge' && killsAfterCharge++ % ABANDONED === 0) {
+      payment.client = 'abandons'
+      payment.leavesAfter = GATEWAY_TIMEOUT
+    }
+  }
+  return planned
+}
+
+function faultOf (kind: FaultKind, app: number, random: () => number): Fault {
+  const boundary = kind === 'app stopped beyond its lease'
+    ? BOUNDARIES[Math.floor(random() * BOUNDARIES.length)] ?? null
+    : BOUNDARIES.find(boundary => kind === `app killed ${boundary}`) ?? null
+  return { kind, app, boundary, milliseconds: millisecondsOf(kind, random) }
+}
+
+function millisecondsOf (kind: FaultKind, random: () => number): number {
+  switch (kind) {
+    case 'provider times out after it charged': return GATEWAY_TIMEOUT * 1.5
+    case 'provider is slow': return Math.round(GATEWAY_TIMEOUT * (0.2 + 0.5 * random()))
+    case 'provider still processes': return Math.round(100 + 900 * random())
+    case 'Redis frozen':
+    case 'link to Redis stalled':
+    case 'link to Postgres stalled':
+    case 'link to gateway stalled': return Math.round(LONGEST_STALL * (0.2 + 0.8 * random()))
+    case 'Redis killed, back empty':
+    case 'link to Redis cut':
+    case 'link to Postgres cut':
+    case 'link to gateway cut': return Math.round(300 * random())
+    default: return 0
+  }
+}

@@ -1,0 +1,22 @@
+import t from 'tap'
+import { FAULT_KINDS } from './faults.ts'
+import { report } from './report.ts'
+import { run } from './run.ts'
+import { schedule } from './schedule.ts'
+
+// A short run of `npm run test:chaos`. On a machine that is busy it takes longer than a test usually may.
+t.setTimeout(300_000)
+
+const OPTIONS = { seed: 20_250_101, payments: 300, faults: 3 * FAULT_KINDS.length, apps: 3 }
+
+t.test('payments are charged once and answered alike while everything that they depend on is broken', async (t) => {
+  const result = await run(schedule(OPTIONS), { seed: OPTIONS.seed, apps: OPTIONS.apps, clients: 32 })
+  t.comment(report(result))
+  for (const { invariant, cases, violations } of result.checked.verdicts) {
+    t.same(violations, [], invariant)
+    t.ok(cases > 0, `${invariant}: there were cases`)
+  }
+  const struck = new Set(result.history.strikes.map(({ kind }) => kind))
+  t.same(FAULT_KINDS.filter(kind => !struck.has(kind)), [], 'every kind of fault has struck')
+  t.ok(result.history.tries.filter(({ status }) => status === 200).length > OPTIONS.payments)
+})

@@ -1,0 +1,102 @@
+import { until } from '../helper.ts'
+import { startPostgres } from '../servers/postgres.ts'
+import type { PostgresServer } from '../servers/postgres.ts'
+import { startRedis } from '../servers/redis.ts'
+import type { RedisServer } from '../servers/redis.ts'
+import { App, TIME_TO_START } from './app.ts'
+import { LINKS } from './faults.ts'
+import type { LinkName } from './faults.ts'
+import { Gateway } from './gateway.ts'
+import type { AppEvent } from './history.ts'
+import { Proxy } from './proxy.ts'
+import { GATEWAY_TIMEOUT, LEASE, SWEEP_AFTER } from './settings.ts'
+
+export interface WorldOptions {
+  apps: number
+  seed: number
+  /** What `build` made. */
+  directory: string
+  onEvent: (app: number, event: AppEvent) => void
+}
+
+/** What the apps' links lead to: servers of the run's own. */
+export class World {
+  readonly apps: App[] = []
+  /** Of each app. */
+  readonly links: Array<Record<LinkName, Proxy>> = []
+  redis!: RedisServer
+  postgres!: PostgresServer
+  gateway!: Gateway
+  readonly #closing: Array<() => Promise<unknown>> = []
+
+  static async start (options: WorldOptions): Promise<World> {
+    const world = new World()
+    try {
+      await world.#start(options)
+      return world
+    } catch (error) {
+      await world.close()
+      throw error
+    }
+  }
+
+  async #start ({ apps, seed, directory, onEvent }: WorldOptions): Promise<void> {
+    await Promise.all([
+      this.#own(startRedis(), (redis) => { this.redis = redis }, () => this.redis.stop()),
+      this.#own(startPostgres(), (postgres) => { this.postgres = postgres }, () => this.postgres.stop()),
+      this.#own(Gateway.start({ directory, seed }), (gateway) => { this.gateway = gateway }, () => this.gateway.close())
+    ])
+    const ports: Record<LinkName, () => number> = {
+      Redis: () => this.redis.port,
+      Postgres: () => Number(new URL(this.postgres.url).port),
+      gateway: () => this.gateway.port
+    }
+    for (let index = 0; index < apps; index++) {
+      const links = {} as Record<LinkName, Proxy>
+      for (const name of LINKS) {
+        const proxy = links[name] = await Proxy.listen(ports[name])
+        this.#closing.push(() => proxy.close())
+      }
+      this.links.push(links)
+      const app = new App(index, {
+        directory,
+        script: 'demo-app/server.js',
+        env: {
+          REDIS_URL: `redis://127.0.0.1:${links.Redis.port}`,
+          DATABASE_URL: `postgres://postgres@127.0.0.1:${links.Postgres.port}/postgres`,
+          GATEWAY_URL: `http://127.0.0.1:${links.gateway.port}`,
+          GATEWAY_TIMEOUT_MS: String(GATEWAY_TIMEOUT),
+          IDEMPOTENCY_LEASE_MS: String(LEASE),
+          SWEEP_AFTER_MS: String(SWEEP_AFTER),
+          LOG_LEVEL: 'silent'
+        },
+        onEvent: event => onEvent(index, event)
+      })
+      this.apps.push(app)
+      this.#closing.push(() => app.close())
+    }
+    await Promise.all(this.apps.map(app => app.up()))
+  }
+
+  /** Before one more is struck: payments go on, if slowly, as long as one is left. */
+  async untilTwoAreUp (): Promise<void> {
+    await until(() => this.apps.filter(({ isUp }) => isUp).length >= 2, 'two apps listen', TIME_TO_START)
+  }
+
+  /** Redis ends as in a crash, and a new one with nothing in it takes its place. */
+  async emptyRedis (pause: () => Promise<void> = async () => {}): Promise<void> {
+    await this.redis.kill()
+    await pause()
+    this.redis = await startRedis()
+  }
+
+  /** Last to first. */
+  async close (): Promise<void> {
+    for (const close of this.#closing.splice(0).reverse()) await close()
+  }
+
+  async #own<T> (started: Promise<T>, keep: (it: T) => void, close: () => Promise<unknown>): Promise<void> {
+    keep(await started)
+    this.#closing.push(close)
+  }
+}
