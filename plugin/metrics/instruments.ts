@@ -1,0 +1,74 @@
+import { Counter, Gauge, Histogram } from 'prom-client'
+import type { Registry } from 'prom-client'
+import type { Idempotency } from '../types.ts'
+
+/** Seconds, up to `storeTimeout` (1 s unless it is set) and a little beyond. */
+const CLAIM_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
+/** Seconds, around `waitTimeout` (10 s unless it is set). */
+const WAIT_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30]
+/** Seconds, up to `maxExecution` (300 s unless it is set). */
+const RUN_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
+
+/** What is counted and measured by the events. Labels are few and bounded: never a scope, never a key. */
+export interface Instruments {
+  requests: Counter<'route' | 'result'>
+  leasesLost: Counter<'route'>
+  storeFailures: Counter<'route' | 'operation'>
+  claims: Histogram<'route'>
+  waits: Histogram<'route'>
+  runs: Histogram<'route' | 'outcome'>
+}
+
+/** @param register where they are put */
+export function instrumentsOn (register: Registry, prefix: string): Instruments {
+  const registers = [register]
+  return {
+    requests: new Counter({
+      name: `${prefix}idempotency_requests_total`,
+      help: 'Requests with an idempotency key, by what became of their claim',
+      labelNames: ['route', 'result'],
+      registers
+    }),
+    leasesLost: new Counter({
+      name: `${prefix}idempotency_leases_lost_total`,
+      help: 'Runs that lost their idempotency key while they were at work',
+      labelNames: ['route'],
+      registers
+    }),
+    storeFailures: new Counter({
+      name: `${prefix}idempotency_store_failures_total`,
+      help: 'Calls of the idempotency store that failed or were not answered in time',
+      labelNames: ['route', 'operation'],
+      registers
+    }),
+    claims: new Histogram({
+      name: `${prefix}idempotency_claim_duration_seconds`,
+      help: 'What the claim of its idempotency key adds to a request',
+      labelNames: ['route'],
+      buckets: CLAIM_BUCKETS,
+      registers
+    }),
+    waits: new Histogram({
+      name: `${prefix}idempotency_wait_duration_seconds`,
+      help: 'How long duplicates were held until the run that has their idempotency key settled',
+      labelNames: ['route'],
+      buckets: WAIT_BUCKETS,
+      registers
+    }),
+    runs: new Histogram({
+      name: `${prefix}idempotency_run_duration_seconds`,
+      help: 'From the claim of an idempotency key until its outcome was stored, or the key released',
+      labelNames: ['route', 'outcome'],
+      buckets: RUN_BUCKETS,
+      registers
+    })
+  }
+}
+
+/** Gauges of one app. They are read when they are scraped: added up from events they would drift with each lost one. */
+export function gaugesOn (register: Registry, prefix: string, idempotency: Pick<Idempotency, 'stats'>): void {
+  const gauge = (name: string, help: string, read: () => number): Gauge =>
+    new Gauge({ name: `${prefix}${name}`, help, registers: [register], collect () { this.set(read()) } })
+  gauge('idempotency_runs_running', 'Handlers that run now and own an idempotency key', () => idempotency.stats().running)
+  gauge('idempotency_writes_pending', 'Completions and releases that are tried again since the store did not take them', () => idempotency.stats().pending)
+}

@@ -1,0 +1,54 @@
+import type { IdempotencyEvent, IdempotencyOutcomeEvent, IdempotencyStoreFailureEvent } from '../diagnostics.ts'
+import type { Instruments } from './instruments.ts'
+import type { Listeners } from '../listen.ts'
+
+const RESULTS = ['claimed', 'taken_over', 'replayed', 'recalled', 'conflicted', 'mismatched'] as const
+const OPERATIONS: Array<IdempotencyStoreFailureEvent['operation']> = ['claim', 'renew', 'complete', 'release']
+
+/** What each event adds. */
+export function listenersOf (instruments: Instruments): Listeners {
+  const { requests, leasesLost, storeFailures, claims, waits, runs } = instruments
+  const routes = new Set<string>()
+
+  function labelOf ({ route }: IdempotencyEvent): { route: string } {
+    if (!routes.has(route)) {
+      routes.add(route)
+      startAtZero(instruments, route)
+    }
+    return { route }
+  }
+
+  const decided = (result: typeof RESULTS[number]) => (event: IdempotencyEvent): void => {
+    const label = labelOf(event)
+    requests.inc({ ...label, result })
+    claims.observe(label, event.duration / 1_000)
+  }
+  const ended = (outcome: 'completed' | 'released') => (event: IdempotencyOutcomeEvent): void => {
+    runs.observe({ ...labelOf(event), outcome }, event.duration / 1_000)
+  }
+  const replayed = decided('replayed')
+
+  return {
+    claimed: decided('claimed'),
+    takenOver: decided('taken_over'),
+    replayed (event) {
+      // What the journal answers may come after a run: its duration is not that of a claim.
+      if (event.recalled) requests.inc({ ...labelOf(event), result: 'recalled' })
+      else replayed(event)
+    },
+    conflicted: decided('conflicted'),
+    mismatched: decided('mismatched'),
+    waited (event) { waits.observe(labelOf(event), event.duration / 1_000) },
+    completed: ended('completed'),
+    released: ended('released'),
+    leaseLost (event) { leasesLost.inc(labelOf(event)) },
+    storeFailed (event) { storeFailures.inc({ ...labelOf(event), operation: event.operation }) }
+  }
+}
+
+/** `increase()` does not see the event that a series begins with, and of the alarming ones the first is the one to see. */
+function startAtZero ({ requests, leasesLost, storeFailures }: Instruments, route: string): void {
+  for (const result of RESULTS) requests.inc({ route, result }, 0)
+  leasesLost.inc({ route }, 0)
+  for (const operation of OPERATIONS) storeFailures.inc({ route, operation }, 0)
+}
