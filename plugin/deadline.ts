@@ -1,5 +1,18 @@
 import { StoreTimeoutError } from './errors.ts'
 
+/** What a call answers; what it throws at once is its answer too. Stores are other people's code. */
+export function answerOf<T> (call: () => Promise<T>): Promise<T> {
+  try {
+    return call()
+  } catch (error) {
+    return rejected(error)
+  }
+}
+
+async function rejected (error: unknown): Promise<never> {
+  throw error
+}
+
 interface Waiting {
   until: number
   reject: (error: Error) => void

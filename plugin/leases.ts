@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { Deadline } from './deadline.ts'
 import { LeaseLostError } from './errors.ts'
 import { channels, eventOf } from './diagnostics.ts'
@@ -14,6 +15,8 @@ export class Leases {
   readonly #deadline: Deadline
   readonly #onUnseen: (run: Run) => void
   readonly #held = new Set<Ownership>()
+  /** That of the registration: the timer is everybody's, not a part of the request that happens to start it. */
+  readonly #context = new AsyncResource('fastify-idempotency.leases')
   #period = Infinity
   #timer: NodeJS.Timeout | null = null
   /** How many were lost so far. */
@@ -45,7 +48,7 @@ export class Leases {
   }
 
   #arm (): void {
-    this.#timer ??= setTimeout(this.#check, this.#period).unref()
+    this.#timer ??= this.#context.runInAsyncScope(() => setTimeout(this.#check, this.#period).unref())
   }
 
   #check = (): void => {

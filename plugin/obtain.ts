@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
+import { answerOf } from './deadline.ts'
 import { channels, eventOf } from './diagnostics.ts'
 import type { Subject } from './diagnostics.ts'
 import type { Engine } from './engine.ts'
@@ -21,63 +22,101 @@ export interface Obtained {
   recalled: boolean
 }
 
+/** A key that is being claimed: what it takes to claim it again after a wait. */
+interface Pursuit {
+  readonly engine: Engine
+  readonly settings: RouteSettings
+  readonly subject: Subject
+  readonly claim: Claim
+  readonly log: FastifyBaseLogger
+  /** `performance.now()` until which its owner is waited for. */
+  readonly waitUntil: number
+  /** `performance.now()` when the wait began; NaN before. */
+  waitingSince: number
+  asked: number
+}
+
 /**
  * Claims a key in the store; with `onConflict: 'wait'` after its owner, if it has one. `'bypass'`: the store does not
  * answer, and the settings say to run all the same.
  * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS`, `FST_IDEMPOTENCY_KEY_REUSED`,
  *   `FST_IDEMPOTENCY_STORE_UNAVAILABLE`
  */
-export async function obtain (engine: Engine, settings: RouteSettings, subject: Subject, fingerprint: string, log: FastifyBaseLogger): Promise<Obtained | 'bypass'> {
-  const claim: Claim = { owner: nextOwner(), fingerprint, lease: settings.lease, retention: settings.retention }
-  const waitUntil = settings.onConflict === 'wait' ? performance.now() + settings.waitTimeout : 0
-  let waitingSince = NaN
-  for (;;) {
-    const asked = performance.now()
-    const call = engine.store.claim(subject.id, claim)
-    let result: ClaimResult
-    try {
-      result = await engine.deadline.race(call)
-      if (result.state === 'claimed' && performance.now() - asked >= claim.lease) {
-        throw new StoreTimeoutError('The idempotency store granted the key only after its lease was over')
-      }
-    } catch (error) {
-      if (channels.storeFailed.hasSubscribers) channels.storeFailed.publish({ ...eventOf(subject, null, asked), operation: 'claim', error })
-      giveBackWhenKnown(engine, subject.id, claim, call, log)
-      // Whoever is known to run must not be joined by an unprotected run.
-      return refuseOrBypass(engine, Number.isNaN(waitingSince) ? settings.onStoreError : 'reject', error, log)
+export function obtain (engine: Engine, settings: RouteSettings, subject: Subject, fingerprint: string, log: FastifyBaseLogger): Promise<Obtained | 'bypass'> {
+  return pursue({
+    engine,
+    settings,
+    subject,
+    claim: { owner: nextOwner(), fingerprint, lease: settings.lease, retention: settings.retention },
+    log,
+    waitUntil: settings.onConflict === 'wait' ? performance.now() + settings.waitTimeout : 0,
+    waitingSince: NaN,
+    asked: 0
+  })
+}
+
+function pursue (pursuit: Pursuit): Promise<Obtained | 'bypass'> {
+  const { engine, subject, claim } = pursuit
+  pursuit.asked = performance.now()
+  const call = answerOf(() => engine.store.claim(subject.id, claim))
+  return engine.deadline.race(call).then((result) => {
+    if (result.state === 'claimed' && performance.now() - pursuit.asked >= claim.lease) {
+      return failed(pursuit, call, new StoreTimeoutError('The idempotency store granted the key only after its lease was over'))
     }
-    const goesOn = result.state === 'running' && waitUntil > performance.now() && !engine.closing.aborted
-    if (!goesOn && !Number.isNaN(waitingSince) && channels.waited.hasSubscribers) {
-      channels.waited.publish(eventOf(subject, null, waitingSince))
-    }
-    switch (result.state) {
-      case 'claimed':
-      case 'settled':
-        return { result, claim, asked, recalled: false }
-      case 'mismatch': {
-        // Redis may have lost the record, and given the key to another body since. That one's record is left to its owner.
-        const entry = settings.journal === false ? null : await lookUp(settings.journal, subject.id, log)
-        if (entry?.fingerprint === fingerprint) {
-          engine.counts.recalled++
-          return { result: { state: 'settled', attempt: entry.attempt, outcome: entry.outcome }, claim, asked, recalled: true }
-        }
-        engine.counts.mismatches++
-        if (channels.mismatched.hasSubscribers) channels.mismatched.publish(eventOf(subject, null, asked))
-        throw keyReused()
+    return answered(pursuit, result)
+  }, (error: unknown) => failed(pursuit, call, error))
+}
+
+function failed (pursuit: Pursuit, call: Promise<ClaimResult>, error: unknown): 'bypass' {
+  const { engine, settings, subject, claim, log, waitingSince } = pursuit
+  noteWait(pursuit)
+  if (channels.storeFailed.hasSubscribers) channels.storeFailed.publish({ ...eventOf(subject, null, pursuit.asked), operation: 'claim', error })
+  giveBackWhenKnown(engine, subject.id, claim, call, log)
+  // Whoever is known to run must not be joined by an unprotected run.
+  return refuseOrBypass(engine, Number.isNaN(waitingSince) ? settings.onStoreError : 'reject', error, log)
+}
+
+function answered (pursuit: Pursuit, result: ClaimResult): Obtained | Promise<Obtained | 'bypass'> {
+  const { engine, subject, claim, asked } = pursuit
+  switch (result.state) {
+    case 'claimed':
+    case 'settled':
+      noteWait(pursuit)
+      return { result, claim, asked, recalled: false }
+    case 'mismatch':
+      noteWait(pursuit)
+      return recallOrRefuse(pursuit)
+    case 'running': {
+      const left = pursuit.waitUntil - performance.now()
+      if (left <= 0 || engine.closing.aborted) {
+        noteWait(pursuit)
+        engine.counts.conflicts++
+        if (channels.conflicted.hasSubscribers) channels.conflicted.publish(eventOf(subject, null, asked))
+        throw inProgress()
       }
-      case 'running':
-        if (!goesOn) {
-          engine.counts.conflicts++
-          if (channels.conflicted.hasSubscribers) channels.conflicted.publish(eventOf(subject, null, asked))
-          throw inProgress()
-        }
-        if (Number.isNaN(waitingSince)) {
-          waitingSince = performance.now()
-          engine.counts.waited++
-        }
-        await engine.store.wait(subject.id, Math.min(waitUntil - performance.now(), result.leaseLeft), engine.closing)
+      if (Number.isNaN(pursuit.waitingSince)) {
+        pursuit.waitingSince = performance.now()
+        engine.counts.waited++
+      }
+      return engine.store.wait(subject.id, Math.min(left, result.leaseLeft), engine.closing).then(() => pursue(pursuit))
     }
   }
+}
+
+/** Redis may have lost the record, and given the key to another body since. That one's record is left to its owner. */
+async function recallOrRefuse ({ engine, settings: { journal }, subject, claim, log, asked }: Pursuit): Promise<Obtained> {
+  const entry = journal === false ? null : await lookUp(journal, subject.id, log)
+  if (entry?.fingerprint === claim.fingerprint) {
+    engine.counts.recalled++
+    return { result: { state: 'settled', attempt: entry.attempt, outcome: entry.outcome }, claim, asked, recalled: true }
+  }
+  engine.counts.mismatches++
+  if (channels.mismatched.hasSubscribers) channels.mismatched.publish(eventOf(subject, null, asked))
+  throw keyReused()
+}
+
+function noteWait ({ subject, waitingSince }: Pursuit): void {
+  if (!Number.isNaN(waitingSince) && channels.waited.hasSubscribers) channels.waited.publish(eventOf(subject, null, waitingSince))
 }
 
 /** The owner is let through to its work. */

@@ -102,12 +102,17 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     const methods = protectedMethods(route, settings)
     return function claimKey (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
       if (!methods.has(request.method)) return done()
-      claim(engine, protection, request, reply).then((run) => { if (run) done() }, (error: Error) => {
+      const refuse = (error: Error): void => {
         if (!(error instanceof IdempotencyError)) return done(error)
         refusalHeaders(reply, error, settings, protection)
         if (settings.errors === 'error-handler') return done(error)
         reply.send(problemOf(reply, error, settings))
-      })
+      }
+      try {
+        claim(engine, protection, request, reply).then((run) => { if (run) done() }, refuse)
+      } catch (error) {
+        refuse(error as Error)
+      }
     }
   }
 

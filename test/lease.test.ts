@@ -1,5 +1,7 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
-import { build, clientOf, gate, holdRoute, newPrefix, until } from './helper.ts'
+import type { OwnedClaim } from '../plugin/index.ts'
+import { build, clientOf, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
 
 t.test('a handler that takes several leases keeps the key all the while', async (t) => {
   const { app, listen } = await build(t, { lease: 200, storeTimeout: 150 })
@@ -129,4 +131,26 @@ t.test('each key is measured by the lease of its own owner, whatever the claimer
   finish.open()
   t.equal((await owner)?.text, 'done')
   t.equal(runs, 1)
+})
+
+t.test('leases are renewed outside of the asynchronous context of any request', async (t) => {
+  const context = new AsyncLocalStorage<string>()
+  const seen: Array<string | undefined> = []
+  class Watched extends MemoryStore {
+    override renew (id: string, owned: OwnedClaim): Promise<boolean> {
+      seen.push(context.getStore())
+      return super.renew(id, owned)
+    }
+  }
+  const { app, listen } = await build(t, { store: new Watched(), lease: 100, storeTimeout: 90 }, (app) => {
+    app.addHook('onRequest', (_request, _reply, done) => { context.run('a request', done) })
+  })
+  const route = holdRoute(app)
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await route.began()
+  await until(() => seen.length > 1, 'renewals')
+  route.finish()
+  await owner
+  t.same([...new Set(seen)], [undefined])
 })

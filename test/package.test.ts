@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { storeContract } from '../plugin/store-contract/index.ts'
 import { CONTRACTS, countPassed, install, modulesOf, pack, PROGRAMS, run, runProgram } from './packed.ts'
-import { reach } from './reach.ts'
+import { isEmpty, reach } from './reach.ts'
 
 // It is built, packed and installed first.
 t.setTimeout(300_000)
@@ -87,7 +87,8 @@ t.test('contains the build, the licence and the README, and no code that no expo
   const others = files.filter(path => !/\.(js|d\.ts)$/.test(path))
   t.same(others.sort(), ['LICENSE', 'README.md', 'dist/cjs/package.json', 'dist/postgres.sql', 'package.json'])
   const { reached } = await reach(installed, manifest)
-  t.same(files.filter(path => path.endsWith('.js') && !reached.has(path)), [])
+  const unreached = files.filter(path => path.endsWith('.js') && !reached.has(path))
+  t.same((await Promise.all(unreached.map(async path => await isEmpty(join(installed, path)) ? [] : [path]))).flat(), [])
   t.same([...reached].filter(path => !files.includes(path)), [])
   t.same(files.filter(path => path.endsWith('.d.ts') && !files.includes(path.replace(/\.d\.ts$/, '.js'))), [])
 })

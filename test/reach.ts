@@ -26,6 +26,12 @@ export async function reach (root: string, { exports }: Pick<Manifest, 'exports'
   return { reached, packages }
 }
 
+/** Whether a compiled module has no code: all that it had were types, and nobody imports it for anything else. */
+export async function isEmpty (file: string): Promise<boolean> {
+  const code = (await readFile(file, 'utf8')).replace(/"use strict";|export \{\};|Object\.defineProperty\(exports, "__esModule", \{ value: true \}\);/g, '')
+  return code.trim() === ''
+}
+
 /** Of what the compiler writes: a statement stands at the beginning of a line, but for those within types. */
 function importsOf (source: string): string[] {
   const code = source.replace(/\/\*[^]*?\*\//g, '')

@@ -48,13 +48,16 @@ t.test('it sees the status, the kept headers, the bytes of a stream, and the req
   t.equal(seen.length, 1, 'it is not asked on a replay')
 })
 
-for (const [what, sanitize] of Object.entries({
-  'throws': () => { throw new Error('broken') },
-  'returns nothing': () => undefined as unknown as object,
-  'returns a body that is neither text nor bytes': () => ({ body: 7 }) as unknown as object
-})) {
+/** As somebody without types may write them. */
+const WRONG: Record<string, () => unknown> = {
+  throws: () => { throw new Error('broken') },
+  'returns nothing': () => undefined,
+  'returns a body that is neither text nor bytes': () => ({ body: 7 })
+}
+
+for (const [what, sanitize] of Object.entries(WRONG)) {
   t.test(`if it ${what} nothing is kept, and the charge is still answered`, async (t) => {
-    const { app, listen, logged } = await build(t, { sanitize })
+    const { app, listen, logged } = await build(t, { sanitize: sanitize as NonNullable<IdempotencyOptions['sanitize']> })
     let runs = 0
     app.post('/pay', { config: { idempotency: true } }, async () => ({ run: ++runs, card: CARD }))
     const client = await listen()

@@ -209,3 +209,26 @@ t.test('a store that fails while a duplicate waits is a 503 even with bypass: so
   t.equal((await owner).text, 'done')
   t.equal(route.runs(), 1)
 })
+
+t.test('a store that throws instead of rejecting is one that failed', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store })
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => {
+    store.complete = () => { throw new Error('broken') }
+    return `run ${++runs}`
+  })
+  const client = await listen()
+  t.match(await client.post('/x', 'k'), { status: 200, text: 'run 1' }, 'what was done is answered')
+  store.claim = () => { throw new Error('broken') }
+  t.match(await client.post('/x', 'other'), { status: 503, json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE' } })
+  t.equal(runs, 1)
+})
+
+t.test('a response that cannot be sent becomes an error, and its key can be used again', async (t) => {
+  const { app, listen } = await build(t, { store: new MemoryStore() })
+  app.post('/x', { config: { idempotency: true } }, async request => request.idempotency?.attempt === 1 ? Response.error() : 'fine')
+  const client = await listen()
+  t.equal((await client.post('/x', 'k')).status, 500)
+  t.match(await client.post('/x', 'k'), { status: 200, text: 'fine' })
+})

@@ -16,22 +16,27 @@ import { watchReplies } from './watch.ts'
  * answered with a replay.
  * @throws {IdempotencyError} what to answer instead
  */
-export async function claim (engine: Engine, settings: RouteSettings, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+export function claim (engine: Engine, settings: RouteSettings, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
   const key = readKey(request, settings)
-  if (key === undefined) return true
+  if (key === undefined) return UNPROTECTED
   const scope = readScope(request, settings.scope)
   const subject = { request, scope, id: recordId(scope, key) }
-  const obtained = await obtain(engine, settings, subject, fingerprintOf(request, settings), request.log)
-  if (obtained === 'bypass') return true
-  const { result, claim, asked, recalled } = obtained
-  if (result.state === 'settled') {
-    replay(engine, subject, reply, key, result.attempt, result.outcome, { recalled, asked })
-    return false
-  }
-  const run = new Run(subject, { ...claim, attempt: result.attempt }, settings, reply, asked)
-  engine.leases.hold(run)
-  return result.attempt === 1 ? proceed(engine, run, key, null) : proceed(engine, run, key, await recall(engine, run))
+  return obtain(engine, settings, subject, fingerprintOf(request, settings), request.log).then((obtained) => {
+    if (obtained === 'bypass') return true
+    const { result, claim, asked, recalled } = obtained
+    if (result.state === 'settled') {
+      replay(engine, subject, reply, key, result.attempt, result.outcome, { recalled, asked })
+      return false
+    }
+    const run = new Run(subject, { ...claim, attempt: result.attempt }, settings, reply, asked)
+    engine.leases.hold(run)
+    return result.attempt === 1
+      ? proceed(engine, run, key, null)
+      : recall(engine, run).then(earlier => proceed(engine, run, key, earlier))
+  })
 }
+
+const UNPROTECTED = Promise.resolve(true)
 
 /** The key is the run's own: lets its handler run, unless an earlier attempt has committed an outcome. */
 function proceed (engine: Engine, run: Run, key: string, earlier: Outcome | null): boolean {

@@ -27,12 +27,19 @@ export function settle (engine: Engine, run: Run, reply: FastifyReply, payload: 
   return store(engine, run, reply, payload)
 }
 
-async function store (engine: Engine, run: Run, reply: FastifyReply, payload: unknown): Promise<unknown> {
+function store (engine: Engine, run: Run, reply: FastifyReply, payload: unknown): Promise<unknown> {
   if (run.outcomeUnknown) {
     // The handler still runs. Nobody may join it before its lease is over, which is no longer renewed.
     run.stage = 'settled'
-    return payload
+    return Promise.resolve(payload)
   }
+  const keepable = !run.releaseRequested && isReplayable(run, statusOf(reply, payload))
+  if (run.settings.journal !== false) return storeByJournal(engine, run, reply, payload, keepable)
+  return keepable ? keep(engine, run, reply, payload) : giveBack(engine, run, reply, payload)
+}
+
+/** What is committed, by this or an earlier attempt, stands above what the handler answers. */
+async function storeByJournal (engine: Engine, run: Run, reply: FastifyReply, payload: unknown, keepable: boolean): Promise<unknown> {
   const { recorded } = run
   if (recorded !== null && (recorded.answered || payload === recorded.body)) {
     // It has committed, or it would not be answered with.
@@ -41,45 +48,52 @@ async function store (engine: Engine, run: Run, reply: FastifyReply, payload: un
     await complete(engine, run, recorded.outcome)
     return finish(run, reply, sent, bodyOf(recorded.bytes))
   }
-  const keepable = !run.releaseRequested && isReplayable(run, statusOf(reply, payload))
-  if (run.settings.journal !== false) {
-    const sent = snapshot(reply)
-    const decision = await answerByJournal(engine, run, reply, payload, keepable)
-    if (decision?.replaced === false) return finish(run, reply, sent, payload)
-    if (decision !== null) {
-      discard(payload)
-      run.stage = 'settled'
-      return decision.payload
-    }
-  }
-  if (!keepable) {
-    const sent = snapshot(reply)
-    await release(engine, run, sent.statusCode)
-    return finish(run, reply, sent, payload)
-  }
+  const sent = snapshot(reply)
+  const decision = await answerByJournal(engine, run, reply, payload, keepable)
+  if (decision === null) return keepable ? keep(engine, run, reply, payload) : giveBack(engine, run, reply, payload)
+  if (!decision.replaced) return finish(run, reply, sent, payload)
+  discard(payload)
+  run.stage = 'settled'
+  return decision.payload
+}
 
-  let captured: Captured | undefined
+function giveBack (engine: Engine, run: Run, reply: FastifyReply, payload: unknown): Promise<unknown> {
+  const sent = snapshot(reply)
+  return release(engine, run, sent.statusCode).then(() => finish(run, reply, sent, payload))
+}
+
+function keep (engine: Engine, run: Run, reply: FastifyReply, payload: unknown): Promise<unknown> {
+  let captured: ReturnType<typeof capture>
   try {
-    const capturing = capture(reply, payload, run.settings.maxBodySize)
-    captured = capturing instanceof Promise ? await capturing : capturing
-  } catch (err) {
-    // The error becomes the answer, and comes by here again.
-    run.stage = 'open'
-    throw err
+    captured = capture(reply, payload, run.settings.maxBodySize)
+  } catch (error) {
+    return reopen(run, error)
   }
+  if (!(captured instanceof Promise)) return keepCaptured(engine, run, reply, payload, captured)
+  return captured.then(captured => keepCaptured(engine, run, reply, payload, captured), (error: unknown) => reopen(run, error))
+}
+
+/** The error becomes the answer, and comes by here again. */
+async function reopen (run: Run, error: unknown): Promise<never> {
+  run.stage = 'open'
+  throw error
+}
+
+function keepCaptured (engine: Engine, run: Run, reply: FastifyReply, payload: unknown, captured: Captured | undefined): Promise<unknown> {
   if (captured === undefined) {
     run.stage = 'open'
-    return payload
+    return Promise.resolve(payload)
   }
   const sent = snapshot(reply)
   const { body } = captured
   const response = body === null || run.hasTrailers
     ? null
     : sanitized(run, sent.statusCode, { headers: headersToKeep(run.headersBefore, sent.headers, run.settings), body })
-  const owned = await complete(engine, run, { statusCode: sent.statusCode, response })
-  // Another attempt runs, and may yet commit what contradicts this answer.
-  if (owned === false && run.settings.journal !== false) return refuseInstead(engine, run, reply, inProgress())
-  return finish(run, reply, sent, captured.payload)
+  return complete(engine, run, { statusCode: sent.statusCode, response }).then((owned) => {
+    // Another attempt runs, and may yet commit what contradicts this answer.
+    if (owned === false && run.settings.journal !== false) return refuseInstead(engine, run, reply, inProgress())
+    return finish(run, reply, sent, captured.payload)
+  })
 }
 
 /** The status and headers that go with the payload that is being stored. */

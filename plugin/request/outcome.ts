@@ -1,3 +1,4 @@
+import { answerOf } from '../deadline.ts'
 import { channels, eventOf } from '../diagnostics.ts'
 import type { Engine } from '../engine.ts'
 import type { Ownership } from '../ownership.ts'
@@ -28,16 +29,15 @@ interface Ending {
 const COMPLETION: Ending = { what: 'completion', operation: 'complete', done: 'completed' }
 const RELEASE: Ending = { what: 'release', operation: 'release', done: 'released' }
 
-async function tell (engine: Engine, owner: Ownership, ending: Ending, statusCode: number | null, call: () => Promise<boolean>): Promise<boolean | undefined> {
+function tell (engine: Engine, owner: Ownership, ending: Ending, statusCode: number | null, call: () => Promise<boolean>): Promise<boolean | undefined> {
   const { what, operation } = ending
   engine.leases.letGo(owner)
   const asked = performance.now()
-  try {
-    const owned = await engine.deadline.race(call())
+  return engine.deadline.race(answerOf(call)).then((owned) => {
     if (owned) note(engine, owner, ending, statusCode)
     else owner.log.warn(`idempotency: the ${what} came too late and changed nothing, another attempt owns the key`)
     return owned
-  } catch (error) {
+  }, (error: unknown) => {
     owner.log.error({ err: error }, `idempotency: the ${what} could not be stored, trying again in the background`)
     if (channels.storeFailed.hasSubscribers) channels.storeFailed.publish({ ...eventOf(owner, owner.owned.attempt, asked), operation, error })
     // While nobody can reach the store nobody can take the key over, so it is worth trying for as long as it is kept.
@@ -47,7 +47,7 @@ async function tell (engine: Engine, owner: Ownership, ending: Ending, statusCod
       return owned
     })
     return undefined
-  }
+  })
 }
 
 function note (engine: Engine, owner: Ownership, { done }: Ending, statusCode: number | null): void {

@@ -17,7 +17,7 @@ export function sanitized (run: Run, statusCode: number, response: KeptResponse)
     const { headers: leftHeaders = headers, body = response.body } = left as { headers?: typeof headers, body?: string | Uint8Array }
     if (typeof body !== 'string' && !(body instanceof Uint8Array)) throw new TypeError(`it returned a body of type ${typeof body} instead of a string or a Buffer`)
     return {
-      headers: [...Object.entries(leftHeaders).map(([name, value]): [string, string | string[]] => [name.toLowerCase(), value]), ...removed],
+      headers: [...Object.entries(leftHeaders).map(([name, value]): [string, string | string[]] => [name.toLowerCase(), Array.isArray(value) ? value.map(String) : String(value)]), ...removed],
       body: typeof body === 'string' ? body : Buffer.from(body)
     }
   } catch (err) {

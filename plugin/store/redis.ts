@@ -1,4 +1,5 @@
 import { decode, encodeReleased, encodeRunning, encodeSettled, timeToLive } from './record.ts'
+import type { DecodedRecord } from './record.ts'
 import * as scripts from './scripts.ts'
 import { StoreUnreachableError } from './store.ts'
 import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
@@ -38,7 +39,12 @@ export interface RedisStoreOptions {
   connectTimeout: number
 }
 
-/** Records in Redis 7.0 or later, one key each: `keyPrefix` and the record's id. */
+const FIRST_CLAIM: ClaimResult = { state: 'claimed', attempt: 1 }
+
+/**
+ * Records in Redis 7.0 or later, one key each: `keyPrefix` and the record's id. Claims and completions, which every
+ * request needs, are chained promises: an async function for each would be the larger part of what they cost.
+ */
 export class RedisStore implements Store {
   readonly #redis: RedisClient
   readonly #keyPrefix: string
@@ -56,23 +62,30 @@ export class RedisStore implements Store {
     if (!this.#wasReady) redis.once('ready', this.#onReady)
   }
 
-  async claim (id: string, claim: Claim): Promise<ClaimResult> {
-    if (!this.#isReady) await this.#reachable()
+  claim (id: string, claim: Claim): Promise<ClaimResult> {
+    return this.#isReady ? this.#claim(id, claim) : this.#reachable().then(() => this.#claim(id, claim))
+  }
+
+  #claim (id: string, claim: Claim): Promise<ClaimResult> {
     const key = this.#keyPrefix + id
     const running = encodeRunning(claim, 1)
-    let value: Buffer | null
-    try {
-      value = await this.#redis.setBuffer(key, running, 'PX', timeToLive(claim), 'NX', 'GET')
-    } catch (error) {
-      throw explained(error)
-    }
-    if (value === null) return { state: 'claimed', attempt: 1 }
-    const found = decode(value)
+    return this.#redis.setBuffer(key, running, 'PX', timeToLive(claim), 'NX', 'GET').then(
+      value => value === null ? FIRST_CLAIM : this.#follow(id, claim, running, decode(value)),
+      (error: unknown) => { throw explained(error) }
+    )
+  }
+
+  /** What to make of the record that has the key. */
+  #follow (id: string, claim: Claim, running: string, found: DecodedRecord): ClaimResult | Promise<ClaimResult> {
     if (found.fingerprint !== claim.fingerprint) return { state: 'mismatch' }
     if (found.state === 'settled') return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
     // The answer to this very claim was lost, and the client sent it again.
     if (found.state === 'running' && found.owner === claim.owner) return { state: 'claimed', attempt: found.attempt }
-    const [answer, detail] = await this.#run(scripts.takeOver, key, running) as [number, number]
+    return this.#takeOver(id, claim, running)
+  }
+
+  async #takeOver (id: string, claim: Claim, running: string): Promise<ClaimResult> {
+    const [answer, detail] = await this.#run(scripts.takeOver, this.#keyPrefix + id, running) as [number, number]
     switch (answer) {
       case scripts.TAKE_OVER.claimed:
         return { state: 'claimed', attempt: detail }
@@ -91,11 +104,13 @@ export class RedisStore implements Store {
     return await this.#run(scripts.renew, this.#keyPrefix + id, encodeRunning(owned, owned.attempt)) === 1
   }
 
-  async complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
-    if (!this.#isReady) await this.#reachable()
-    const settled = encodeSettled(owned, outcome)
+  complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
+    return this.#isReady ? this.#complete(id, owned, outcome) : this.#reachable().then(() => this.#complete(id, owned, outcome))
+  }
+
+  #complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
     const completion = scripts.completion(owned.owner, owned.retention, this.#wakeUps.channel)
-    return await this.#run(scripts.complete, this.#keyPrefix + id, settled, completion) === 1
+    return this.#run(scripts.complete, this.#keyPrefix + id, encodeSettled(owned, outcome), completion).then(isOne)
   }
 
   async release (id: string, owned: OwnedClaim): Promise<boolean> {
@@ -171,6 +186,10 @@ export class RedisStore implements Store {
       return this.#redis.eval(script.lua, 1, key, ...args)
     })
   }
+}
+
+function isOne (answer: unknown): boolean {
+  return answer === 1
 }
 
 function explained (error: unknown): unknown {
