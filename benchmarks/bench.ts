@@ -19,8 +19,8 @@ import { summarize } from './statistics.ts'
 const RESULTS = new URL('results/', import.meta.url)
 const args = readArguments(process.argv.slice(2))
 const extent = args.quick
-  ? { generations: 1, rounds: 5, requests: 4_000, connections: 20 }
-  : { generations: 3, rounds: 3, requests: 10_000, connections: 20 }
+  ? { generations: 1, rounds: 3, requests: 10_000, connections: 20 }
+  : { generations: 2, rounds: 4, requests: 10_000, connections: 20 }
 
 const say = (text: string): void => { process.stdout.write(`${text}\n`) }
 const began = performance.now()

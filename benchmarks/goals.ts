@@ -18,7 +18,7 @@ type Results = Record<string, Figures>
 /** Ratios within one run: what the machine was like that day cancels out. */
 export function goalsOf (results: Results): Goal[] {
   const added = (mode: string): number => (results[mode]?.cpu ?? NaN) - (results.bare?.cpu ?? NaN)
-  const cheapest = (traffic: string): number => Math.min(...PEERS.map(peer => added(`${peer} ${traffic}`)))
+  const cheapest = (traffic: string): number => Math.min(...PEERS.map(peer => added(`${peer} ${traffic}`)).filter(cost => !Number.isNaN(cost)))
   const trips = (mode: string): number => {
     const commands = results[mode]?.commands
     return commands === undefined ? NaN : roundTrips(commands)

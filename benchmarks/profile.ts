@@ -7,7 +7,7 @@ import { startServer } from './processes.ts'
 import type { LoadProcess } from './processes.ts'
 import { table } from './report.ts'
 
-const REQUESTS = 40_000
+const REQUESTS = 100_000
 const CONNECTIONS = 20
 
 /** Writes CPU profiles of the plugin's server and says what took the time. Open them in a browser's developer tools. */
