@@ -1,5 +1,6 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Test } from 'tap'
+import { recordId } from '../../plugin/request/key.ts'
 import { aClaim, own as ownId } from '../../plugin/store-contract/fixtures.ts'
 import type { StoresUnderTest } from '../../plugin/store-contract/index.ts'
 import { MemoryStore } from '../../plugin/store/memory.ts'
@@ -93,7 +94,7 @@ export function memoryOn (forward: (milliseconds: number) => void): StoreUnderTe
   }
 }
 
-export const ID = 'the-record'
+export const ID = recordId('global', 'the key')
 
 /** Claims the key, and gives what its owner completes or releases it with. Rejects if it is not granted. */
 export function own (store: Store, claim: Claim = aClaim(), id = ID): Promise<OwnedClaim> {

@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { connectRedis, until } from '../helper.ts'
+import { recordId } from '../../plugin/request/key.ts'
 import { aClaim, ANOTHER_REQUEST, anOutcome, ID, openStore, own, viewOf } from './harness.ts'
 import type { StoreUnderTest } from './harness.ts'
 import { ownRedis } from './own-redis.ts'
@@ -82,9 +83,10 @@ t.test('a renewal costs one script, which does not write the record', async (t) 
 for (const end of ['complete', 'release'] as const) {
   t.test(`to ${end} a key publishes only if somebody waits for it`, async (t) => {
     const { store, other, server, isAwaited } = await countedStore(t)
-    const finish = async (id: string): Promise<void> => {
+    const finish = async (key: string): Promise<void> => {
+      const id = recordId('global', key)
       const owned = await own(store, aClaim(), id)
-      if (id === 'awaited') {
+      if (key === 'awaited') {
         const waiting = other.wait(id, 600_000, new AbortController().signal)
         await until(() => isAwaited(id))
         await finishOwned(id, owned)
@@ -117,17 +119,18 @@ t.test('a hundred who wait for one key in one process cost one mark and one subs
 
 t.test('to wait for another key costs one more mark, and no subscription', async (t) => {
   const { store, other, server, isAwaited } = await countedStore(t)
-  const first = await own(store, aClaim(), 'first')
-  const second = await own(store, aClaim(), 'second')
-  const waiting = [other.wait('first', 600_000, new AbortController().signal)]
-  await until(() => isAwaited('first'))
+  const [one, another] = [recordId('global', 'one'), recordId('global', 'another')]
+  const first = await own(store, aClaim(), one)
+  const second = await own(store, aClaim(), another)
+  const waiting = [other.wait(one, 600_000, new AbortController().signal)]
+  await until(() => isAwaited(one))
   await server.forgetCommands()
-  waiting.push(other.wait('second', 600_000, new AbortController().signal))
-  await until(() => isAwaited('second'))
+  waiting.push(other.wait(another, 600_000, new AbortController().signal))
+  await until(() => isAwaited(another))
   const { evalsha, subscribe } = await server.commands()
   t.strictSame({ evalsha, subscribe }, { evalsha: 1, subscribe: undefined })
-  await store.complete('first', first, anOutcome())
-  await store.complete('second', second, anOutcome())
+  await store.complete(one, first, anOutcome())
+  await store.complete(another, second, anOutcome())
   await Promise.all(waiting)
 })
 
