@@ -1,0 +1,24 @@
+import type { FastifyInstance } from 'fastify'
+import type { Redis } from 'ioredis'
+import type { Registry } from 'prom-client'
+import type { IdempotentResponse } from '../../plugin/client/index.ts'
+
+/** What the pages' code declares: where several blocks declare a name, they mean the same by it. */
+export interface Declared {
+  app: FastifyInstance
+  redis: Redis
+  response: IdempotentResponse
+  onMessage: (message: { id: string, orderId: string }) => Promise<unknown>
+  shipOnce: (shipment: { id: string, orderId: string }) => Promise<unknown>
+  pay: (order: string) => Promise<object>
+  refund: (order: string) => Promise<object>
+  leaving: AbortController
+  replays: Map<string, number>
+  register: Registry
+  /** An OpenAPI document. */
+  document: string
+  stop: () => void | Promise<void>
+  /** What a block wrote that was run in a process of its own. */
+  output: string
+  closeDay: (day: string) => Promise<unknown>
+}

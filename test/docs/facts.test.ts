@@ -1,0 +1,98 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { IdempotencyError, MemoryStore } from '../../plugin/index.ts'
+import type { IdempotencyErrorCode, IdempotencyOptions } from '../../plugin/index.ts'
+import { checkPluginOptions } from '../../plugin/options.ts'
+import { cellsOf, documented, readPage, ROOT } from './markdown.ts'
+
+const readme = await readPage('README.md')
+
+/** The rows of a table of a page, by the text of its head. */
+function rowsOf (text: string, head: string): string[][] {
+  const [, table = ''] = text.split(`\n${head}\n`)
+  return table.split('\n\n', 1)[0]?.split('\n').slice(1).map(cellsOf) ?? []
+}
+
+function knownOptions (): string[] {
+  try {
+    checkPluginOptions({ scope: 'global', none: 1 } as IdempotencyOptions)
+  } catch (error) {
+    return /known are (.+)$/.exec((error as Error).message)?.[1]?.split(', ') ?? []
+  }
+  return []
+}
+
+t.test('every option is in the README and in docs/options.md', async (t) => {
+  const options = knownOptions()
+  t.ok(options.length > 20, `${options.length} options`)
+  const rows = rowsOf(readme.text, '| option | default | meaning |')
+  t.same(rows.flatMap(([cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name)).sort(), [...options].sort())
+  const { text } = await readPage('docs/options.md')
+  t.same([...text.matchAll(/^\*\*`(\w+)`\*\*/gm)].map(([, name]) => name).sort(), [...options].sort())
+})
+
+t.test('the defaults in the README and in docs/options.md are those of the code', async (t) => {
+  const { route, ...plugin } = checkPluginOptions({ scope: 'global', store: new MemoryStore() })
+  const defaults: Record<string, unknown> = { ...route, ...plugin }
+  const { text } = await readPage('docs/options.md')
+  for (const [cell = '', documented = ''] of rowsOf(readme.text, '| option | default | meaning |')) {
+    const [, name = ''] = /`(\w+)`/.exec(cell) ?? []
+    const [, value = ''] = /^`(.+)`/.exec(documented) ?? []
+    if (value === '' || value === '[]') continue
+    t.equal(value.replaceAll('_', '').replaceAll("'", ''), String(defaults[name]), name)
+    t.ok(text.includes(`\n**\`${name}\`** (default \`${value}\``), `${name} in docs/options.md`)
+  }
+})
+
+t.test('what may stand in a route’s config has a star, and nothing else', async (t) => {
+  const { route } = checkPluginOptions({ scope: 'global', store: new MemoryStore() })
+  const inRoutes = new Set([...Object.keys(route), 'key', 'fingerprint', 'sanitize'])
+  for (const [cell = ''] of rowsOf(readme.text, '| option | default | meaning |')) {
+    const [, name = ''] = /`(\w+)`/.exec(cell) ?? []
+    t.equal(cell.endsWith('*'), inRoutes.has(name), name)
+  }
+})
+
+t.test('every refusal is in the README, with its status', async (t) => {
+  const source = await readFile(join(ROOT, 'plugin/errors.ts'), 'utf8')
+  const codes = [...source.matchAll(/^ {2}(FST_IDEMPOTENCY_\w+):/gm)].map(([, code]) => code as IdempotencyErrorCode)
+  t.ok(codes.length >= 9, `${codes.length} codes`)
+  for (const code of codes) {
+    const { statusCode } = new IdempotencyError(code, '')
+    t.match(readme.text, statusCode === 500 ? `\`${code}\`` : `${statusCode} \`${code}\``, code)
+  }
+})
+
+t.test('everything that the package exports is shown in the documentation', async (t) => {
+  const { name, exports } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { name: string, exports: Record<string, unknown> }
+  const text = (await Promise.all((await documented()).map(readPage))).map(page => page.text).join('\n')
+  for (const path of Object.keys(exports)) {
+    if (path !== './package.json') t.match(text, `${name}${path.slice(1)}`, path)
+  }
+})
+
+t.test('the migration guide speaks of options and errors that the other packages have', async (t) => {
+  const { text } = await readPage('docs/migration.md')
+  const packages: Record<string, string[]> = {
+    '@node-idempotency/core': ['@node-idempotency/core'],
+    '@aws-lambda-powertools/idempotency': ['@aws-lambda-powertools/idempotency'],
+    'express-idempotency': ['express-idempotency', 'express-idempotency-redis-adapter']
+  }
+  for (const [name, sources] of Object.entries(packages)) {
+    const [, section = ''] = text.split(`\n## From ${name}\n`)
+    const declarations = (await Promise.all(sources.map(declarationsOf))).join('\n')
+    const rows = rowsOf(section.split('\n## ', 1)[0] ?? '', '| there | here |')
+    t.ok(rows.length > 5, `${name}: ${rows.length} rows`)
+    const words = rows.flatMap(([cell = '']) => [...cell.replaceAll(/ \([^)]*\)/g, '').matchAll(/`\.?([A-Za-z_.]+)[^`]*`/g)].flatMap(([, word = '']) => word.split('.')))
+    t.same(words.filter(word => !declarations.includes(word)), [], name)
+    const { version } = JSON.parse(await readFile(join(ROOT, 'node_modules', name, 'package.json'), 'utf8')) as { version: string }
+    t.match(text, `\`${name}\` ${version.split('.', 2).join('.')}`, `${name}: the version`)
+  }
+})
+
+async function declarationsOf (name: string): Promise<string> {
+  const dir = join(ROOT, 'node_modules', name)
+  const files = (await readdir(dir, { recursive: true })).filter(path => path.endsWith('.d.ts') || path === 'README.md')
+  return (await Promise.all(files.map(file => readFile(join(dir, file), 'utf8')))).join('\n')
+}
