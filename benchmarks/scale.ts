@@ -8,7 +8,7 @@ import { Lane } from './lane.ts'
 import type { Sample } from './lane.ts'
 import { MODES } from './modes.ts'
 import type { Mode } from './modes.ts'
-import { startServer } from './processes.ts'
+import { startLoad, startServer } from './processes.ts'
 import type { LoadProcess, ServerProcess } from './processes.ts'
 import { difference, redisUsage } from './redis-usage.ts'
 import { table } from './report.ts'
@@ -17,6 +17,8 @@ import { median, quantile } from './statistics.ts'
 export interface Scale {
   /** Microseconds of CPU a request, of the server and of Redis, with so many other keys. */
   keys: Array<{ keys: number, traffic: string, cpu: number, redisCpu: number }>
+  /** With so many server processes under load at once. */
+  processes: Array<{ processes: number, traffic: string, cpu: number, throughput: number, p99: number }>
   connections: Array<{ connections: number, traffic: string, cpu: number, throughput: number, p50: number, p99: number }>
   /** Bytes of Redis's memory a key beyond status, headers and body. */
   overhead: { mean: number, least: number, most: number }
@@ -36,7 +38,7 @@ function modeOf (name: string): Mode {
 
 export async function measureScale (load: LoadProcess, servers: Servers, progress: (text: string) => void): Promise<Scale> {
   const redis = new Redis(servers.redisUrl)
-  const scale: Scale = { keys: [], connections: [], overhead: await overhead(redis, servers), wakeUp: await wakeUp(redis, servers), waiters: [] }
+  const scale: Scale = { keys: [], processes: [], connections: [], overhead: await overhead(redis, servers), wakeUp: await wakeUp(redis, servers), waiters: [] }
   progress('memory and wake-ups measured')
   for (const processes of [1, 2]) {
     for (const waiters of [100, 1_000]) scale.waiters.push(await waiting(redis, servers, processes, waiters))
@@ -46,6 +48,7 @@ export async function measureScale (load: LoadProcess, servers: Servers, progres
   for (const traffic of ['first', 'replay']) {
     const mode = modeOf(`plugin ${traffic}`)
     scale.keys.push(...await measureKeys(mode, load, servers, progress))
+    scale.processes.push(...await measureProcesses(mode, load, servers, progress))
     for (const connections of [1, 10, 100, 500]) {
       const lane = await Lane.open(mode, { load, servers, requests: connections === 1 ? 3_000 : 12_000, connections })
       const { cpu, throughput, p50, p99 } = await lane.window()
@@ -76,6 +79,28 @@ async function measureKeys (mode: Mode, load: LoadProcess, servers: Servers, pro
 
 async function pay (url: string, key: string): Promise<Response> {
   return fetch(`${url}/pay`, { method: 'POST', body: BODY, headers: { 'content-type': 'application/json', [KEY_HEADER]: key } })
+}
+
+/** A second server gets a second process that sends requests. */
+async function measureProcesses (mode: Mode, load: LoadProcess, servers: Servers, progress: (text: string) => void): Promise<Scale['processes']> {
+  const secondLoad = startLoad()
+  const lanes: Lane[] = []
+  for (const process of [load, secondLoad]) lanes.push(await Lane.open(mode, { load: process, servers, requests: 12_000, connections: 20 }))
+  const measured: Scale['processes'] = []
+  for (const processes of [1, 2]) {
+    const samples = await Promise.all(lanes.slice(0, processes).map(lane => lane.window()))
+    measured.push({
+      processes,
+      traffic: mode.traffic,
+      cpu: samples.reduce((sum, { cpu }) => sum + cpu, 0) / processes,
+      throughput: samples.reduce((sum, { throughput }) => sum + throughput, 0),
+      p99: Math.max(...samples.map(({ p99 }) => p99))
+    })
+    progress(`${mode.name} with ${processes} server processes`)
+  }
+  await Promise.all(lanes.map(lane => lane.close()))
+  await secondLoad.stop()
+  return measured
 }
 
 /** Over many sizes of body, since Redis's allocator rounds up. */
@@ -153,9 +178,10 @@ export function scaleGoals ({ keys, overhead, wakeUp, waiters }: Scale): Goal[] 
   ]
 }
 
-export function scaleTables ({ keys, connections, overhead, wakeUp, waiters }: Scale): string[] {
+export function scaleTables ({ keys, processes, connections, overhead, wakeUp, waiters }: Scale): string[] {
   return [
     table(['other keys', 'traffic', 'CPU µs', 'Redis µs'], keys.map(({ keys, traffic, cpu, redisCpu }) => [String(keys), traffic, cpu.toFixed(1), redisCpu.toFixed(1)])),
+    table(['server processes', 'traffic', 'CPU µs', 'requests/s', 'p99 ms'], processes.map(({ processes, traffic, cpu, throughput, p99 }) => [String(processes), traffic, cpu.toFixed(1), throughput.toFixed(0), String(p99)])),
     table(['connections', 'traffic', 'CPU µs', 'requests/s', 'p50 ms', 'p99 ms'], connections.map(({ connections, traffic, cpu, throughput, p50, p99 }) => [String(connections), traffic, cpu.toFixed(1), throughput.toFixed(0), String(p50), String(p99)])),
     table(['waiters on one key', 'processes', 'runs', 'Redis commands'], waiters.map(({ waiters, processes, runs, commands }) => [String(waiters), String(processes), String(runs), String(commands)])),
     `A waiter in another process is answered ${wakeUp.p50.toFixed(1)} ms (p50), ${wakeUp.p99.toFixed(1)} ms (p99) after the owner's client; a round trip to Redis is ${wakeUp.roundTrip.toFixed(2)} ms.`,
