@@ -4,6 +4,7 @@ import { answerOf } from './deadline.ts'
 import { channels, eventOf } from './diagnostics.ts'
 import type { Subject } from './diagnostics.ts'
 import type { Engine } from './engine.ts'
+import { leadOrFollow } from './follow.ts'
 import { IdempotencyError, StoreTimeoutError } from './errors.ts'
 import { lookUp } from './journal/look-up.ts'
 import type { RouteSettings } from './options.ts'
@@ -23,7 +24,7 @@ export interface Obtained {
 }
 
 /** A key that is being claimed: what it takes to claim it again after a wait. */
-interface Pursuit {
+export interface Pursuit {
   readonly engine: Engine
   readonly settings: RouteSettings
   readonly subject: Subject
@@ -34,7 +35,11 @@ interface Pursuit {
   /** `performance.now()` when the wait began; NaN before. */
   waitingSince: number
   asked: number
+  /** Those of this process that take what this one finds. */
+  readonly followers: Pursuit[]
 }
+
+const NO_FOLLOWERS: Pursuit[] = []
 
 /**
  * Claims a key in the store; with `onConflict: 'wait'` after its owner, if it has one. `'bypass'`: the store does not
@@ -43,19 +48,22 @@ interface Pursuit {
  *   `FST_IDEMPOTENCY_STORE_UNAVAILABLE`
  */
 export function obtain (engine: Engine, settings: RouteSettings, subject: Subject, fingerprint: string, log: FastifyBaseLogger): Promise<Obtained | 'bypass'> {
-  return pursue({
+  const waits = settings.onConflict === 'wait'
+  const pursuit: Pursuit = {
     engine,
     settings,
     subject,
     claim: { owner: nextOwner(), fingerprint, lease: settings.lease, retention: settings.retention },
     log,
-    waitUntil: settings.onConflict === 'wait' ? performance.now() + settings.waitTimeout : 0,
+    waitUntil: waits ? performance.now() + settings.waitTimeout : 0,
     waitingSince: NaN,
-    asked: 0
-  })
+    asked: 0,
+    followers: waits ? [] : NO_FOLLOWERS
+  }
+  return waits ? leadOrFollow(pursuit) : pursue(pursuit)
 }
 
-function pursue (pursuit: Pursuit): Promise<Obtained | 'bypass'> {
+export function pursue (pursuit: Pursuit): Promise<Obtained | 'bypass'> {
   const { engine, subject, claim } = pursuit
   pursuit.asked = performance.now()
   const call = answerOf(() => engine.store.claim(subject.id, claim))
@@ -68,12 +76,12 @@ function pursue (pursuit: Pursuit): Promise<Obtained | 'bypass'> {
 }
 
 function failed (pursuit: Pursuit, call: Promise<ClaimResult>, error: unknown): 'bypass' {
-  const { engine, settings, subject, claim, log, waitingSince } = pursuit
+  const { engine, settings, subject, claim, log } = pursuit
   noteWait(pursuit)
   if (channels.storeFailed.hasSubscribers) channels.storeFailed.publish({ ...eventOf(subject, null, pursuit.asked), operation: 'claim', error })
   giveBackWhenKnown(engine, subject.id, claim, call, log)
   // Whoever is known to run must not be joined by an unprotected run.
-  return refuseOrBypass(engine, Number.isNaN(waitingSince) ? settings.onStoreError : 'reject', error, log)
+  return refuseOrBypass(engine, isWaiting(pursuit) ? 'reject' : settings.onStoreError, error, log)
 }
 
 function answered (pursuit: Pursuit, result: ClaimResult): Obtained | Promise<Obtained | 'bypass'> {
@@ -87,20 +95,37 @@ function answered (pursuit: Pursuit, result: ClaimResult): Obtained | Promise<Ob
       noteWait(pursuit)
       return recallOrRefuse(pursuit)
     case 'running': {
-      const left = pursuit.waitUntil - performance.now()
-      if (left <= 0 || engine.closing.aborted) {
-        noteWait(pursuit)
-        engine.counts.conflicts++
-        if (channels.conflicted.hasSubscribers) channels.conflicted.publish(eventOf(subject, null, asked))
-        throw inProgress()
-      }
-      if (Number.isNaN(pursuit.waitingSince)) {
-        pursuit.waitingSince = performance.now()
-        engine.counts.waited++
-      }
+      const left = timeLeft(pursuit)
+      startWaiting(pursuit)
       return engine.store.wait(subject.id, Math.min(left, result.leaseLeft), engine.closing).then(() => pursue(pursuit))
     }
   }
+}
+
+/**
+ * Milliseconds for which the owner may still be waited for.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if there are none
+ */
+export function timeLeft (pursuit: Pursuit): number {
+  const { engine, subject, waitUntil, asked } = pursuit
+  const left = waitUntil - performance.now()
+  if (left > 0 && !engine.closing.aborted) return left
+  noteWait(pursuit)
+  engine.counts.conflicts++
+  if (channels.conflicted.hasSubscribers) channels.conflicted.publish(eventOf(subject, null, asked))
+  throw inProgress()
+}
+
+/** The key has an owner. Whoever follows this pursuit waits for it too. */
+export function startWaiting (pursuit: Pursuit): void {
+  if (isWaiting(pursuit)) return
+  pursuit.waitingSince = performance.now()
+  pursuit.engine.counts.waited++
+  for (const follower of pursuit.followers) startWaiting(follower)
+}
+
+export function isWaiting ({ waitingSince }: Pursuit): boolean {
+  return !Number.isNaN(waitingSince)
 }
 
 /** Redis may have lost the record, and given the key to another body since. That one's record is left to its owner. */
@@ -115,8 +140,8 @@ async function recallOrRefuse ({ engine, settings: { journal }, subject, claim, 
   throw keyReused()
 }
 
-function noteWait ({ subject, waitingSince }: Pursuit): void {
-  if (!Number.isNaN(waitingSince) && channels.waited.hasSubscribers) channels.waited.publish(eventOf(subject, null, waitingSince))
+export function noteWait (pursuit: Pursuit): void {
+  if (isWaiting(pursuit) && channels.waited.hasSubscribers) channels.waited.publish(eventOf(pursuit.subject, null, pursuit.waitingSince))
 }
 
 /** The owner is let through to its work. */
@@ -128,7 +153,7 @@ export function noteClaimed (engine: Engine, owner: Ownership): void {
   if (channel.hasSubscribers) channel.publish(eventOf(owner, attempt, owner.began))
 }
 
-function refuseOrBypass (engine: Engine, choice: RouteSettings['onStoreError'], err: unknown, log: FastifyBaseLogger): 'bypass' {
+export function refuseOrBypass (engine: Engine, choice: RouteSettings['onStoreError'], err: unknown, log: FastifyBaseLogger): 'bypass' {
   if (choice === 'bypass') {
     engine.counts.bypassed++
     log.warn({ err }, 'idempotency: the store did not answer, the request runs unprotected')

@@ -46,6 +46,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     leases,
     background,
     counts: { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, recalled: 0, conflicts: 0, mismatches: 0, waited: 0, bypassed: 0 },
+    leaders: new Map(),
     log: app.log,
     closing: closing.signal
   }

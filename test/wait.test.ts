@@ -1,6 +1,7 @@
 import t from 'tap'
-import { build, clientOf, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
+import { build, clientOf, connectRedis, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
 import type { TestApp } from './helper.ts'
+import { ownRedis } from './store/own-redis.ts'
 
 /** Two apps on one key space, so that the owner and its duplicates can be in different ones. */
 async function two (t: Parameters<typeof build>[0], stored: string, options: Parameters<typeof build>[1] = {}): Promise<[TestApp, TestApp]> {
@@ -121,4 +122,50 @@ t.test('an app that closes does not keep those who wait until their time is over
   // fetch keeps its connections open.
   app.server.closeAllConnections()
   await closed
+})
+
+t.test('what Redis is asked grows with the processes, not with those who wait', async (t) => {
+  const server = await ownRedis(t)
+  const asked: Array<Record<string, number>> = []
+  for (const waiters of [2, 200]) {
+    const { app, listen } = await build(t, { redis: connectRedis(t, { url: server.url }), keyPrefix: `${waiters}:`, onConflict: 'wait' })
+    const route = holdRoute(app, () => 'done')
+    const client = await listen()
+    // Opens the connection that wakes those who wait, which is not what is counted.
+    const other = [client.post('/x', 'other'), client.post('/x', 'other')]
+    await until(() => app.idempotency.stats().waited === 1)
+    await until(async () => (await server.commands()).setrange !== undefined, 'the mark')
+    await server.forgetCommands()
+    const owner = client.post('/x', 'k')
+    await until(() => route.runs() === 2)
+    const duplicates = Array.from({ length: waiters }, () => client.post('/x', 'k'))
+    await until(() => app.idempotency.stats().waited === 1 + waiters, 'all waiting')
+    await until(async () => (await server.commands()).setrange === 1, 'the mark')
+    route.finish()
+    for (const answer of await Promise.all([owner, ...other, ...duplicates])) t.equal(answer.text, 'done')
+    t.equal(route.runs(), 2)
+    // The first time a script comes by, Redis does not know it yet.
+    const { eval: _unknown, ...commands } = await server.commands()
+    asked.push(commands)
+    await server.forgetCommands()
+  }
+  t.same(asked[1], asked[0])
+})
+
+t.test('when the store fails all who wait for one key are told at once', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, onConflict: 'wait', waitTimeout: 60_000 })
+  const route = holdRoute(app)
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await route.began()
+  const duplicates = Array.from({ length: 5 }, () => client.post('/x', 'k'))
+  await until(() => app.idempotency.stats().waited === 5, 'all waiting')
+  const { claim } = store
+  store.claim = async () => { throw new Error('gone') }
+  route.finish()
+  t.equal((await owner).status, 200)
+  for (const answer of await Promise.all(duplicates)) t.equal(answer.json.code, 'FST_IDEMPOTENCY_STORE_UNAVAILABLE')
+  store.claim = claim
+  t.equal((await client.post('/x', 'k')).replayed, true)
 })
