@@ -20,7 +20,7 @@ const RESULTS = new URL('results/', import.meta.url)
 const args = readArguments(process.argv.slice(2))
 const extent = args.quick
   ? { generations: 1, rounds: 3, requests: 10_000, connections: 20 }
-  : { generations: 1, rounds: 7, requests: 10_000, connections: 20 }
+  : { generations: 1, rounds: 4, requests: 10_000, connections: 20 }
 
 const say = (text: string): void => { process.stdout.write(`${text}\n`) }
 const began = performance.now()

@@ -1,4 +1,4 @@
-import { isMet, roundTrips } from './goals.ts'
+import { addedTo, isMet, roundTrips } from './goals.ts'
 import type { Goal } from './goals.ts'
 import type { Figures } from './statistics.ts'
 
@@ -11,11 +11,10 @@ export function table (header: string[], rows: string[][]): string {
 }
 
 export function figuresTable (results: Record<string, Figures>): string {
-  const bare = results.bare?.cpu
   return table(
-    ['mode', 'CPU µs', 'lowest–highest', 'over bare', 'Redis µs', 'round trips', 'requests/s', 'p50 ms', 'p99 ms', 'p99.9 ms'],
+    ['mode', 'CPU µs', 'lowest–highest', 'lowest over bare', 'Redis µs', 'round trips', 'requests/s', 'p50 ms', 'p99 ms', 'p99.9 ms'],
     Object.entries(results).map(([name, { cpu, spread, redisCpu, commands, throughput, p50, p99, p999 }]) => [
-      name, cpu.toFixed(1), spread.map(value => value.toFixed(0)).join('–'), bare === undefined ? '' : (cpu - bare).toFixed(1),
+      name, cpu.toFixed(1), spread.map(value => value.toFixed(0)).join('–'), results.bare === undefined ? '' : addedTo(results.bare, results[name]).toFixed(1),
       redisCpu.toFixed(1), String(roundTrips(commands)), throughput.toFixed(0), String(p50), String(p99), String(p999)
     ]))
 }
