@@ -11,7 +11,7 @@ import type { IdempotencyOptions } from '../plugin/index.ts'
 /** The Redis that `npm test` started or was given. */
 export const REDIS_URL = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
 
-interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'keyPrefix' | 'lazyConnect' | 'maxRetriesPerRequest' | 'retryStrategy'> {
+interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'keyPrefix' | 'lazyConnect' | 'maxRetriesPerRequest' | 'protocol' | 'retryStrategy' | 'stringNumbers'> {
   prefix?: string
   url?: string
 }
