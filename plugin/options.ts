@@ -15,7 +15,7 @@ export type RouteSettings =
 
 /** The options of the plugin as a whole, complete. */
 export interface PluginSettings extends
-  Required<Pick<IdempotencyOptions, 'global' | 'storeTimeout' | 'errors' | 'docsUrl' | 'keyPrefix'>> {
+  Required<Pick<IdempotencyOptions, 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'errors' | 'docsUrl' | 'keyPrefix'>> {
   redis: IdempotencyOptions['redis'] | undefined
   store: IdempotencyOptions['store'] | undefined
   /** What routes start from. */
@@ -37,8 +37,9 @@ const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
   retention: anInteger(1, MAX_RETENTION, 'milliseconds'),
   lease: anInteger(1, MAX_TIMER, 'milliseconds'),
   maxExecution: anInteger(0, MAX_TIMER, 'milliseconds'),
-  onConflict: oneOf('reject', 'wait'),
+  onConflict: oneOf('auto', 'wait', 'reject'),
   waitTimeout: anInteger(0, MAX_TIMER, 'milliseconds'),
+  maxWaitersPerKey: anInteger(0, Number.MAX_SAFE_INTEGER, 'requests'),
   retryAfter: anInteger(0, MAX_TIMER, 'seconds'),
   onStoreError: oneOf('reject', 'bypass'),
   replayable: aFunction('(statusCode) => boolean'),
@@ -53,6 +54,8 @@ const PLUGIN_RULES: Record<Exclude<keyof IdempotencyOptions, keyof RouteIdempote
   store: hasMethods('a store', ['claim', 'renew', 'complete', 'release', 'wait', 'find', 'forget']),
   global: aBoolean,
   storeTimeout: anInteger(1, MAX_TIMER, 'milliseconds'),
+  maxWaiters: anInteger(0, Number.MAX_SAFE_INTEGER, 'requests'),
+  closeTimeout: anInteger(0, MAX_TIMER, 'milliseconds'),
   errors: oneOf('problem+json', 'error-handler'),
   docsUrl: value => typeof value === 'string' && URL.canParse(value) && !/[<>\s]/.test(value) ? undefined : 'an absolute URL',
   keyPrefix: value => typeof value === 'string' ? undefined : 'a string'
@@ -65,8 +68,9 @@ const ROUTE_DEFAULTS = {
   retention: DAY,
   lease: 30_000,
   maxExecution: 300_000,
-  onConflict: 'reject',
+  onConflict: 'auto',
   waitTimeout: 10_000,
+  maxWaitersPerKey: 1_000,
   retryAfter: 1,
   onStoreError: 'reject',
   replayable: isSettling,
@@ -102,6 +106,8 @@ export function checkPluginOptions (options: IdempotencyOptions): PluginSettings
     store: options.store,
     global: options.global ?? false,
     storeTimeout: options.storeTimeout ?? 1_000,
+    maxWaiters: options.maxWaiters ?? 10_000,
+    closeTimeout: options.closeTimeout ?? 25_000,
     errors: options.errors ?? 'problem+json',
     docsUrl: options.docsUrl ?? DOCS_URL,
     keyPrefix: options.keyPrefix ?? 'idem:',

@@ -20,7 +20,8 @@ export async function runOnce<T> (engine: Engine, { scope, key, fingerprint }: O
   const settings = engine.settings.route
   const checked = checkScope(scope)
   const subject = { request: null, scope: checked, id: recordId(checked, key) }
-  const obtained = await obtain(engine, settings, subject, fingerprintOf(fingerprint), engine.log)
+  const identity = { fingerprint: fingerprintOf(fingerprint) }
+  const obtained = await obtain({ engine, settings, subject, identity, log: engine.log, client: null })
   if (obtained === 'bypass') return await work({ attempt: 1, signal: new AbortController().signal, release () {} })
   const { result, claim, asked, recalled } = obtained
   if (result.state === 'settled') return valueOf(replayableResponse(engine, subject, result.attempt, result.outcome, { recalled, asked })) as T

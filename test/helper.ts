@@ -63,7 +63,8 @@ export async function build (
     pluginOptions.redis = connectRedis(t, { prefix: keyPrefix })
     pluginOptions.keyPrefix = keyPrefix
   }
-  await app.register(idempotency, { scope: 'global', ...pluginOptions })
+  // Nobody waits for the handlers that a test has not let end.
+  await app.register(idempotency, { scope: 'global', closeTimeout: 0, ...pluginOptions })
   return {
     app,
     logged,

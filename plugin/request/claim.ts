@@ -1,8 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Engine } from '../engine.ts'
-import { giveBack, noteClaimed, obtain } from '../obtain.ts'
+import { noteClaimed, obtain } from '../obtain.ts'
 import type { RouteSettings } from '../options.ts'
 import type { Outcome } from '../store/store.ts'
+import { RequestClient } from './connection.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import { readKey, readScope, recordId } from './key.ts'
 import { recall } from './recall.ts'
@@ -21,14 +22,15 @@ export function claim (engine: Engine, settings: RouteSettings, request: Fastify
   if (key === undefined) return UNPROTECTED
   const scope = readScope(request, settings.scope)
   const subject = { request, scope, id: recordId(scope, key) }
-  return obtain(engine, settings, subject, fingerprintOf(request, settings), request.log).then((obtained) => {
+  const identity = { fingerprint: fingerprintOf(request, settings) }
+  return obtain({ engine, settings, subject, identity, log: request.log, client: new RequestClient(request) }).then((obtained) => {
     if (obtained === 'bypass') return true
     const { result, claim, asked, recalled } = obtained
     if (result.state === 'settled') {
       replay(engine, subject, reply, key, result.attempt, result.outcome, { recalled, asked })
       return false
     }
-    const run = new Run(subject, { ...claim, attempt: result.attempt }, settings, reply, asked)
+    const run = new Run(engine, subject, { ...claim, attempt: result.attempt }, settings, reply, asked)
     engine.leases.hold(run)
     return result.attempt === 1
       ? proceed(engine, run, key, null)
@@ -43,7 +45,7 @@ function proceed (engine: Engine, run: Run, key: string, earlier: Outcome | null
   const { reply, request } = run
   if (reply.sent || request[kIdempotency] === ANSWERED) {
     engine.leases.letGo(run)
-    giveBack(engine, run.id, run.owned, run.log)
+    engine.pending.withdraw(run.id, run.owned, run.log)
     return false
   }
   if (earlier !== null) {
@@ -51,6 +53,7 @@ function proceed (engine: Engine, run: Run, key: string, earlier: Outcome | null
     return false
   }
   watchReplies(engine, reply)
+  run.watchClient()
   noteClaimed(engine, run)
   request[kIdempotency] = run
   request.idempotency = new RunView(key, run)
