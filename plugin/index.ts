@@ -24,7 +24,7 @@ export type {
 } from './diagnostics.ts'
 export { MemoryStore } from './store/memory.ts'
 export type { MemoryStoreOptions } from './store/memory.ts'
-export { StoreUnreachableError } from './store/store.ts'
+export { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from './store/store.ts'
 export type { Claim, ClaimResult, KeptResponse, Outcome, OwnedClaim, Store, StoredRecord } from './store/store.ts'
 export type { Journal, JournalEntry, Queryable } from './journal/journal.ts'
 export type { RedisClient, RedisSubscriber } from './store/redis.ts'

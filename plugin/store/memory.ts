@@ -91,7 +91,7 @@ export class MemoryStore implements Store {
   async release (id: string, owned: OwnedClaim): Promise<boolean> {
     const found = this.#get(id)
     if (found === undefined) {
-      this.#put(id, 'released', owned, null)
+      if (owned.attempt > 0) this.#put(id, 'released', owned, null)
       this.#wake(id)
       return true
     }
@@ -114,6 +114,7 @@ export class MemoryStore implements Store {
   async markLeft (id: string, owned: OwnedClaim): Promise<boolean> {
     const found = this.#get(id)
     if (found?.state !== 'running' || found.owner !== owned.owner) return false
+    if (!found.ownerLeft) this.#wake(id)
     found.ownerLeft = true
     return true
   }

@@ -1,4 +1,4 @@
-import type { RedisSubscriber } from './redis.ts'
+import type { RedisSubscriber } from './redis-client.ts'
 
 /** Milliseconds: how soon waiters look again while there is no subscription to be woken by. */
 const POLL_INTERVAL = 250

@@ -48,7 +48,7 @@ const VARIANTS: Variant[] = [
   },
   {
     name: 'without the fingerprint, another body gets the receipt',
-    patch: { file: 'plugin/store/redis.ts', replace: "if (found.fingerprint !== claim.fingerprint) return { state: 'mismatch' }", by: '' },
+    patch: { file: 'plugin/store/redis.ts', replace: "if (found.fingerprint !== fingerprint) return { state: 'mismatch' }", by: '' },
     payments: inARow({ client: 'sends another body' }),
     breaks: 4
   },

@@ -6,6 +6,7 @@ import type { StoresUnderTest } from '../../plugin/store-contract/index.ts'
 import { MemoryStore } from '../../plugin/store/memory.ts'
 import { decode, OFFSET, STATE } from '../../plugin/store/record.ts'
 import { RedisStore } from '../../plugin/store/redis.ts'
+import type { RedisStoreOptions } from '../../plugin/store/redis.ts'
 import type { Claim, OwnedClaim, Store } from '../../plugin/store/store.ts'
 import { connectRedis, newPrefix } from '../helper.ts'
 
@@ -39,8 +40,8 @@ export async function redisUnderTest (t: Test, options: Parameters<typeof connec
   return { store, other, redis, keyPrefix, ...viewOf(redis, keyPrefix) }
 }
 
-export function openStore (t: Test, redis: Redis | Cluster, keyPrefix: string, connectTimeout = 15_000): RedisStore {
-  const store = new RedisStore(redis, { keyPrefix, connectTimeout })
+export function openStore (t: Test, redis: Redis | Cluster, keyPrefix: string, options: Partial<RedisStoreOptions> = {}): RedisStore {
+  const store = new RedisStore(redis, { keyPrefix, connectTimeout: 15_000, ...options })
   t.teardown(() => store.close())
   return store
 }
@@ -91,6 +92,23 @@ export function memoryOn (forward: (milliseconds: number) => void): StoreUnderTe
     async stored () {
       return null
     }
+  }
+}
+
+/** What a store that is broken on purpose is made of. */
+export type StoreMethods = Omit<Store, 'onReady'>
+
+export function methodsOf (store: Store): StoreMethods {
+  return {
+    claim: store.claim.bind(store),
+    renew: store.renew.bind(store),
+    complete: store.complete.bind(store),
+    release: store.release.bind(store),
+    withdraw: store.withdraw.bind(store),
+    markLeft: store.markLeft.bind(store),
+    wait: store.wait.bind(store),
+    find: store.find.bind(store),
+    forget: store.forget.bind(store)
   }
 }
 

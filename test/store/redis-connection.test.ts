@@ -60,7 +60,7 @@ t.test('a client that connects for the first time is waited for', async (t) => {
 t.test('a client that connects for the first time is waited for no longer than its time', async (t) => {
   const server = await ownRedis(t, { started: false })
   const redis = connectRedis(t, { url: server.url, retryStrategy })
-  const store = openStore(t, redis, 'idem:', 40)
+  const store = openStore(t, redis, 'idem:', { connectTimeout: 40 })
   await t.rejects(store.claim(ID, aClaim()), { name: 'StoreUnreachableError', message: 'The Redis client did not connect within 40 ms' })
   await server.start()
   await until(() => redis.status === 'ready')
