@@ -63,18 +63,22 @@ t.test('a process that was stopped for longer than its lease does not act beside
   await exited
 })
 
-t.test('an event loop that was blocked for longer than storeTimeout is not taken for a dead store', async (t) => {
-  const { app, listen } = await build(t, { storeTimeout: 200 })
-  let runs = 0
-  app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
-  app.addHook('preHandler', async () => {
+for (const connected of [true, false]) {
+  t.test(`an event loop that was blocked for longer than storeTimeout is not taken for a dead store (${connected ? 'connected' : 'connecting'})`, async (t) => {
+    const redis = connectRedis(t)
+    if (connected) await until(() => redis.status === 'ready')
+    const { app, listen } = await build(t, { redis, keyPrefix: newPrefix(), storeTimeout: 200 })
+    let runs = 0
+    app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
+    app.addHook('preHandler', async () => {
     // After the claim was sent, and before its answer can be read.
-    setImmediate(() => { block(500) })
+      setImmediate(() => { block(500) })
+    })
+    const client = await listen()
+    t.match(await client.post('/x', 'k'), { status: 200, text: 'run 1' })
+    t.equal(app.idempotency.stats().storeErrors, 0)
   })
-  const client = await listen()
-  t.match(await client.post('/x', 'k'), { status: 200, text: 'run 1' })
-  t.equal(app.idempotency.stats().storeErrors, 0)
-})
+}
 
 t.test('with bypass a blocked event loop does not let a second handler run beside the first', async (t) => {
   const keyPrefix = newPrefix()
@@ -82,6 +86,7 @@ t.test('with bypass a blocked event loop does not let a second handler run besid
   const owner = await build(t, options)
   let finish!: () => void
   const held = new Promise<void>((resolve) => { finish = resolve })
+  t.teardown(() => { finish() })
   let runs = 0
   const handler = async (): Promise<string> => {
     runs++
