@@ -178,7 +178,9 @@ export class Acquisition {
     const isLocal = owner !== undefined
     if (owner?.clientLeft === true) this.#ownerLeft = true
     const waits = onConflict === 'wait' || held.isWaiting || (onConflict === 'auto' && this.#ownerLeft)
-    const until = began + (waits ? waitTimeout : onConflict === 'auto' ? GRACE : 0)
+    // Whose client was answered while the handler goes on (`handlerTimeout`) has nobody who could yet leave.
+    const mayLeave = onConflict === 'auto' && owner?.isWatched !== false
+    const until = began + (waits ? waitTimeout : mayLeave ? GRACE : 0)
     const isFull = !held.isHeld && (engine.waiting >= engine.settings.maxWaiters || this.#held.length > maxWaitersPerKey)
     if (isFull || until <= performance.now() || pursuit.client?.hasLeft === true || (engine.closing.aborted && !isLocal)) {
       return this.#refuse(held)

@@ -1,4 +1,5 @@
 import { IdempotencyOptionError } from './errors.ts'
+import { RECORD_VERSION, RECORD_VERSIONS } from './store/record.ts'
 import type { IdempotencyOptions, RouteIdempotencyOptions } from './types.ts'
 
 const DAY = 86_400_000
@@ -15,7 +16,7 @@ export type RouteSettings =
 
 /** The options of the plugin as a whole, complete. */
 export interface PluginSettings extends
-  Required<Pick<IdempotencyOptions, 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'errors' | 'docsUrl' | 'keyPrefix'>> {
+  Required<Pick<IdempotencyOptions, 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'recordVersion' | 'errors' | 'docsUrl' | 'keyPrefix'>> {
   redis: IdempotencyOptions['redis'] | undefined
   store: IdempotencyOptions['store'] | undefined
   /** What routes start from. */
@@ -58,6 +59,7 @@ const PLUGIN_RULES: Record<Exclude<keyof IdempotencyOptions, keyof RouteIdempote
   closeTimeout: anInteger(0, MAX_TIMER, 'milliseconds'),
   errors: oneOf('problem+json', 'error-handler'),
   docsUrl: value => typeof value === 'string' && URL.canParse(value) && !/[<>\s]/.test(value) ? undefined : 'an absolute URL',
+  recordVersion: value => (RECORD_VERSIONS as readonly unknown[]).includes(value) ? undefined : RECORD_VERSIONS.join(' or '),
   keyPrefix: value => typeof value === 'string' ? undefined : 'a string'
 }
 
@@ -98,8 +100,9 @@ export function checkPluginOptions (options: IdempotencyOptions): PluginSettings
   if ((options.redis === undefined) === (options.store === undefined)) {
     throw new IdempotencyOptionError(`fastify-idempotency: ${options.redis === undefined ? 'one of the options "redis" and "store" is required' : 'the options "redis" and "store" exclude each other'}`)
   }
-  if (options.store !== undefined && options.keyPrefix !== undefined) {
-    throw new IdempotencyOptionError('fastify-idempotency: option "keyPrefix" goes with "redis"; a store names its records itself')
+  for (const name of ['keyPrefix', 'recordVersion'] as const) {
+    if (options.store === undefined || options[name] === undefined) continue
+    throw new IdempotencyOptionError(`fastify-idempotency: option "${name}" goes with "redis"; a store names and writes its records itself`)
   }
   return {
     redis: options.redis,
@@ -110,6 +113,7 @@ export function checkPluginOptions (options: IdempotencyOptions): PluginSettings
     closeTimeout: options.closeTimeout ?? 25_000,
     errors: options.errors ?? 'problem+json',
     docsUrl: options.docsUrl ?? DOCS_URL,
+    recordVersion: options.recordVersion ?? RECORD_VERSION,
     keyPrefix: options.keyPrefix ?? 'idem:',
     route: settle('', { ...ROUTE_DEFAULTS, scope: options.scope }, pickRouteOptions(options))
   }

@@ -120,6 +120,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     return function claimKey (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
       if (!methods.has(request.method)) return done()
       const refuse = (error: Error): void => {
+        if (request[kIdempotency] === ANSWERED) return
         if (!(error instanceof IdempotencyError)) return done(error)
         refusalHeaders(reply, error, settings, protection)
         if (settings.errors === 'error-handler') return done(error)
@@ -184,6 +185,6 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   })
 }
 
-function redisStore ({ redis, keyPrefix, storeTimeout }: PluginSettings): RedisStore {
-  return new RedisStore(redis as RedisClient, { keyPrefix, connectTimeout: storeTimeout })
+function redisStore ({ redis, keyPrefix, recordVersion, storeTimeout }: PluginSettings): RedisStore {
+  return new RedisStore(redis as RedisClient, { keyPrefix, recordVersion, connectTimeout: storeTimeout })
 }

@@ -99,6 +99,11 @@ export interface IdempotencyOptions extends RouteIdempotencyOptions {
   errors?: 'problem+json' | 'error-handler'
   /** The `type` of every problem and the target of its `Link: …; rel="describedby"`. */
   docsUrl?: string
+  /**
+   * The version of the records that are written to Redis; 1 and 2 are read. Default 2. For a rolling change from 0.1,
+   * which reads 1 only: deploy with 1 first, then without. Only with `redis`.
+   */
+  recordVersion?: 1 | 2
   /** What the names of Redis keys start with. Default `'idem:'`. Only with `redis`. */
   keyPrefix?: string
 }

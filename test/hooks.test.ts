@@ -263,7 +263,7 @@ t.test('a request that times out while it waits for another one does not run lat
   const client = await listen()
   const answers = await Promise.all([client.post('/x', 'k'), client.post('/x', 'k')])
   t.same(answers.map(({ status }) => status), [503, 503])
-  await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'released', 'the waiter’s release')
+  await until(async () => (await app.idempotency.find('k', 'global'))?.leaseLeft === 0, 'the end of the lease')
   t.same(attempts, [1], 'nobody runs for a client that has its answer')
   t.equal((await client.post('/x', 'k')).text, 'done')
   finish.open()

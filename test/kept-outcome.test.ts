@@ -131,6 +131,7 @@ t.test('an outcome is stored as soon as the client is connected again, not after
   t.equal((await owner).text, 'paid')
   await server.start()
   await until(() => apps[0]?.app.idempotency.stats().pending === 0, 'the completion')
+  await until(async () => (await b.post('/x', 'k')).replayed, 'the other process being connected too')
   t.match(await b.post('/x', 'k'), { text: 'paid', replayed: true })
   t.equal(runs(), 1)
 })

@@ -23,7 +23,7 @@ export function claim (engine: Engine, settings: RouteSettings, request: Fastify
   const scope = readScope(request, settings.scope)
   const subject = { request, scope, id: recordId(scope, key) }
   const identity = { fingerprint: fingerprintOf(request, settings) }
-  return obtain({ engine, settings, subject, identity, log: request.log, client: new RequestClient(request) }).then((obtained) => {
+  return obtain({ engine, settings, subject, identity, log: request.log, client: new RequestClient(request, reply) }).then((obtained) => {
     if (obtained === 'bypass') return true
     const { result, claim, asked, recalled } = obtained
     if (result.state === 'settled') {

@@ -1,5 +1,6 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Client } from '../pursuit.ts'
+import { ANSWERED, kIdempotency } from './state.ts'
 
 /** Somebody who is told when a connection closes. */
 export interface Watcher {
@@ -46,16 +47,18 @@ export function unwatch (request: FastifyRequest, watcher: Watcher): void {
   closableOf(request)[kWatchers]?.delete(watcher)
 }
 
-/** The client of a request that wants a key. */
+/** The client of a request that wants a key. One that was answered (`handlerTimeout`) wants nothing any more. */
 export class RequestClient implements Client {
   readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
 
-  constructor (request: FastifyRequest) {
+  constructor (request: FastifyRequest, reply: FastifyReply) {
     this.#request = request
+    this.#reply = reply
   }
 
   get hasLeft (): boolean {
-    return hasLeft(this.#request)
+    return hasLeft(this.#request) || this.#reply.sent || this.#request[kIdempotency] === ANSWERED
   }
 
   onLeft (listener: () => void): () => void {
