@@ -3,12 +3,13 @@ import type { Engine } from '../engine.ts'
 import { giveBack, noteClaimed, obtain } from '../obtain.ts'
 import type { RouteSettings } from '../options.ts'
 import type { Outcome } from '../store/store.ts'
-import { fingerprintOf } from './fingerprint.ts'
+import type { Fingerprinter } from './fingerprint.ts'
 import { readKey, readScope, recordId } from './key.ts'
 import { recall } from './recall.ts'
 import { replay } from './replay.ts'
 import { Run, RunView } from './run.ts'
 import { ANSWERED, kIdempotency } from './state.ts'
+import { takenFingerprint } from './take-fingerprint.ts'
 import { watchReplies } from './watch.ts'
 
 /**
@@ -16,12 +17,12 @@ import { watchReplies } from './watch.ts'
  * answered with a replay.
  * @throws {IdempotencyError} what to answer instead
  */
-export function claim (engine: Engine, settings: RouteSettings, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+export function claim (engine: Engine, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
   const key = readKey(request, settings)
   if (key === undefined) return UNPROTECTED
   const scope = readScope(request, settings.scope)
   const subject = { request, scope, id: recordId(scope, key) }
-  return obtain(engine, settings, subject, fingerprintOf(request, settings), request.log).then((obtained) => {
+  return obtain(engine, settings, subject, takenFingerprint(fingerprintOf, request), request.log).then((obtained) => {
     if (obtained === 'bypass') return true
     const { result, claim, asked, recalled } = obtained
     if (result.state === 'settled') {
