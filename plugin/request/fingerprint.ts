@@ -20,6 +20,7 @@ export function fingerprinterOf (route: RouteOptions, { fingerprint: own }: Rout
     ? () => constraints
     // As it was asked for: what `1.x` leads to is another route after the deployment of a 1.3.0.
     : ({ headers }: FastifyRequest) => JSON.stringify(headers['accept-version'] ?? version) + constraints
+  const mediaTypeOf = mediaTypes()
   return (request, early) => {
     const mediaType = mediaTypeOf(request)
     return own === undefined
@@ -36,11 +37,20 @@ function textOf (constraints: Record<string, unknown>): string {
   return JSON.stringify(set.sort(([a], [b]) => a < b ? -1 : 1), (_name, value: unknown) => value instanceof RegExp ? String(value) : value)
 }
 
-/** Without parameters: a charset is none of the request's meaning, a form's boundary is another one each time. */
-function mediaTypeOf ({ headers }: FastifyRequest): string {
-  const type = headers['content-type']
-  if (type === undefined || type === 'application/json') return type ?? ''
-  return (type.split(';', 1)[0] as string).trim().toLowerCase()
+/**
+ * Without parameters: a charset is none of the request's meaning, a form's boundary is another one each time. Of the
+ * last one it is known, since a route is mostly sent the same.
+ */
+function mediaTypes (): (request: FastifyRequest) => string {
+  let last = ''
+  let mediaType = ''
+  return ({ headers: { 'content-type': type = '' } }) => {
+    if (type !== last) {
+      last = type
+      mediaType = (type.split(';', 1)[0] as string).trim().toLowerCase()
+    }
+    return mediaType
+  }
 }
 
 function hashOfBody (head: string, mediaType: string, request: FastifyRequest): string {
