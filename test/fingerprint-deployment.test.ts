@@ -92,6 +92,23 @@ for (const [what, [before, after]] of Object.entries(DEPLOYMENTS)) {
   })
 }
 
+/** What docs/options.md says of those that do change it. */
+const CHANGES: Record<string, [before: Version, after: Version]> = {
+  'a parser that makes something else of the same bytes': [OLD, {
+    around: app => app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => done(null, body))
+  }],
+  'an instance-wide preValidation that stamps the body': [OLD, { around: app => app.addHook('preValidation', async request => stamp(request)) }],
+  'a host for the route': [OLD, { constraints: { host: /^127\.0\.0\.1/ } }]
+}
+for (const [what, [before, after]] of Object.entries(CHANGES)) {
+  t.test(`a deployment that brings ${what} makes another request of a retry, which runs nothing`, async (t) => {
+    const [old, current, bodies] = await twoVersions(t, before, after)
+    await old.post('/x', 'k', SENT)
+    t.match(await current.post('/x', 'k', SENT), { status: 422, json: { code: 'FST_IDEMPOTENCY_KEY_REUSED' } })
+    t.equal(bodies.length, 1)
+  })
+}
+
 const FINGERPRINTS: Record<string, NonNullable<RouteIdempotencyOptions['fingerprint']>> = {
   'picks members': ({ body }) => JSON.stringify([(body as { amount: string }).amount, (body as { currency?: string }).currency]),
   'leaves members out': ({ body }) => canonicalJson({ ...body as object, tracking: undefined })
