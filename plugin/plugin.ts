@@ -11,10 +11,13 @@ import { operatorOf } from './operator.ts'
 import { Pending } from './pending.ts'
 import { claim } from './request/claim.ts'
 import { settle, settleUnseen } from './request/complete.ts'
+import { fingerprinterOf } from './request/fingerprint.ts'
+import type { Fingerprinter } from './request/fingerprint.ts'
 import { problemOf, refusalHeaders } from './request/refuse.ts'
 import { restore } from './request/replay.ts'
 import { Run } from './request/run.ts'
 import { ANSWERED, kIdempotency } from './request/state.ts'
+import { kFingerprint, takeFingerprint } from './request/take-fingerprint.ts'
 import type { Engine } from './engine.ts'
 import { separateReplies } from './request/watch.ts'
 import { hasRoutes, isUnseen, kSeen, listOf, protectedMethods, protectionOf } from './routes.ts'
@@ -60,6 +63,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   app.decorate('idempotency', operatorOf(engine))
   app.decorateRequest('idempotency', null)
   app.decorateRequest(kIdempotency, null)
+  app.decorateRequest(kFingerprint, null)
   separateReplies(app)
 
   const wrongRoutes: unknown[] = []
@@ -93,8 +97,10 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
       purger.cover(protection.journal)
       route.preSerialization = [noteRecorded, ...listOf(route.preSerialization)]
     }
+    const fingerprintOf = fingerprinterOf(route, protection)
     // A hook array may be shared with other routes (a GET and its HEAD sibling, say): replaced, never pushed to.
-    route.preHandler = [...listOf(route.preHandler), claimKeyOf(route, protection)]
+    route.preValidation = [takeFingerprintOf(route, protection, fingerprintOf), ...listOf(route.preValidation)]
+    route.preHandler = [...listOf(route.preHandler), claimKeyOf(route, protection, fingerprintOf)]
     route.onError = [...listOf(route.onError), noteError]
   }
 
@@ -114,8 +120,17 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
       : undefined)
   }
 
+  /** A route's first preValidation. */
+  function takeFingerprintOf (route: RouteOptions, protection: RouteSettings, fingerprintOf: Fingerprinter) {
+    const methods = protectedMethods(route, settings)
+    return function noteFingerprint (request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
+      if (methods.has(request.method)) takeFingerprint(fingerprintOf, protection, request)
+      done()
+    }
+  }
+
   /** A route's last preHandler. In callback style: once it has replied it never calls `done`, so no handler runs. */
-  function claimKeyOf (route: RouteOptions, protection: RouteSettings) {
+  function claimKeyOf (route: RouteOptions, protection: RouteSettings, fingerprintOf: Fingerprinter) {
     const methods = protectedMethods(route, settings)
     return function claimKey (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
       if (!methods.has(request.method)) return done()
@@ -127,7 +142,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
         reply.send(problemOf(reply, error, settings))
       }
       try {
-        claim(engine, protection, request, reply).then((run) => { if (run) done() }, refuse)
+        claim(engine, protection, fingerprintOf, request, reply).then((run) => { if (run) done() }, refuse)
       } catch (error) {
         refuse(error as Error)
       }

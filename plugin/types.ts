@@ -22,8 +22,10 @@ export interface RouteIdempotencyOptions {
   /** Accepts a parsed key. Default: 1 to 255 visible ASCII characters. */
   validateKey?: (key: string) => boolean
   /**
-   * What makes two requests the same, instead of path, query and body. Method and path always count.
-   * Needed on routes whose body cannot be read (a stream, multipart).
+   * What makes two requests the same, instead of query and body. Method, path, media type and the route's version and
+   * host always count. Needed on routes whose body cannot be read (a stream, multipart). Called with the body as it was
+   * parsed, before validation and the route's own hooks; if it throws then, or returns nothing or an empty text, once
+   * more at the claim. `canonicalJson` helps to leave members out.
    */
   fingerprint?: (request: FastifyRequest) => string | Uint8Array
   /** Milliseconds for which an outcome is kept, from its completion. Default 86 400 000 (a day). */

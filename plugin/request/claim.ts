@@ -2,14 +2,18 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Engine } from '../engine.ts'
 import { noteClaimed, obtain } from '../obtain.ts'
 import type { RouteSettings } from '../options.ts'
+import type { Identity } from '../same-request.ts'
+import type { RecordVersion } from '../store/record.ts'
 import type { Outcome } from '../store/store.ts'
 import { RequestClient } from './connection.ts'
-import { fingerprintOf } from './fingerprint.ts'
+import type { Fingerprinter } from './fingerprint.ts'
+import { legacyFingerprintOf } from './legacy-fingerprint.ts'
 import { readKey, readScope, recordId } from './key.ts'
 import { recall } from './recall.ts'
 import { replay } from './replay.ts'
 import { Run, RunView } from './run.ts'
 import { ANSWERED, kIdempotency } from './state.ts'
+import { takenFingerprint } from './take-fingerprint.ts'
 import { watchReplies } from './watch.ts'
 
 /**
@@ -17,12 +21,12 @@ import { watchReplies } from './watch.ts'
  * answered with a replay.
  * @throws {IdempotencyError} what to answer instead
  */
-export function claim (engine: Engine, settings: RouteSettings, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+export function claim (engine: Engine, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
   const key = readKey(request, settings)
   if (key === undefined) return UNPROTECTED
   const scope = readScope(request, settings.scope)
   const subject = { request, scope, id: recordId(scope, key) }
-  const identity = { fingerprint: fingerprintOf(request, settings) }
+  const identity = identityOf(engine.settings.recordVersion, settings, fingerprintOf, request)
   return obtain({ engine, settings, subject, identity, log: request.log, client: new RequestClient(request, reply) }).then((obtained) => {
     if (obtained === 'bypass') return true
     const { result, claim, asked, recalled } = obtained
@@ -36,6 +40,15 @@ export function claim (engine: Engine, settings: RouteSettings, request: Fastify
       ? proceed(engine, run, key, null)
       : recall(engine, run).then(earlier => proceed(engine, run, key, earlier))
   })
+}
+
+/** What the request is compared by, in the format of the records that are written and in the other one that is read. */
+function identityOf (version: RecordVersion, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest): Identity {
+  const present = (): string => takenFingerprint(fingerprintOf, request)
+  const legacy = (): string => legacyFingerprintOf(request, settings)
+  return version === 1
+    ? { fingerprint: legacy(), alternativeFingerprint: present }
+    : { fingerprint: present(), alternativeFingerprint: legacy }
 }
 
 const UNPROTECTED = Promise.resolve(true)
