@@ -11,6 +11,9 @@ import type { IdempotencyOptions } from '../plugin/index.ts'
 /** The Redis that `npm test` started or was given. */
 export const REDIS_URL = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
 
+/** In `npm run test:unit` there is no Redis: apps of one key prefix share a store in memory. */
+const MEMORY = process.env.TEST_STORE === 'memory' ? new Map<string, MemoryStore>() : null
+
 interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'keyPrefix' | 'lazyConnect' | 'maxRetriesPerRequest' | 'retryStrategy'> {
   prefix?: string
   url?: string
@@ -18,6 +21,7 @@ interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'ena
 
 /** A client of the tests' Redis that is gone when the test ends, together with what stands under `prefix`. */
 export function connectRedis (t: Test, options: ClientOptions = {}): Redis {
+  if (MEMORY !== null) throw new Error('a test that needs Redis is none of `npm run test:unit`: name `connectRedis` in it')
   const { prefix, url = REDIS_URL, ...redisOptions } = options
   const redis = new Redis(url, { enableAutoPipelining: true, ...redisOptions })
   redis.on('error', () => {})
@@ -60,8 +64,15 @@ export async function build (
   await before(app)
   if (pluginOptions.redis === undefined && pluginOptions.store === undefined) {
     const keyPrefix = pluginOptions.keyPrefix ?? newPrefix()
-    pluginOptions.redis = connectRedis(t, { prefix: keyPrefix })
-    pluginOptions.keyPrefix = keyPrefix
+    if (MEMORY === null) {
+      pluginOptions.redis = connectRedis(t, { prefix: keyPrefix })
+      pluginOptions.keyPrefix = keyPrefix
+    } else {
+      const store = MEMORY.get(keyPrefix) ?? new MemoryStore()
+      MEMORY.set(keyPrefix, store)
+      pluginOptions.store = store
+      delete pluginOptions.keyPrefix
+    }
   }
   await app.register(idempotency, { scope: 'global', ...pluginOptions })
   return {
