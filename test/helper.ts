@@ -7,6 +7,7 @@ import type { RedisOptions } from 'ioredis'
 import type { Test } from 'tap'
 import idempotency, { MemoryStore } from '../plugin/index.ts'
 import type { IdempotencyOptions } from '../plugin/index.ts'
+import { putClockForward } from './clock.ts'
 
 /** The Redis that `npm test` started or was given. */
 export const REDIS_URL = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
@@ -45,7 +46,15 @@ export interface TestApp {
   logged: Array<{ level: number, msg: string }>
   /** Listens on a free port, and sends requests there. */
   listen (): Promise<Client>
+  /**
+   * Lets time pass for the plugin and for its records, at once: leases of minutes run out without a wait, and none does
+   * because the machine is slow. What waits for a timer goes on waiting for it.
+   */
+  passTime (milliseconds: number): Promise<void>
 }
+
+/** Longer than a machine is busy, shorter than a test may take. */
+const STORE_TIMEOUT = 60_000
 
 /** An app with the plugin on the tests' Redis, which closes with its test. `store: 'memory'` for the other store. */
 export async function build (
@@ -62,6 +71,7 @@ export async function build (
   })
   t.teardown(() => app.close())
   await before(app)
+  pluginOptions.storeTimeout ??= STORE_TIMEOUT
   if (pluginOptions.redis === undefined && pluginOptions.store === undefined) {
     const keyPrefix = pluginOptions.keyPrefix ?? newPrefix()
     if (MEMORY === null) {
@@ -75,13 +85,32 @@ export async function build (
     }
   }
   await app.register(idempotency, { scope: 'global', ...pluginOptions })
+  let forward: ReturnType<typeof putClockForward> | undefined
   return {
     app,
     logged,
     async listen () {
       return clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
+    },
+    async passTime (milliseconds) {
+      if (pluginOptions.redis instanceof Redis) await age(pluginOptions.redis, pluginOptions.keyPrefix ?? 'idem:', milliseconds)
+      forward ??= putClockForward(t)
+      forward(milliseconds)
     }
   }
+}
+
+/** What Redis measures leases by is the time that a record has left. */
+async function age (redis: Redis, keyPrefix: string, milliseconds: number): Promise<void> {
+  for (const key of await redis.keys(`${keyPrefix}*`)) await redis.pexpire(key, await redis.pttl(key) - milliseconds)
+}
+
+/**
+ * All leases are looked after as often as the shortest needs: a route that nobody calls lets what is due after
+ * `passTime` happen soon, whatever leases the others have.
+ */
+export function lookAfterLeasesOften (app: FastifyInstance): void {
+  app.post('/never-called', { config: { idempotency: { lease: 60 } } }, async () => {})
 }
 
 export { MemoryStore }
@@ -135,8 +164,11 @@ async function request (url: string, init: RequestInit): Promise<Answer> {
   }
 }
 
-/** Resolves when `condition` holds, and rejects if it does not within `timeout` ms. Looks often; never just waits. */
-export async function until (condition: () => unknown, what = 'the condition', timeout = 15_000): Promise<void> {
+/**
+ * Resolves when `condition` holds, and rejects if it does not within `timeout` ms, which by default only a hang takes.
+ * Looks often; never just waits.
+ */
+export async function until (condition: () => unknown, what = 'the condition', timeout = 120_000): Promise<void> {
   const start = performance.now()
   const looks = setInterval(5)[Symbol.asyncIterator]()
   try {
