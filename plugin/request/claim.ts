@@ -47,8 +47,17 @@ function identityOf (version: RecordVersion, settings: RouteSettings, fingerprin
   const present = (): string => takenFingerprint(fingerprintOf, request)
   const legacy = (): string => legacyFingerprintOf(request, settings)
   return version === 1
-    ? { fingerprint: legacy(), alternativeFingerprint: present }
-    : { fingerprint: present(), alternativeFingerprint: legacy }
+    ? { fingerprint: legacy(), alternativeFingerprint: () => orNone(present) }
+    : { fingerprint: present(), alternativeFingerprint: () => orNone(legacy) }
+}
+
+/** A body that cannot be compared in the other format has no record in it. */
+function orNone (take: () => string): string {
+  try {
+    return take()
+  } catch {
+    return ''
+  }
 }
 
 const UNPROTECTED = Promise.resolve(true)
