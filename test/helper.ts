@@ -15,7 +15,7 @@ export const REDIS_URL = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
 /** In `npm run test:unit` there is no Redis: apps of one key prefix share a store in memory. */
 const MEMORY = process.env.TEST_STORE === 'memory' ? new Map<string, MemoryStore>() : null
 
-interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'keyPrefix' | 'lazyConnect' | 'maxRetriesPerRequest' | 'retryStrategy'> {
+interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'keyPrefix' | 'lazyConnect' | 'maxRetriesPerRequest' | 'protocol' | 'retryStrategy' | 'stringNumbers'> {
   prefix?: string
   url?: string
 }

@@ -4,7 +4,7 @@ import { recordId } from '../../plugin/request/key.ts'
 import { aClaim, own as ownId } from '../../plugin/store-contract/fixtures.ts'
 import type { StoresUnderTest } from '../../plugin/store-contract/index.ts'
 import { MemoryStore } from '../../plugin/store/memory.ts'
-import { decode, OFFSET, STATE } from '../../plugin/store/record.ts'
+import { decode, OFFSET, RECORD_VERSION, STATE } from '../../plugin/store/record.ts'
 import { RedisStore } from '../../plugin/store/redis.ts'
 import type { RedisStoreOptions } from '../../plugin/store/redis.ts'
 import type { Claim, OwnedClaim, Store } from '../../plugin/store/store.ts'
@@ -29,15 +29,18 @@ export interface RedisUnderTest extends Required<StoreUnderTest> {
   keyPrefix: string
 }
 
+type RedisSettings = NonNullable<Parameters<typeof connectRedis>[1]> & Pick<RedisStoreOptions, 'recordVersion'>
+
 /** Two stores on two clients of the tests' Redis. */
-export async function redisUnderTest (t: Test, options: Parameters<typeof connectRedis>[1] = {}): Promise<RedisUnderTest> {
+export async function redisUnderTest (t: Test, settings: RedisSettings = {}): Promise<RedisUnderTest> {
+  const { recordVersion = RECORD_VERSION, ...options } = settings
   const keyPrefix = newPrefix()
   // A plain client cleans up: it sees the keys by their whole names.
   const cleaner = connectRedis(t, { prefix: `${options.keyPrefix ?? ''}${keyPrefix}` })
   await cleaner.ping()
   const redis = connectRedis(t, options)
-  const store = openStore(t, redis, keyPrefix)
-  const other = openStore(t, connectRedis(t, options), keyPrefix)
+  const store = openStore(t, redis, keyPrefix, { recordVersion })
+  const other = openStore(t, connectRedis(t, options), keyPrefix, { recordVersion })
   return { store, other, redis, keyPrefix, ...viewOf(redis, keyPrefix) }
 }
 
