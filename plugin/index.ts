@@ -15,6 +15,7 @@ export default idempotency
 export { idempotency }
 export { IdempotencyError, IdempotencyOptionError, LeaseLostError, StoreTimeoutError } from './errors.ts'
 export type { IdempotencyErrorCode } from './errors.ts'
+export { canonicalJson } from './request/canonical.ts'
 export type {
   IdempotencyEvent,
   IdempotencyEvents,

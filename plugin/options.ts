@@ -1,4 +1,5 @@
 import { IdempotencyOptionError } from './errors.ts'
+import { RECORD_VERSION, RECORD_VERSIONS } from './store/record.ts'
 import type { IdempotencyOptions, RouteIdempotencyOptions } from './types.ts'
 
 const DAY = 86_400_000
@@ -15,7 +16,7 @@ export type RouteSettings =
 
 /** The options of the plugin as a whole, complete. */
 export interface PluginSettings extends
-  Required<Pick<IdempotencyOptions, 'global' | 'storeTimeout' | 'errors' | 'docsUrl' | 'keyPrefix'>> {
+  Required<Pick<IdempotencyOptions, 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'recordVersion' | 'errors' | 'docsUrl' | 'keyPrefix'>> {
   redis: IdempotencyOptions['redis'] | undefined
   store: IdempotencyOptions['store'] | undefined
   /** What routes start from. */
@@ -37,8 +38,9 @@ const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
   retention: anInteger(1, MAX_RETENTION, 'milliseconds'),
   lease: anInteger(1, MAX_TIMER, 'milliseconds'),
   maxExecution: anInteger(0, MAX_TIMER, 'milliseconds'),
-  onConflict: oneOf('reject', 'wait'),
+  onConflict: oneOf('auto', 'wait', 'reject'),
   waitTimeout: anInteger(0, MAX_TIMER, 'milliseconds'),
+  maxWaitersPerKey: anInteger(0, Number.MAX_SAFE_INTEGER, 'requests'),
   retryAfter: anInteger(0, MAX_TIMER, 'seconds'),
   onStoreError: oneOf('reject', 'bypass'),
   replayable: aFunction('(statusCode) => boolean'),
@@ -53,8 +55,11 @@ const PLUGIN_RULES: Record<Exclude<keyof IdempotencyOptions, keyof RouteIdempote
   store: hasMethods('a store', ['claim', 'renew', 'complete', 'release', 'wait', 'find', 'forget']),
   global: aBoolean,
   storeTimeout: anInteger(1, MAX_TIMER, 'milliseconds'),
+  maxWaiters: anInteger(0, Number.MAX_SAFE_INTEGER, 'requests'),
+  closeTimeout: anInteger(0, MAX_TIMER, 'milliseconds'),
   errors: oneOf('problem+json', 'error-handler'),
   docsUrl: value => typeof value === 'string' && URL.canParse(value) && !/[<>\s]/.test(value) ? undefined : 'an absolute URL',
+  recordVersion: value => (RECORD_VERSIONS as readonly unknown[]).includes(value) ? undefined : RECORD_VERSIONS.join(' or '),
   keyPrefix: value => typeof value === 'string' ? undefined : 'a string'
 }
 
@@ -65,8 +70,9 @@ const ROUTE_DEFAULTS = {
   retention: DAY,
   lease: 30_000,
   maxExecution: 300_000,
-  onConflict: 'reject',
+  onConflict: 'auto',
   waitTimeout: 10_000,
+  maxWaitersPerKey: 1_000,
   retryAfter: 1,
   onStoreError: 'reject',
   replayable: isSettling,
@@ -94,16 +100,20 @@ export function checkPluginOptions (options: IdempotencyOptions): PluginSettings
   if ((options.redis === undefined) === (options.store === undefined)) {
     throw new IdempotencyOptionError(`fastify-idempotency: ${options.redis === undefined ? 'one of the options "redis" and "store" is required' : 'the options "redis" and "store" exclude each other'}`)
   }
-  if (options.store !== undefined && options.keyPrefix !== undefined) {
-    throw new IdempotencyOptionError('fastify-idempotency: option "keyPrefix" goes with "redis"; a store names its records itself')
+  for (const name of ['keyPrefix', 'recordVersion'] as const) {
+    if (options.store === undefined || options[name] === undefined) continue
+    throw new IdempotencyOptionError(`fastify-idempotency: option "${name}" goes with "redis"; a store names and writes its records itself`)
   }
   return {
     redis: options.redis,
     store: options.store,
     global: options.global ?? false,
     storeTimeout: options.storeTimeout ?? 1_000,
+    maxWaiters: options.maxWaiters ?? 10_000,
+    closeTimeout: options.closeTimeout ?? 25_000,
     errors: options.errors ?? 'problem+json',
     docsUrl: options.docsUrl ?? DOCS_URL,
+    recordVersion: options.recordVersion ?? RECORD_VERSION,
     keyPrefix: options.keyPrefix ?? 'idem:',
     route: settle('', { ...ROUTE_DEFAULTS, scope: options.scope }, pickRouteOptions(options))
   }

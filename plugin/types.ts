@@ -22,8 +22,10 @@ export interface RouteIdempotencyOptions {
   /** Accepts a parsed key. Default: 1 to 255 visible ASCII characters. */
   validateKey?: (key: string) => boolean
   /**
-   * What makes two requests the same, instead of path, query and body. Method and path always count.
-   * Needed on routes whose body cannot be read (a stream, multipart).
+   * What makes two requests the same, instead of query and body. Method, path, media type and the route's version and
+   * host always count. Needed on routes whose body cannot be read (a stream, multipart). Called with the body as it was
+   * parsed, before validation and the route's own hooks; if it throws then, or returns nothing or an empty text, once
+   * more at the claim. `canonicalJson` helps to leave members out.
    */
   fingerprint?: (request: FastifyRequest) => string | Uint8Array
   /** Milliseconds for which an outcome is kept, from its completion. Default 86 400 000 (a day). */
@@ -32,15 +34,24 @@ export interface RouteIdempotencyOptions {
   lease?: number
   /** Milliseconds after which the lease of a running handler is no longer renewed. Default 300 000. */
   maxExecution?: number
-  /** What a duplicate of a running request gets: a 409 at once (`'reject'`, the default), or the owner's answer. */
-  onConflict?: 'reject' | 'wait'
-  /** Milliseconds for which `onConflict: 'wait'` holds a duplicate at most. Default 10 000. */
+  /**
+   * What a duplicate of a running request gets. `'auto'`, the default: a 409 while the owner's own client is still
+   * connected; the owner's answer once it has left, since then the duplicate is that client's retry. `'wait'`: always
+   * the owner's answer. `'reject'`: always a 409, at once.
+   */
+  onConflict?: 'auto' | 'wait' | 'reject'
+  /** Milliseconds for which a duplicate is held at most. Default 10 000. */
   waitTimeout?: number
+  /** How many duplicates of one request may be held in a process; a further one gets a 409. Default 1 000. */
+  maxWaitersPerKey?: number
   /** Seconds: the `Retry-After` of a 409 in progress and of a 503. Default 1. */
   retryAfter?: number
   /** When the store cannot be reached: a 503 and nothing runs (`'reject'`, the default), or run unprotected. */
   onStoreError?: 'reject' | 'bypass'
-  /** Which responses are kept and replayed; others release the key. Default: below 500 and not 408, 425 or 429. */
+  /**
+   * Which responses are kept and replayed; others release the key. Default: below 500 and not 408, 425 or 429. By
+   * default a 408 does not release the key either, since nobody knows the outcome: its lease has to run out.
+   */
   replayable?: (statusCode: number) => boolean
   /** Bytes: the largest response body that is kept. Default 1 048 576. */
   maxBodySize?: number
@@ -79,10 +90,22 @@ export interface IdempotencyOptions extends RouteIdempotencyOptions {
   global?: boolean
   /** Milliseconds: the longest wait for an answer of the store. Default 1 000. */
   storeTimeout?: number
+  /** How many duplicates may be held in a process, of all keys together; a further one gets a 409. Default 10 000. */
+  maxWaiters?: number
+  /**
+   * Milliseconds for which `app.close()` waits for what owns a key: handlers, also those whose client has left, work of
+   * `app.idempotency.run()`, and outcomes that the store does not have yet. Default 25 000.
+   */
+  closeTimeout?: number
   /** Problems are sent as RFC 9457 `problem+json` (the default), or thrown to the app's own error handler. */
   errors?: 'problem+json' | 'error-handler'
   /** The `type` of every problem and the target of its `Link: …; rel="describedby"`. */
   docsUrl?: string
+  /**
+   * The version of the records that are written to Redis; 1 and 2 are read. Default 2. For a rolling change from 0.1,
+   * which reads 1 only: deploy with 1 first, then without. Only with `redis`.
+   */
+  recordVersion?: 1 | 2
   /** What the names of Redis keys start with. Default `'idem:'`. Only with `redis`. */
   keyPrefix?: string
 }
@@ -126,7 +149,9 @@ export interface JournalledAnswer<T> {
 
 /** What an operator sees of a key. */
 export interface FoundRecord {
-  state: 'running' | 'released' | 'settled'
+  /** `unreadable`: written by another version of the plugin, or not by it at all. */
+  state: 'running' | 'released' | 'settled' | 'unreadable'
+  /** 0 if it is unreadable. */
   attempt: number
   /** Milliseconds until the record is forgotten. */
   expiresIn: number
@@ -183,8 +208,10 @@ export interface IdempotencyStats {
   recalled: number
   /** Requests that ran unprotected because of `onStoreError: 'bypass'`. */
   bypassed: number
-  /** Handlers that run now. */
+  /** Handlers that run now, and those that ended and whose outcome the store does not have yet. */
   running: number
+  /** Duplicates that are held now. */
+  waiting: number
   /** Completions and releases that are being tried again in the background now. */
   pending: number
 }

@@ -7,9 +7,13 @@ import type { RedisOptions } from 'ioredis'
 import type { Test } from 'tap'
 import idempotency, { MemoryStore } from '../plugin/index.ts'
 import type { IdempotencyOptions } from '../plugin/index.ts'
+import { putClockForward } from './clock.ts'
 
 /** The Redis that `npm test` started or was given. */
 export const REDIS_URL = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
+
+/** In `npm run test:unit` there is no Redis: apps of one key prefix share a store in memory. */
+const MEMORY = process.env.TEST_STORE === 'memory' ? new Map<string, MemoryStore>() : null
 
 interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'keyPrefix' | 'lazyConnect' | 'maxRetriesPerRequest' | 'protocol' | 'retryStrategy' | 'stringNumbers'> {
   prefix?: string
@@ -18,6 +22,7 @@ interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'ena
 
 /** A client of the tests' Redis that is gone when the test ends, together with what stands under `prefix`. */
 export function connectRedis (t: Test, options: ClientOptions = {}): Redis {
+  if (MEMORY !== null) throw new Error('a test that needs Redis is none of `npm run test:unit`: name `connectRedis` in it')
   const { prefix, url = REDIS_URL, ...redisOptions } = options
   const redis = new Redis(url, { enableAutoPipelining: true, ...redisOptions })
   redis.on('error', () => {})
@@ -41,7 +46,15 @@ export interface TestApp {
   logged: Array<{ level: number, msg: string }>
   /** Listens on a free port, and sends requests there. */
   listen (): Promise<Client>
+  /**
+   * Lets time pass for the plugin and for its records, at once: leases of minutes run out without a wait, and none does
+   * because the machine is slow. What waits for a timer goes on waiting for it.
+   */
+  passTime (milliseconds: number): Promise<void>
 }
+
+/** Longer than a machine is busy, shorter than a test may take. */
+const STORE_TIMEOUT = 60_000
 
 /** An app with the plugin on the tests' Redis, which closes with its test. `store: 'memory'` for the other store. */
 export async function build (
@@ -58,19 +71,47 @@ export async function build (
   })
   t.teardown(() => app.close())
   await before(app)
+  pluginOptions.storeTimeout ??= STORE_TIMEOUT
   if (pluginOptions.redis === undefined && pluginOptions.store === undefined) {
     const keyPrefix = pluginOptions.keyPrefix ?? newPrefix()
-    pluginOptions.redis = connectRedis(t, { prefix: keyPrefix })
-    pluginOptions.keyPrefix = keyPrefix
+    if (MEMORY === null) {
+      pluginOptions.redis = connectRedis(t, { prefix: keyPrefix })
+      pluginOptions.keyPrefix = keyPrefix
+    } else {
+      const store = MEMORY.get(keyPrefix) ?? new MemoryStore()
+      MEMORY.set(keyPrefix, store)
+      pluginOptions.store = store
+      delete pluginOptions.keyPrefix
+    }
   }
-  await app.register(idempotency, { scope: 'global', ...pluginOptions })
+  // Nobody waits for the handlers that a test has not let end.
+  await app.register(idempotency, { scope: 'global', closeTimeout: 0, ...pluginOptions })
+  let forward: ReturnType<typeof putClockForward> | undefined
   return {
     app,
     logged,
     async listen () {
       return clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
+    },
+    async passTime (milliseconds) {
+      if (pluginOptions.redis instanceof Redis) await age(pluginOptions.redis, pluginOptions.keyPrefix ?? 'idem:', milliseconds)
+      forward ??= putClockForward(t)
+      forward(milliseconds)
     }
   }
+}
+
+/** What Redis measures leases by is the time that a record has left. */
+async function age (redis: Redis, keyPrefix: string, milliseconds: number): Promise<void> {
+  for (const key of await redis.keys(`${keyPrefix}*`)) await redis.pexpire(key, await redis.pttl(key) - milliseconds)
+}
+
+/**
+ * All leases are looked after as often as the shortest needs: a route that nobody calls lets what is due after
+ * `passTime` happen soon, whatever leases the others have.
+ */
+export function lookAfterLeasesOften (app: FastifyInstance): void {
+  app.post('/never-called', { config: { idempotency: { lease: 60 } } }, async () => {})
 }
 
 export { MemoryStore }
@@ -124,8 +165,11 @@ async function request (url: string, init: RequestInit): Promise<Answer> {
   }
 }
 
-/** Resolves when `condition` holds, and rejects if it does not within `timeout` ms. Looks often; never just waits. */
-export async function until (condition: () => unknown, what = 'the condition', timeout = 15_000): Promise<void> {
+/**
+ * Resolves when `condition` holds, and rejects if it does not within `timeout` ms, which by default only a hang takes.
+ * Looks often; never just waits.
+ */
+export async function until (condition: () => unknown, what = 'the condition', timeout = 120_000): Promise<void> {
   const start = performance.now()
   const looks = setInterval(5)[Symbol.asyncIterator]()
   try {

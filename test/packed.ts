@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
+import ts from 'typescript'
 
 export const run = promisify(execFile)
 const ROOT = join(import.meta.dirname, '..')
@@ -33,18 +35,55 @@ export async function scratch (t: Test): Promise<string> {
   return dir
 }
 
-/** Builds and packs the package as it would be published, in a copy: others may build or use the original meanwhile. */
+/** What the package is made of. */
+const SOURCES = ['plugin', 'package.json', 'README.md', 'LICENSE', 'tsconfig.json', 'tsconfig.build.json', 'tsconfig.build.cjs.json']
+
+/**
+ * Builds and packs the package as it would be published, in a copy: others may build or use the original meanwhile. Kept
+ * as long as nothing changes that it is made of, for the other files that try it and for the next run.
+ */
 export async function pack (t: Test): Promise<Packed> {
+  const kept = join(ROOT, 'node_modules/.cache/fastify-idempotency/packed', await digest(SOURCES))
   const dir = await scratch(t)
-  for (const name of ['plugin', 'package.json', 'README.md', 'LICENSE', 'tsconfig.json', 'tsconfig.build.json', 'tsconfig.build.cjs.json']) {
-    await cp(join(ROOT, name), join(dir, name), { recursive: true })
-  }
+  const packed = await cp(kept, dir, { recursive: true }).then(() => readPacked(dir), () => null)
+  if (packed !== null) return packed
+  for (const name of SOURCES) await cp(join(ROOT, name), join(dir, name), { recursive: true })
   await symlink(join(ROOT, 'node_modules'), join(dir, 'node_modules'))
   await run('npm', ['run', 'build'], { cwd: dir })
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json'], { cwd: dir })
-  const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string, files: Array<{ path: string }> }]
+  await writeFile(join(dir, 'packed.json'), stdout)
+  const built = await readPacked(dir)
+  await keep(kept, [built.tarball, join(dir, 'packed.json'), join(dir, 'package.json')])
+  return built
+}
+
+async function readPacked (dir: string): Promise<Packed> {
+  const [{ filename, files }] = JSON.parse(await readFile(join(dir, 'packed.json'), 'utf8')) as [{ filename: string, files: Array<{ path: string }> }]
   const manifest = JSON.parse(await readFile(join(dir, 'package.json'), 'utf8')) as Manifest
   return { tarball: join(dir, filename), files: files.map(({ path }) => path), manifest }
+}
+
+/** At once or not at all: others may be looking. */
+async function keep (kept: string, files: string[]): Promise<void> {
+  try {
+    await mkdir(dirname(kept), { recursive: true })
+    const written = await mkdtemp(`${kept}-`)
+    for (const file of files) await cp(file, join(written, basename(file)))
+    await rename(written, kept).catch(() => rm(written, { recursive: true }))
+  } catch {
+    // Where nothing may be written each packs for itself.
+  }
+}
+
+/** Of the content of files and folders, by their names, and of what builds them. */
+async function digest (names: string[]): Promise<string> {
+  const hash = createHash('sha256').update(`${process.version} ${ts.version}`)
+  for (const name of names) {
+    const path = join(ROOT, name)
+    const files = (await stat(path)).isFile() ? [path] : (await readdir(path, { recursive: true, withFileTypes: true })).filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name)).sort()
+    for (const file of files) hash.update(`\n${relative(ROOT, file)}\n`).update(await readFile(file))
+  }
+  return hash.digest('hex')
 }
 
 /** A new project with these files, the packed tarball, and these packages in the versions that the tests use. */

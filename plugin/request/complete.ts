@@ -24,6 +24,7 @@ export function settle (engine: Engine, run: Run, reply: FastifyReply, payload: 
     return undefined
   }
   run.stage = 'settling'
+  run.unwatchClient()
   return store(engine, run, reply, payload)
 }
 
@@ -33,7 +34,15 @@ function store (engine: Engine, run: Run, reply: FastifyReply, payload: unknown)
     run.stage = 'settled'
     return Promise.resolve(payload)
   }
-  const keepable = !run.releaseRequested && isReplayable(run, statusOf(reply, payload))
+  const statusCode = statusOf(reply, payload)
+  const keepable = !run.releaseRequested && isReplayable(run, statusCode)
+  if (!keepable && isUndecided(run, statusCode)) {
+    // Browsers send a 408 again at once, several times over. The lease keeps them out, and is no longer renewed.
+    run.stage = 'settled'
+    run.ended = true
+    engine.leases.letGo(run)
+    return Promise.resolve(payload)
+  }
   if (run.settings.journal !== false) return storeByJournal(engine, run, reply, payload, keepable)
   return keepable ? keep(engine, run, reply, payload) : giveBack(engine, run, reply, payload)
 }
@@ -135,10 +144,16 @@ function isReplayable (run: Run, statusCode: number): boolean {
   }
 }
 
+/** A handler's 408 says that something timed out, and so that nobody knows the outcome, unless the app decides otherwise. */
+function isUndecided ({ releaseRequested, settings }: Run, statusCode: number): boolean {
+  return statusCode === 408 && !releaseRequested && settings.replayable === isSettling
+}
+
 /** Settles a run whose answer did not pass through `onSend`, after it has left and cannot be kept any more. */
 export async function settleUnseen (engine: Engine, run: Run): Promise<void> {
   if (run.stage !== 'open') return
   run.stage = 'settled'
+  run.unwatchClient()
   const { statusCode } = run.reply.raw
   // What a handler recorded is there or not: the next attempt looks.
   if (run.releaseRequested || run.recording || !isReplayable(run, statusCode)) await release(engine, run, statusCode)

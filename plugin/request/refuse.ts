@@ -21,7 +21,7 @@ export function inProgress (): IdempotencyError {
 }
 
 export function keyReused (): IdempotencyError {
-  return new IdempotencyError('FST_IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used before for a request with another method, path or body: send a new key with a new operation, and the same request with a retry')
+  return new IdempotencyError('FST_IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used before for a request with another method, path, media type or body: send a new key with a new operation, and the same request with a retry')
 }
 
 export function notReplayable (statusCode: number): IdempotencyError {

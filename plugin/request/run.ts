@@ -1,17 +1,23 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { answerOf } from '../deadline.ts'
 import type { Subject } from '../diagnostics.ts'
+import type { Engine } from '../engine.ts'
+import { factsOf } from '../error-facts.ts'
 import type { Queryable } from '../journal/journal.ts'
 import type { RouteSettings } from '../options.ts'
 import { Ownership } from '../ownership.ts'
 import type { OwnedClaim } from '../store/store.ts'
 import type { JournalledAnswer, RequestIdempotency } from '../types.ts'
 import type { Headers } from './headers.ts'
+import { hasLeft, unwatch, watch } from './connection.ts'
+import type { Watcher } from './connection.ts'
 import { record } from './record.ts'
 import type { Recorded } from './record.ts'
 
 /** A request that owns its key, from the claim to the completion. */
-export class Run extends Ownership {
+export class Run extends Ownership implements Watcher {
   declare readonly request: FastifyRequest
+  readonly #engine: Engine
   readonly reply: FastifyReply
   /** The response headers as they stood when the key was claimed: what is set later is the run's own. */
   readonly headersBefore: Headers
@@ -28,14 +34,40 @@ export class Run extends Ownership {
   /** What it wrote. */
   recorded: Recorded | null = null
 
-  constructor (subject: Subject, owned: OwnedClaim, settings: RouteSettings, reply: FastifyReply, began: number) {
+  constructor (engine: Engine, subject: Subject, owned: OwnedClaim, settings: RouteSettings, reply: FastifyReply, began: number) {
     super(subject, owned, settings, reply.log, began)
+    this.#engine = engine
     this.reply = reply
     this.headersBefore = reply.getHeaders()
   }
 
   override renewable (now: number): boolean {
     return !this.outcomeUnknown && super.renewable(now)
+  }
+
+  override get isWatched (): boolean {
+    return !this.outcomeUnknown
+  }
+
+  watchClient (): void {
+    if (hasLeft(this.request)) this.connectionClosed()
+    else watch(this.request, this)
+  }
+
+  unwatchClient (): void {
+    unwatch(this.request, this)
+  }
+
+  /** Its client has left, so that a duplicate is that client's retry: those who ask from now on may wait for the answer. */
+  connectionClosed (): void {
+    if (this.stage !== 'open' || this.outcomeUnknown || this.reply.raw.writableEnded) return
+    this.clientLeft = true
+    const { acquisitions, deadline, store } = this.#engine
+    acquisitions.get(this.id)?.ownerLeft()
+    if (this.settings.onConflict !== 'auto') return
+    deadline.race(answerOf(() => store.markLeft(this.id, this.owned))).catch((error: unknown) => {
+      this.log.warn({ err: factsOf(error) }, 'idempotency: the store could not be told that the client has left, its retries in other processes are refused')
+    })
   }
 }
 

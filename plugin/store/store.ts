@@ -82,7 +82,7 @@ export interface Claim {
    * The fingerprint of the same request in the record format that this process does not write. For comparing with
    * records, and only called for these: a store with one format needs none.
    */
-  readonly alternativeFingerprint?: () => string
+  readonly alternativeFingerprint?: (() => string) | undefined
 }
 
 /** A claim that was granted. */

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { resolve } from 'node:path'
 import type { Test } from 'tap'
 import { until } from '../helper.ts'
+import { IMPORT_TYPESCRIPT } from '../typescript/import.ts'
 
 export interface ServerProcess {
   pid: number
@@ -24,7 +25,7 @@ const END_WITH_PARENT = 'data:text/javascript,' + encodeURIComponent(
 
 /** `npm start` without npm: the real server in a process of its own, on a free port, with these variables and no others. */
 export function startServer (t: Test, env: Record<string, string> = {}): ServerProcess {
-  const child = spawn(process.execPath, ['--import=tsx', `--import=${END_WITH_PARENT}`, 'demo-app/server.ts'], {
+  const child = spawn(process.execPath, [IMPORT_TYPESCRIPT, `--import=${END_WITH_PARENT}`, 'demo-app/server.ts'], {
     cwd: resolve(import.meta.dirname, '../..'),
     env: { PATH: process.env.PATH, PORT: '0', ...env },
     stdio: 'pipe'

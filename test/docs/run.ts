@@ -3,6 +3,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { REDIS_URL } from '../helper.ts'
 import { runProgram } from '../packed.ts'
+import { IMPORT_TYPESCRIPT } from '../typescript/import.ts'
 import { ownDatabase } from './database.ts'
 import type { Declared } from './declared.ts'
 import { give } from './given.ts'
@@ -40,7 +41,7 @@ export async function testPage (file: string, checks: Record<string, Check>): Pr
 
 /** @throws {Error} if it ends with another code than 0 */
 async function runApart (module: string): Promise<Declared> {
-  return { output: await runProgram(dirname(module), process.execPath, ['--import=tsx', module]) } as Declared
+  return { output: await runProgram(dirname(module), process.execPath, [IMPORT_TYPESCRIPT, module]) } as Declared
 }
 
 /** Runs the module. What it declared and has to be let go is let go when the test ends. */

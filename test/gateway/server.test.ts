@@ -4,9 +4,10 @@ import { resolve } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
 import { until } from '../helper.ts'
+import { IMPORT_TYPESCRIPT } from '../typescript/import.ts'
 
 function start (t: Test, env: Record<string, string>): { stdout (): string, stderr (): string, kill (): void, ended: Promise<number | null> } {
-  const child = spawn(process.execPath, ['--import=tsx', 'demo-app/gateway/server.ts'], {
+  const child = spawn(process.execPath, [IMPORT_TYPESCRIPT, 'demo-app/gateway/server.ts'], {
     cwd: resolve(import.meta.dirname, '../..'), env: { PATH: process.env.PATH, PORT: '0', ...env }, stdio: 'pipe'
   })
   let stdout = ''

@@ -13,6 +13,7 @@ import { MissingBinaryError, postgresDirectory, redisServer } from './binaries.t
 import type { Machine } from './binaries.ts'
 import { startPostgres } from './postgres.ts'
 import { startRedis } from './redis.ts'
+import { IMPORT_TYPESCRIPT } from '../typescript/import.ts'
 
 interface Test {
   teardown (end: () => void): void
@@ -56,7 +57,7 @@ function serverDirectories (temporary: string): string[] {
 function launch (temporary: string, command: string[], change: NodeJS.ProcessEnv = {}): ChildProcess & { stdout: NodeJS.ReadableStream, stderr: NodeJS.ReadableStream } {
   const env: NodeJS.ProcessEnv = { ...process.env, TMPDIR: temporary, ...change }
   for (const given of ['REDIS_URL', 'DATABASE_URL', 'REDIS_SERVER_BIN']) if (!(given in change)) delete env[given]
-  return spawn(process.execPath, ['--import=tsx', join(import.meta.dirname, '../run.ts'), '--', ...command], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  return spawn(process.execPath, [IMPORT_TYPESCRIPT, join(import.meta.dirname, '../run.ts'), '--', ...command], { env, stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
 /** A command that says which servers it got, and goes on for good, as does a child that it passes no signal on to. */
@@ -121,7 +122,7 @@ t.test('a server is gone, and its directory too, when the process that started i
     const { url } = await startRedis()
     console.log(url)
     process.stdin.resume()`
-  const starter = spawn(process.execPath, ['--import=tsx', '--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, TMPDIR: temporary } })
+  const starter = spawn(process.execPath, [IMPORT_TYPESCRIPT, '--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, TMPDIR: temporary } })
   const [url = ''] = await firstLine(starter.stdout)
   t.equal(await listens(url), true)
   t.equal(serverDirectories(temporary).length, 1)

@@ -10,6 +10,7 @@ import type { RedisStoreOptions } from '../../plugin/store/redis.ts'
 import type { Claim, OwnedClaim, Store } from '../../plugin/store/store.ts'
 import { connectRedis, newPrefix } from '../helper.ts'
 
+export { putClockForward } from '../clock.ts'
 export { aClaim, ANOTHER_REQUEST, anOutcome, ONE_REQUEST, RETENTION } from '../../plugin/store-contract/fixtures.ts'
 
 /** A fresh store, and what this package's own tests need beyond what the contract does. */
@@ -70,15 +71,6 @@ export function viewOf (redis: Redis | Cluster, keyPrefix: string): RedisView {
       return value?.toString('latin1', OFFSET.state, OFFSET.state + 1) === STATE.awaited
     }
   }
-}
-
-/** The clock of the whole process, until the test ends: it goes on as it does, and can be put forward. */
-export function putClockForward (t: Test): (milliseconds: number) => void {
-  const now = performance.now.bind(performance)
-  let ahead = 0
-  Object.defineProperty(performance, 'now', { value: () => now() + ahead, configurable: true })
-  t.teardown(() => { Reflect.deleteProperty(performance, 'now') })
-  return (milliseconds) => { ahead += milliseconds }
 }
 
 export function memoryOn (forward: (milliseconds: number) => void): StoreUnderTest {

@@ -1,0 +1,34 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+
+const TESTS = import.meta.dirname
+/** `build` in here takes a store in memory where there is no Redis; whatever else it has is asked for by its name. */
+const HELPER = join(TESTS, 'helper.ts')
+/** What is named in a module that needs a server or starts a process. */
+const NEEDS_MORE = /\b(?:connectRedis|REDIS_URL|DATABASE_URL)\b|^import (?!type\b).*from '(?:node:child_process|ioredis|pg)'/m
+const IMPORT = /(?:^(?:import|export)\b[^']*?|\bimport\()'(\.[^']+\.ts)'/gm
+
+/** All test files, by their paths within the project. */
+export function testFiles (): string[] {
+  return readdirSync(TESTS, { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.test.ts'))
+    .map(name => relative(process.cwd(), join(TESTS, name)))
+    .sort()
+}
+
+/**
+ * The module, among those that a test file imports or itself, that needs a server or starts a process; `null` if there
+ * is none. Then it is a unit test, which `npm run test:unit` runs.
+ */
+export function needsMore (testFile: string): string | null {
+  const seen = new Set<string>([HELPER])
+  const queue = [resolve(testFile)]
+  for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
+    if (seen.has(file)) continue
+    seen.add(file)
+    const source = readFileSync(file, 'utf8')
+    if (file.startsWith(`${TESTS}/`) && NEEDS_MORE.test(source)) return relative(process.cwd(), file)
+    for (const [, specifier = ''] of source.matchAll(IMPORT)) queue.push(resolve(dirname(file), specifier))
+  }
+  return null
+}

@@ -1,0 +1,52 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const require = createRequire(import.meta.url)
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const CACHE = join(ROOT, 'node_modules/.cache/fastify-idempotency/typescript')
+/** What a translation depends on besides the source and its name. */
+const TRANSLATOR = require('typescript/package.json').version + readFileSync(new URL(import.meta.url), 'utf8')
+
+/** Takes the place of Node.js's own for files in TypeScript. */
+export async function load (url, context, nextLoad) {
+  if (!url.startsWith('file:') || !/\.ts(?:\?|$)/.test(url)) return nextLoad(url, context)
+  return { format: 'module', source: translationOf(fileURLToPath(url)), shortCircuit: true }
+}
+
+function translationOf (file) {
+  const source = readFileSync(file, 'utf8')
+  const name = basename(file)
+  const kept = join(CACHE, `${createHash('sha256').update(`${TRANSLATOR}\n${name}\n${source}`).digest('hex')}.js`)
+  try {
+    return readFileSync(kept, 'utf8')
+  } catch {
+    const translation = translate(source, name)
+    keep(kept, translation)
+    return translation
+  }
+}
+
+/** With a map, so that stack traces name the lines of the source. */
+function translate (source, name) {
+  // Only here: it takes longer to load than most tests to run.
+  const { ModuleKind, ScriptTarget, transpileModule } = require('typescript')
+  return transpileModule(source, {
+    fileName: name,
+    compilerOptions: { target: ScriptTarget.ES2023, module: ModuleKind.ESNext, verbatimModuleSyntax: true, inlineSourceMap: true }
+  }).outputText
+}
+
+/** At once or not at all: others may be reading. */
+function keep (file, translation) {
+  const written = `${file}.${randomUUID()}`
+  try {
+    mkdirSync(CACHE, { recursive: true })
+    writeFileSync(written, translation)
+    renameSync(written, file)
+  } catch {
+    // Where nothing may be written each process translates for itself.
+  }
+}
