@@ -1,4 +1,5 @@
 import { execFileSync, fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,6 +9,7 @@ import type { Test } from 'tap'
 import type { Claim, ClaimResult, Outcome, OwnedClaim, StoredRecord } from '../../plugin/store/store.ts'
 import { REDIS_URL } from '../helper.ts'
 import { protect } from '../servers/reaper.ts'
+import { IMPORT_TYPESCRIPT } from '../typescript/import.ts'
 import type { Answer, Method } from './earlier-store.ts'
 
 /** The last commit whose stores read and write records of version 1 only. */
@@ -47,17 +49,29 @@ export function layOut (t: Test): string {
   return join(directory, 'release')
 }
 
-/** Starts a process with the store of that release; it ends with the test. */
-export async function startEarlier (t: Test, release: string, keyPrefix: string): Promise<Process> {
-  const file = pathToFileURL(join(release, 'plugin/store/redis.ts')).href
-  const child = fork(fileURLToPath(new URL('earlier-store.ts', import.meta.url)), [file, REDIS_URL, keyPrefix], {
-    cwd: repository, execArgv: ['--import=tsx'], serialization: 'advanced'
+/** Starts a process of `program` with `file` of the release; it ends with the test. */
+function start (t: Test, program: string, file: string, keyPrefix: string): ChildProcess {
+  const args = [pathToFileURL(file).href, REDIS_URL, keyPrefix]
+  const child = fork(fileURLToPath(new URL(program, import.meta.url)), args, {
+    cwd: repository, execArgv: [IMPORT_TYPESCRIPT], serialization: 'advanced'
   })
   protect(child.pid as number)
   t.teardown(async () => {
     child.kill('SIGKILL')
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
   })
+  return child
+}
+
+/** Starts an app with the plugin of that release, and gives where it listens. */
+export async function startEarlierApp (t: Test, release: string, keyPrefix: string): Promise<string> {
+  const [url] = await once(start(t, 'earlier-app.ts', join(release, 'plugin/index.ts'), keyPrefix), 'message') as [string]
+  return url
+}
+
+/** Starts a process with the store of that release. */
+export function startEarlier (t: Test, release: string, keyPrefix: string): Process {
+  const child = start(t, 'earlier-store.ts', join(release, 'plugin/store/redis.ts'), keyPrefix)
   let calls = 0
   const pending = new Map<number, (answer: Answer) => void>()
   child.on('message', (answer: Answer) => {

@@ -26,7 +26,7 @@ interface Versioned extends Process { writes: RecordVersion }
 
 interface Deployment extends RedisView {
   keyPrefix: string
-  earlier (): Promise<Versioned>
+  earlier (): Versioned
   now (recordVersion: RecordVersion): Versioned
 }
 
@@ -36,9 +36,9 @@ function deployment (t: Test): Deployment {
   let release: string | undefined
   return {
     keyPrefix,
-    async earlier () {
+    earlier () {
       release ??= layOut(t)
-      return { ...await startEarlier(t, release, keyPrefix), writes: 1 }
+      return { ...startEarlier(t, release, keyPrefix), writes: 1 }
     },
     now (recordVersion) {
       const store = openStore(t, connectRedis(t), keyPrefix, { recordVersion })
@@ -61,13 +61,13 @@ function claimOf ({ writes }: Versioned, request: Request, more: Partial<Claim> 
   return aClaim({ fingerprint: request[writes], alternativeFingerprint: () => request[writes === 1 ? 2 : 1], ...more })
 }
 
-type Pair = [what: string, open: (deployment: Deployment) => Promise<[Versioned, Versioned]>, needsEarlier: boolean]
+type Pair = [what: string, open: (deployment: Deployment) => [Versioned, Versioned], needsEarlier: boolean]
 const PAIRS: Pair[] = [
-  ['an earlier release, then this one writing version 1', async at => [await at.earlier(), at.now(1)], true],
-  ['this one writing version 1, then an earlier release', async at => [at.now(1), await at.earlier()], true],
-  ['version 1, then version 2', async at => [at.now(1), at.now(2)], false],
-  ['version 2, then version 1', async at => [at.now(2), at.now(1)], false],
-  ['an earlier release, then this one writing version 2', async at => [await at.earlier(), at.now(2)], true]
+  ['an earlier release, then this one writing version 1', at => [at.earlier(), at.now(1)], true],
+  ['this one writing version 1, then an earlier release', at => [at.now(1), at.earlier()], true],
+  ['version 1, then version 2', at => [at.now(1), at.now(2)], false],
+  ['version 2, then version 1', at => [at.now(2), at.now(1)], false],
+  ['an earlier release, then this one writing version 2', at => [at.earlier(), at.now(2)], true]
 ]
 const KEPT = anOutcome('{"paid":"ü"}')
 const NOTHING_KEPT: Outcome = { statusCode: 202, response: null }
@@ -75,7 +75,7 @@ const NOTHING_KEPT: Outcome = { statusCode: 202, response: null }
 for (const [what, open, needsEarlier] of PAIRS) {
   t.test(`side by side: ${what}`, { skip: needsEarlier && missing() }, async (t) => {
     const at = deployment(t)
-    const [first, second] = await open(at)
+    const [first, second] = open(at)
     let keys = 0
     const newKey = (): string => recordId('global', `key ${++keys}`)
 
@@ -175,8 +175,8 @@ for (const version of [1, 2] as const) {
 t.test('during both steps of a rolling change nothing runs twice, and every duplicate is answered', { skip: missing() }, async (t) => {
   const at = deployment(t)
   const steps = [
-    [await at.earlier(), await at.earlier()],
-    [await at.earlier(), at.now(1)],
+    [at.earlier(), at.earlier()],
+    [at.earlier(), at.now(1)],
     [at.now(1), at.now(1)],
     [at.now(1), at.now(2)],
     [at.now(2), at.now(2)]
