@@ -1,15 +1,16 @@
 import { createClient } from 'redis'
 import t from 'tap'
 import type { Test } from 'tap'
-import { StoreUnreachableError } from '../../plugin/index.ts'
+import { StoreRefusedError, StoreUnreachableError } from '../../plugin/index.ts'
 import { build, connectRedis, newPrefix, REDIS_URL } from '../helper.ts'
 import { storeContract } from './contract.ts'
-import { aClaim, ID } from './harness.ts'
+import { aClaim, anOutcome, ID, own } from './harness.ts'
 import { NodeRedisStore } from './node-redis.ts'
+import { ownRedis } from './own-redis.ts'
 
 /** A client of the npm package `redis`, which is gone when the test ends. */
-async function connect (t: Test) {
-  const client = createClient({ url: REDIS_URL })
+async function connect (t: Test, url = REDIS_URL) {
+  const client = createClient({ url })
   client.on('error', () => {})
   await client.connect()
   t.teardown(() => { if (client.isOpen) client.destroy() })
@@ -59,4 +60,17 @@ t.test('a store whose client is not connected says that it was not touched', asy
   const store = new NodeRedisStore(client, await ownPrefix(t))
   client.destroy()
   await t.rejects(store.claim(ID, aClaim()), StoreUnreachableError)
+})
+
+t.test('a store on a full Redis says what was refused, and still answers with what is there', async (t) => {
+  const server = await ownRedis(t)
+  const store = new NodeRedisStore(await connect(t, server.url))
+  const running = await own(store, aClaim(), 'running')
+  await store.complete('settled', await own(store, aClaim(), 'settled'), anOutcome())
+  await server.admin.config('SET', 'maxmemory', '1')
+  await t.rejects(store.claim('new', aClaim()), StoreRefusedError)
+  await t.rejects(store.complete('running', running, anOutcome()), StoreRefusedError)
+  t.match(await store.claim('running', aClaim()), { state: 'running', ownerLeft: false })
+  t.match(await store.claim('settled', aClaim()), { state: 'settled', attempt: 1 })
+  t.equal(await store.find('new'), null)
 })
