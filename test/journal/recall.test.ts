@@ -272,10 +272,10 @@ t.test('and while that other attempt still runs, it is told to come back', async
 
 t.test('with handlerTimeout the retry waits for the lease, and gets what the first attempt committed meanwhile', async (t) => {
   const database = await openDatabase(t)
-  const { app, listen } = await build(t, { journal: database.journal, lease: 300 })
+  const { app, listen } = await build(t, { journal: database.journal, lease: 1_500 })
   const slow = gate()
   let runs = 0
-  app.post('/pay', { handlerTimeout: 100, config: { idempotency: true } }, async (request) => {
+  app.post('/pay', { handlerTimeout: 1_000, config: { idempotency: true } }, async (request) => {
     runs++
     await slow.opened
     return database.charge(async tx => request.idempotency?.complete(tx, { body: { receipt: 1 } }))
