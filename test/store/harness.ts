@@ -40,7 +40,7 @@ export async function redisUnderTest (t: Test, options: Parameters<typeof connec
   return { store, other, redis, keyPrefix, ...viewOf(redis, keyPrefix) }
 }
 
-export function openStore (t: Test, redis: Redis | Cluster, keyPrefix: string, connectTimeout = 15_000): RedisStore {
+export function openStore (t: Test, redis: Redis | Cluster, keyPrefix: string, connectTimeout = 120_000): RedisStore {
   const store = new RedisStore(redis, { keyPrefix, connectTimeout })
   t.teardown(() => store.close())
   return store
