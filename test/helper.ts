@@ -101,9 +101,10 @@ export async function build (
   }
 }
 
-/** What Redis measures leases by is the time that a record has left. */
+/** What Redis measures leases by is the time that a record has left. One that has gone has no records. */
 async function age (redis: Redis, keyPrefix: string, milliseconds: number): Promise<void> {
-  for (const key of await redis.keys(`${keyPrefix}*`)) await redis.pexpire(key, await redis.pttl(key) - milliseconds)
+  const keys = await redis.keys(`${keyPrefix}*`).catch(() => [])
+  for (const key of keys) await redis.pexpire(key, await redis.pttl(key) - milliseconds)
 }
 
 /**

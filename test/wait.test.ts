@@ -57,7 +57,7 @@ for (const stored of ['Redis', 'memory']) {
 
   t.test(`a duplicate that waits takes over when the owner's lease runs out (${stored})`, async (t) => {
     // `maxExecution` 0: a lease that nobody renews is what a crashed owner leaves behind.
-    const [owner, duplicate] = await two(t, stored, { lease: 300, storeTimeout: 200, maxExecution: 0 })
+    const [owner, duplicate] = await two(t, stored, { lease: 300, maxExecution: 0, waitTimeout: 120_000 })
     const never = gate()
     t.teardown(() => never.open())
     const attempts: number[] = []

@@ -45,7 +45,7 @@ export async function redisUnderTest (t: Test, settings: RedisSettings = {}): Pr
 }
 
 export function openStore (t: Test, redis: Redis | Cluster, keyPrefix: string, options: Partial<RedisStoreOptions> = {}): RedisStore {
-  const store = new RedisStore(redis, { keyPrefix, connectTimeout: 15_000, ...options })
+  const store = new RedisStore(redis, { keyPrefix, connectTimeout: 120_000, ...options })
   t.teardown(() => store.close())
   return store
 }
