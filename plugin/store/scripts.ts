@@ -1,5 +1,5 @@
 import {
-  attempt, field, fingerprint, isRunning, isSettled, LEASE_LEFT, open, owner, ownerLeft, READ, script, timeToLive, version, wake
+  attempt, field, fingerprint, isRunning, isSettled, lease, LEASE_LEFT, open, owner, ownerLeft, READ, script, timeToLive, version, wake
 } from './lua.ts'
 import { hex, OFFSET, OWNER_LEFT, STATE } from './record.ts'
 
@@ -53,6 +53,11 @@ export const takeOver = script(`
         return {${TAKE_OVER.claimed}, attempt}
       end
       local left = ${LEASE_LEFT}
+      if left > ${lease('record')} then
+        -- Redis's clock was set back, and nobody is to own a key for longer than a lease because of that
+        redis.call('PEXPIRE', KEYS[1], ${timeToLive('record')})
+        left = ${lease('record')}
+      end
       if left > 0 or string.sub(ARGV[2], 1, 1) == '0' then
         return {${TAKE_OVER.running}, math.max(left, 0), ${ownerLeft('record')} and 1 or 0}
       end

@@ -48,8 +48,8 @@ export interface Store {
    */
   markLeft (id: string, owned: OwnedClaim): Promise<boolean>
   /**
-   * Resolve when a running key may have been settled or released, when `signal` aborts, or after `timeout` ms,
-   * whichever is first. It may resolve early without a cause, and it never rejects: the caller claims again anyway.
+   * Resolve when a running key may have been settled, released or withdrawn, or its owner's client may have left, when
+   * `signal` aborts, or after `timeout` ms, whichever is first. It may resolve early without a cause, and it never rejects: the caller claims again anyway.
    */
   wait (id: string, timeout: number, signal: AbortSignal): Promise<void>
   /** The record as it is, or `null`. One that it cannot read is told by `state: 'unreadable'`. */
