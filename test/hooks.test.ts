@@ -59,7 +59,8 @@ t.test('nothing is claimed by a request that fails a check in any hook, whoever 
 t.test('a hook array that several routes share is not changed', async (t) => {
   const shared = [async () => {}]
   const { app, listen } = await build(t, { store: new MemoryStore() })
-  const options = { config: { idempotency: true }, preValidation: shared, preHandler: shared, onError: [], onResponse: [] }
+  const hooks = { preValidation: shared, preHandler: shared, onError: [], onResponse: [] }
+  const options = { config: { idempotency: true }, ...hooks }
   app.post('/a', options, async () => 'a')
   app.post('/b', options, async () => 'b')
   app.get('/c', { ...options, config: {} }, async () => 'c')

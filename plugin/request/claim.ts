@@ -21,7 +21,9 @@ import { watchReplies } from './watch.ts'
  * answered with a replay.
  * @throws {IdempotencyError} what to answer instead
  */
-export function claim (engine: Engine, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+export function claim (
+  engine: Engine, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest, reply: FastifyReply
+): Promise<boolean> {
   const key = readKey(request, settings)
   if (key === undefined) return UNPROTECTED
   const scope = readScope(request, settings.scope)
