@@ -6,6 +6,7 @@ import type { Subject } from './diagnostics.ts'
 import type { Engine } from './engine.ts'
 import { leadOrFollow } from './follow.ts'
 import { IdempotencyError, StoreTimeoutError } from './errors.ts'
+import { isSameRequest } from './journal/journal.ts'
 import { lookUp } from './journal/look-up.ts'
 import type { RouteSettings } from './options.ts'
 import type { Ownership } from './ownership.ts'
@@ -131,7 +132,7 @@ export function isWaiting ({ waitingSince }: Pursuit): boolean {
 /** Redis may have lost the record, and given the key to another body since. That one's record is left to its owner. */
 async function recallOrRefuse ({ engine, settings: { journal }, subject, claim, log, asked }: Pursuit): Promise<Obtained> {
   const entry = journal === false ? null : await lookUp(journal, subject.id, log)
-  if (entry?.fingerprint === claim.fingerprint) {
+  if (entry !== null && isSameRequest(entry, claim)) {
     engine.counts.recalled++
     return { result: { state: 'settled', attempt: entry.attempt, outcome: entry.outcome }, claim, asked, recalled: true }
   }

@@ -44,6 +44,8 @@ const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
   replayable: aFunction('(statusCode) => boolean'),
   maxBodySize: anInteger(0, 512 * 1024 * 1024 - 1, 'bytes'),
   journal: value => value === false ? undefined : hasMethods('a journal, such as postgresJournal(app.pg), or false', ['record', 'find', 'purge'])(value),
+  journalLookup: oneOf('retries', 'always'),
+  journalAnswers: aBoolean,
   sanitize: aFunction('(response, request) => { headers, body }'),
   excludeHeaders: value => Array.isArray(value) && value.every(name => typeof name === 'string') ? undefined : 'an array of response header names'
 }
@@ -72,6 +74,8 @@ const ROUTE_DEFAULTS = {
   replayable: isSettling,
   maxBodySize: 1_048_576,
   journal: false,
+  journalLookup: 'retries',
+  journalAnswers: false,
   excludeHeaders: new Set<string>()
 } satisfies Partial<RouteSettings>
 

@@ -30,7 +30,7 @@ export function claim (engine: Engine, settings: RouteSettings, request: Fastify
     }
     const run = new Run(subject, { ...claim, attempt: result.attempt }, settings, reply, asked)
     engine.leases.hold(run)
-    return result.attempt === 1
+    return result.attempt === 1 && settings.journalLookup === 'retries'
       ? proceed(engine, run, key, null)
       : recall(engine, run).then(earlier => proceed(engine, run, key, earlier))
   })

@@ -54,6 +54,8 @@ export interface Claim {
   readonly lease: number
   /** Milliseconds, at most 2^48 - 2^31. */
   readonly retention: number
+  /** The fingerprint of the same request in the form that another version of this package writes. */
+  readonly alternativeFingerprint?: () => string
 }
 
 /** A claim that was granted. */
