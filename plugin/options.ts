@@ -157,6 +157,10 @@ function settle (where: string, base: RouteSettings, options: RouteIdempotencyOp
   if (settings.journal !== false && settings.onStoreError === 'bypass') {
     throw new IdempotencyOptionError(`fastify-idempotency: ${where}the options "journal" and "onStoreError: 'bypass'" exclude each other: what runs unprotected writes no journal`)
   }
+  // Where the plugin is registered they may be meant for the routes that have one.
+  if (where !== '' && settings.journal === false && (given.journalAnswers === true || given.journalLookup === 'always')) {
+    throw new IdempotencyOptionError(`fastify-idempotency: ${where}the options "journalLookup" and "journalAnswers" need a "journal", and this route has none`)
+  }
   return settings
 }
 

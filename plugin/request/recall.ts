@@ -86,11 +86,11 @@ export async function answerByJournal (engine: Engine, run: Run, reply: FastifyR
 async function nothingFound (engine: Engine, run: Run, reply: FastifyReply, answersRecorded: boolean): Promise<Decision> {
   await release(engine, run, reply.statusCode)
   if (run.refused) {
-    run.log.error('idempotency: the journal has the outcome of another attempt, and does not show it: it must be looked up in the database and schema that the transactions write to (no replica, the same search_path), by a role to which row-level security shows all rows')
+    run.log.error('idempotency: the journal has the outcome of another attempt, and does not show it: does it look elsewhere than the transaction wrote?')
     return { send: 'other', payload: refuseInstead(engine, run, reply, journalInconsistent()) }
   }
   if (answersRecorded) {
-    run.log.error('idempotency: the handler answers with what it recorded, but the journal does not have it: either its transaction was rolled back (by COMMIT itself, if the error of a statement was swallowed), or the journal looks elsewhere than the transaction wrote')
+    run.log.error('idempotency: the handler answers with what it recorded, but the journal does not have it: was its transaction rolled back, or does the journal look elsewhere?')
     return { send: 'other', payload: refuseInstead(engine, run, reply, notCommitted()) }
   }
   // The transaction was rolled back, or its commit has not arrived yet: the next attempt will see.
