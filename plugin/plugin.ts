@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import { Deadline } from './deadline.ts'
 import { IdempotencyError } from './errors.ts'
 import { Hearing } from './hearing.ts'
+import { checkJournals } from './journal/check.ts'
 import { Purger } from './journal/purger.ts'
 import { Leases } from './leases.ts'
 import { checkPluginOptions } from './options.ts'
@@ -13,6 +14,7 @@ import { claim } from './request/claim.ts'
 import { settle, settleUnseen } from './request/complete.ts'
 import { fingerprinterOf } from './request/fingerprint.ts'
 import type { Fingerprinter } from './request/fingerprint.ts'
+import { isRecorded } from './request/record.ts'
 import { problemOf, refusalHeaders } from './request/refuse.ts'
 import { restore } from './request/replay.ts'
 import { Run } from './request/run.ts'
@@ -85,6 +87,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
 
   app.addHook('onReady', async function refuseWrongOptionsOrStart () {
     if (wrongRoutes.length > 0) throw wrongRoutes[0]
+    await checkJournals(purger.journals, app.log)
     purger.start()
   })
 
@@ -149,13 +152,13 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     }
   }
 
-  /** The handler answers with what it recorded, so its transaction has committed. Serialized it could not be told. */
+  /** The handler answers with what it recorded. Serialized it could not be told. */
   function noteRecorded (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error: null, payload: unknown) => void): void {
     const state = request[kIdempotency]
-    if (state instanceof Run && state.recorded !== null && state.recorded.body === payload) {
-      state.recorded.answered = true
+    if (state instanceof Run && state.recorded !== null) {
+      state.recorded.answered = state.recorded.body === payload
       // Which schema it is serialized by.
-      reply.code(state.recorded.outcome.statusCode)
+      if (isRecorded(state.recorded, reply.statusCode, payload)) reply.code(state.recorded.outcome.statusCode)
     }
     done(null, payload)
   }

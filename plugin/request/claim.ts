@@ -38,7 +38,7 @@ export function claim (
     }
     const run = new Run(engine, subject, { ...claim, attempt: result.attempt }, settings, reply, asked)
     engine.leases.hold(run)
-    return result.attempt === 1
+    return result.attempt === 1 && settings.journalLookup === 'retries'
       ? proceed(engine, run, key, null)
       : recall(engine, run).then(earlier => proceed(engine, run, key, earlier))
   })
