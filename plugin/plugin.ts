@@ -185,15 +185,21 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     return settle(engine, state, reply, payload)
   })
 
-  // Before the server closes and the app's databases do. New requests are answered 503 by Fastify meanwhile.
+  // Before the server closes and the app's databases do: new requests are answered 503 by Fastify meanwhile. It gives a
+  // hook of this kind `pluginTimeout`, and no more.
+  let closeBegan = 0
   app.addHook('preClose', async function endWhatOwnsKeys () {
     closing.abort()
-    for (const owner of await leases.untilIdle(settings.closeTimeout)) {
-      if (!owner.ended) owner.log.error('idempotency: the app closes while this run still owns its key: once its lease is over a retry may run, with a higher attempt')
-    }
+    closeBegan = performance.now()
+    const { pluginTimeout = 0 } = app.initialConfig
+    await leases.untilIdle(pluginTimeout === 0 ? settings.closeTimeout : Math.min(settings.closeTimeout, pluginTimeout * 0.8))
   })
 
+  // What is registered before the plugin is closed after it.
   app.addHook('onClose', async function letGo () {
+    for (const owner of await leases.untilIdle(closeBegan + settings.closeTimeout - performance.now())) {
+      if (!owner.ended) owner.log.error('idempotency: the app closes while this run still owns its key: once its lease is over a retry may run, with a higher attempt')
+    }
     purger.close()
     stopListening?.()
     await pending.close()

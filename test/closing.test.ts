@@ -103,6 +103,21 @@ t.test('closing waits for an outcome that the store has yet to take', async (t) 
   t.equal((await app.idempotency.find('k', 'global'))?.state, 'settled')
 })
 
+t.test('closing waits for longer than Fastify gives a preClose hook', async (t) => {
+  const server = { pluginTimeout: 200 }
+  const { app, listen } = await build(t, { store: new MemoryStore(), closeTimeout: 60_000, server }, noteClosing)
+  const route = holdRoute(app)
+  const { url } = await listen()
+  await sendAndLeave(url, 'k', () => route.runs() === 1)
+  let serverClosed = false
+  app.server.once('close', () => { serverClosed = true })
+  const { closed } = await beginClosing(app)
+  await until(() => serverClosed)
+  route.finish()
+  await closed
+  t.equal((await app.idempotency.find('k', 'global'))?.state, 'settled')
+})
+
 t.test('closing waits for closeTimeout at most, and says in the log what it left', async (t) => {
   const { app, listen, logged } = await build(t, { store: new MemoryStore(), closeTimeout: 50 }, noteClosing)
   const route = holdRoute(app)
