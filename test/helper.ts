@@ -93,7 +93,7 @@ export async function build (
       return clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
     },
     async passTime (milliseconds) {
-      if (pluginOptions.redis instanceof Redis) await age(pluginOptions.redis, pluginOptions.keyPrefix ?? 'idem:', milliseconds)
+      if (pluginOptions.redis instanceof Redis) await age(pluginOptions.redis as Redis, pluginOptions.keyPrefix ?? 'idem:', milliseconds)
       forward ??= putClockForward(t)
       forward(milliseconds)
     }
