@@ -63,7 +63,6 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   await migrate(databaseUrl, { demoCustomers })
 
   answerWithProblems(app)
-  letConnectionsGo(app)
   await app.register(pool, { databaseUrl, embedded })
   await app.register(authentication)
   await app.register(idempotency, {
@@ -72,8 +71,12 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     // The customer, not the token: a token may be renewed between a request and its retry.
     scope: request => request.customer.id,
     // Answers stand in the database beside what they tell of: whatever dies, and when, a retry gets the first one.
-    journal: postgresJournal(app.pg)
+    journal: postgresJournal(app.pg),
+    // Final refusals too: an order that could not be paid must not be paid by a late duplicate of that request.
+    journalAnswers: true
   })
+  // After the plugin: closing may begin while it stores an answer.
+  letConnectionsGo(app)
 
   // Remembered: an app that closes does not listen any more, but still finishes its payments.
   let origin = ''

@@ -1,9 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { Background } from './background.ts'
+import type { Acquisition } from './acquisition.ts'
 import type { Deadline } from './deadline.ts'
+import type { Hearing } from './hearing.ts'
 import type { Leases } from './leases.ts'
-import type { Leader } from './follow.ts'
 import type { PluginSettings } from './options.ts'
+import type { Pending } from './pending.ts'
 import type { Store } from './store/store.ts'
 import type { IdempotencyStats } from './types.ts'
 
@@ -12,13 +13,16 @@ export interface Engine {
   settings: PluginSettings
   store: Store
   deadline: Deadline
+  hearing: Hearing
   leases: Leases
-  background: Background
-  counts: Omit<IdempotencyStats, 'running' | 'pending' | 'leasesLost' | 'storeErrors'>
-  /** Who asks the store for a key on behalf of all in this process that want it for the same request. */
-  leaders: Map<string, Leader>
+  pending: Pending
+  counts: Omit<IdempotencyStats, 'running' | 'waiting' | 'pending' | 'leasesLost' | 'storeErrors'>
+  /** By record id, what those of this process that want a key for the same request ask the store together. */
+  acquisitions: Map<string, Acquisition>
+  /** How many are held now. */
+  waiting: number
   /** The app's own, for what happens outside of a request. */
   log: FastifyBaseLogger
-  /** Aborts when the app begins to close: nobody is kept waiting any longer. */
+  /** Aborts when the app begins to close: nobody is kept waiting for an owner in another process any longer. */
   closing: AbortSignal
 }

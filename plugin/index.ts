@@ -15,6 +15,7 @@ export default idempotency
 export { idempotency }
 export { IdempotencyError, IdempotencyOptionError, LeaseLostError, StoreTimeoutError } from './errors.ts'
 export type { IdempotencyErrorCode } from './errors.ts'
+export { canonicalJson } from './request/canonical.ts'
 export type {
   IdempotencyEvent,
   IdempotencyEvents,
@@ -24,7 +25,7 @@ export type {
 } from './diagnostics.ts'
 export { MemoryStore } from './store/memory.ts'
 export type { MemoryStoreOptions } from './store/memory.ts'
-export { StoreUnreachableError } from './store/store.ts'
+export { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from './store/store.ts'
 export type { Claim, ClaimResult, KeptResponse, Outcome, OwnedClaim, Store, StoredRecord } from './store/store.ts'
 export type { Journal, JournalEntry, Queryable } from './journal/journal.ts'
 export type { RedisClient, RedisSubscriber } from './store/redis.ts'

@@ -1,10 +1,15 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { Deadline } from './deadline.ts'
+import { factsOf } from './error-facts.ts'
 import { LeaseLostError } from './errors.ts'
 import { channels, eventOf } from './diagnostics.ts'
 import type { Ownership } from './ownership.ts'
 import { Run } from './request/run.ts'
 import type { Store } from './store/store.ts'
+import { Wake } from './store/wake-ups.ts'
+
+/** Milliseconds between two looks at what is left to wait for when the app closes. */
+const CLOSING_LOOK = 100
 
 /**
  * Renews the leases of the handlers that run, and tells those that lose theirs. One timer for the whole process, and
@@ -14,11 +19,13 @@ export class Leases {
   readonly #store: Store
   readonly #deadline: Deadline
   readonly #onUnseen: (run: Run) => void
-  readonly #held = new Set<Ownership>()
+  /** By record id: those that run, and those that ended and whose outcome the store does not have yet. */
+  readonly #held = new Map<string, Ownership>()
   /** That of the registration: the timer is everybody's, not a part of the request that happens to start it. */
   readonly #context = new AsyncResource('fastify-idempotency.leases')
   #period = Infinity
   #timer: NodeJS.Timeout | null = null
+  #letGo = new Wake()
   /** How many were lost so far. */
   lost = 0
 
@@ -33,18 +40,44 @@ export class Leases {
     return this.#held.size
   }
 
+  /** Milliseconds: a sixth of the shortest lease in the app. */
+  get period (): number {
+    return this.#period
+  }
+
+  /** Who owns a key in this process, as far as this process knows. */
+  ownerOf (id: string): Ownership | undefined {
+    return this.#held.get(id)
+  }
+
   /** Makes the timer fine enough for leases of this many milliseconds. */
   cover (lease: number): void {
     this.#period = Math.min(this.#period, Math.max(1, Math.floor(lease / 6)))
   }
 
   hold (owner: Ownership): void {
-    this.#held.add(owner)
+    const earlier = this.#held.get(owner.id)
+    if (earlier !== undefined) this.#lose(earlier, 'another attempt owns the key')
+    this.#held.set(owner.id, owner)
     this.#arm()
   }
 
   letGo (owner: Ownership): void {
-    this.#held.delete(owner)
+    if (this.#held.get(owner.id) === owner) this.#held.delete(owner.id)
+    owner.noteOver()
+    this.#letGo.now()
+  }
+
+  /** Resolves when nothing is held any more whose end can be known, or after `milliseconds`, with what is held then. */
+  async untilIdle (milliseconds: number): Promise<Ownership[]> {
+    const until = performance.now() + milliseconds
+    for (;;) {
+      const left = [...this.#held.values()]
+      const now = performance.now()
+      if (now >= until || !left.some(({ isWatched }) => isWatched)) return left
+      this.#letGo = new Wake()
+      await this.#letGo.orAfter(Math.min(until - now, CLOSING_LOOK))
+    }
   }
 
   #arm (): void {
@@ -54,7 +87,9 @@ export class Leases {
   #check = (): void => {
     this.#timer = null
     const now = performance.now()
-    for (const owner of this.#held) {
+    for (const owner of this.#held.values()) {
+      // The outcome is on its way to the store, which keeps the key as a renewal would.
+      if (owner.ended) continue
       const { lease } = owner.owned
       const silent = now - owner.leaseBegan
       // `reply.raw.end()`
@@ -73,17 +108,20 @@ export class Leases {
       const owned = await this.#deadline.race(this.#store.renew(owner.id, owner.owned))
       if (owned) owner.leaseBegan = asked
       // The handler may have finished while the renewal was on its way.
-      else if (this.#held.has(owner)) this.#lose(owner, 'another attempt owns the key')
+      else if (!owner.ended && this.#held.get(owner.id) === owner) this.#lose(owner, 'another attempt owns the key')
     } catch (error) {
-      owner.log.warn({ err: error }, 'idempotency: the lease could not be renewed, trying again')
-      if (channels.storeFailed.hasSubscribers) channels.storeFailed.publish({ ...eventOf(owner, owner.owned.attempt, asked), operation: 'renew', error })
+      owner.log.warn({ err: factsOf(error) }, 'idempotency: the lease could not be renewed, trying again')
+      if (channels.storeFailed.hasSubscribers) {
+        channels.storeFailed.publish({ ...eventOf(owner, owner.owned.attempt, asked), operation: 'renew', error })
+      }
     } finally {
       owner.renewing = false
     }
   }
 
   #lose (owner: Ownership, why: string): void {
-    this.#held.delete(owner)
+    this.letGo(owner)
+    if (owner.ended) return
     this.lost++
     owner.log.warn(`idempotency: lost the key while the handler ran: ${why}`)
     if (channels.leaseLost.hasSubscribers) channels.leaseLost.publish(eventOf(owner, owner.owned.attempt, owner.began))

@@ -6,7 +6,7 @@ import type { FoundRecord, Idempotency, IdempotencyStats } from './types.ts'
 
 /** `app.idempotency`. */
 export function operatorOf (engine: Engine): Idempotency {
-  const { store, deadline, leases, background, counts } = engine
+  const { store, deadline, leases, pending, counts } = engine
   return {
     async find (key: string, scope: string | number): Promise<FoundRecord | null> {
       const found = await deadline.race(store.find(recordId(String(scope), key)))
@@ -29,7 +29,7 @@ export function operatorOf (engine: Engine): Idempotency {
     run: (operation, work) => runOnce(engine, operation, work),
 
     stats (): IdempotencyStats {
-      return { ...counts, leasesLost: leases.lost, storeErrors: deadline.failures, running: leases.running, pending: background.pending }
+      return { ...counts, leasesLost: leases.lost, storeErrors: deadline.failures, running: leases.running, waiting: engine.waiting, pending: pending.size }
     }
   }
 }

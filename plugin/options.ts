@@ -1,4 +1,5 @@
 import { IdempotencyOptionError } from './errors.ts'
+import { RECORD_VERSION, RECORD_VERSIONS } from './store/record.ts'
 import type { IdempotencyOptions, RouteIdempotencyOptions } from './types.ts'
 
 const DAY = 86_400_000
@@ -15,7 +16,7 @@ export type RouteSettings =
 
 /** The options of the plugin as a whole, complete. */
 export interface PluginSettings extends
-  Required<Pick<IdempotencyOptions, 'global' | 'storeTimeout' | 'errors' | 'docsUrl' | 'keyPrefix'>> {
+  Required<Pick<IdempotencyOptions, 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'recordVersion' | 'errors' | 'docsUrl' | 'keyPrefix'>> {
   redis: IdempotencyOptions['redis'] | undefined
   store: IdempotencyOptions['store'] | undefined
   /** What routes start from. */
@@ -37,13 +38,16 @@ const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
   retention: anInteger(1, MAX_RETENTION, 'milliseconds'),
   lease: anInteger(1, MAX_TIMER, 'milliseconds'),
   maxExecution: anInteger(0, MAX_TIMER, 'milliseconds'),
-  onConflict: oneOf('reject', 'wait'),
+  onConflict: oneOf('auto', 'wait', 'reject'),
   waitTimeout: anInteger(0, MAX_TIMER, 'milliseconds'),
+  maxWaitersPerKey: anInteger(0, Number.MAX_SAFE_INTEGER, 'requests'),
   retryAfter: anInteger(0, MAX_TIMER, 'seconds'),
   onStoreError: oneOf('reject', 'bypass'),
   replayable: aFunction('(statusCode) => boolean'),
   maxBodySize: anInteger(0, 512 * 1024 * 1024 - 1, 'bytes'),
   journal: value => value === false ? undefined : hasMethods('a journal, such as postgresJournal(app.pg), or false', ['record', 'find', 'purge'])(value),
+  journalLookup: oneOf('retries', 'always'),
+  journalAnswers: aBoolean,
   sanitize: aFunction('(response, request) => { headers, body }'),
   excludeHeaders: value => Array.isArray(value) && value.every(name => typeof name === 'string') ? undefined : 'an array of response header names'
 }
@@ -53,8 +57,11 @@ const PLUGIN_RULES: Record<Exclude<keyof IdempotencyOptions, keyof RouteIdempote
   store: hasMethods('a store', ['claim', 'renew', 'complete', 'release', 'wait', 'find', 'forget']),
   global: aBoolean,
   storeTimeout: anInteger(1, MAX_TIMER, 'milliseconds'),
+  maxWaiters: anInteger(0, Number.MAX_SAFE_INTEGER, 'requests'),
+  closeTimeout: anInteger(0, MAX_TIMER, 'milliseconds'),
   errors: oneOf('problem+json', 'error-handler'),
   docsUrl: value => typeof value === 'string' && URL.canParse(value) && !/[<>\s]/.test(value) ? undefined : 'an absolute URL',
+  recordVersion: value => (RECORD_VERSIONS as readonly unknown[]).includes(value) ? undefined : RECORD_VERSIONS.join(' or '),
   keyPrefix: value => typeof value === 'string' ? undefined : 'a string'
 }
 
@@ -65,13 +72,16 @@ const ROUTE_DEFAULTS = {
   retention: DAY,
   lease: 30_000,
   maxExecution: 300_000,
-  onConflict: 'reject',
+  onConflict: 'auto',
   waitTimeout: 10_000,
+  maxWaitersPerKey: 1_000,
   retryAfter: 1,
   onStoreError: 'reject',
   replayable: isSettling,
   maxBodySize: 1_048_576,
   journal: false,
+  journalLookup: 'retries',
+  journalAnswers: false,
   excludeHeaders: new Set<string>()
 } satisfies Partial<RouteSettings>
 
@@ -94,16 +104,20 @@ export function checkPluginOptions (options: IdempotencyOptions): PluginSettings
   if ((options.redis === undefined) === (options.store === undefined)) {
     throw new IdempotencyOptionError(`fastify-idempotency: ${options.redis === undefined ? 'one of the options "redis" and "store" is required' : 'the options "redis" and "store" exclude each other'}`)
   }
-  if (options.store !== undefined && options.keyPrefix !== undefined) {
-    throw new IdempotencyOptionError('fastify-idempotency: option "keyPrefix" goes with "redis"; a store names its records itself')
+  for (const name of ['keyPrefix', 'recordVersion'] as const) {
+    if (options.store === undefined || options[name] === undefined) continue
+    throw new IdempotencyOptionError(`fastify-idempotency: option "${name}" goes with "redis"; a store names and writes its records itself`)
   }
   return {
     redis: options.redis,
     store: options.store,
     global: options.global ?? false,
     storeTimeout: options.storeTimeout ?? 1_000,
+    maxWaiters: options.maxWaiters ?? 10_000,
+    closeTimeout: options.closeTimeout ?? 25_000,
     errors: options.errors ?? 'problem+json',
     docsUrl: options.docsUrl ?? DOCS_URL,
+    recordVersion: options.recordVersion ?? RECORD_VERSION,
     keyPrefix: options.keyPrefix ?? 'idem:',
     route: settle('', { ...ROUTE_DEFAULTS, scope: options.scope }, pickRouteOptions(options))
   }
@@ -152,6 +166,10 @@ function settle (where: string, base: RouteSettings, options: RouteIdempotencyOp
   }
   if (settings.journal !== false && settings.onStoreError === 'bypass') {
     throw new IdempotencyOptionError(`fastify-idempotency: ${where}the options "journal" and "onStoreError: 'bypass'" exclude each other: what runs unprotected writes no journal`)
+  }
+  // Where the plugin is registered they may be meant for the routes that have one.
+  if (where !== '' && settings.journal === false && (given.journalAnswers === true || given.journalLookup === 'always')) {
+    throw new IdempotencyOptionError(`fastify-idempotency: ${where}the options "journalLookup" and "journalAnswers" need a "journal", and this route has none`)
   }
   return settings
 }

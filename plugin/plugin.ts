@@ -1,19 +1,25 @@
 import { setMaxListeners } from 'node:events'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { Background } from './background.ts'
 import { Deadline } from './deadline.ts'
 import { IdempotencyError } from './errors.ts'
+import { Hearing } from './hearing.ts'
+import { checkJournals } from './journal/check.ts'
 import { Purger } from './journal/purger.ts'
 import { Leases } from './leases.ts'
 import { checkPluginOptions } from './options.ts'
 import type { PluginSettings, RouteSettings } from './options.ts'
 import { operatorOf } from './operator.ts'
+import { Pending } from './pending.ts'
 import { claim } from './request/claim.ts'
 import { settle, settleUnseen } from './request/complete.ts'
+import { fingerprinterOf } from './request/fingerprint.ts'
+import type { Fingerprinter } from './request/fingerprint.ts'
+import { isRecorded } from './request/record.ts'
 import { problemOf, refusalHeaders } from './request/refuse.ts'
 import { restore } from './request/replay.ts'
 import { Run } from './request/run.ts'
 import { ANSWERED, kIdempotency } from './request/state.ts'
+import { kFingerprint, takeFingerprint } from './request/take-fingerprint.ts'
 import type { Engine } from './engine.ts'
 import { separateReplies } from './request/watch.ts'
 import { hasRoutes, isUnseen, kSeen, listOf, protectedMethods, protectionOf } from './routes.ts'
@@ -30,10 +36,13 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   const settings = checkPluginOptions(options)
   const ownStore = settings.store === undefined ? redisStore(settings) : null
   const store = ownStore ?? settings.store as NonNullable<typeof settings.store>
-  const deadline = new Deadline(settings.storeTimeout)
+  const hearing = new Hearing()
+  const deadline = new Deadline(settings.storeTimeout, hearing)
   const leases = new Leases(store, deadline, run => { void settleUnseen(engine, run) })
   leases.cover(settings.route.lease)
-  const background = new Background(deadline)
+  // Other processes may still be connecting again.
+  const stopListening = store.onReady?.(() => { hearing.failed() })
+  const pending = new Pending(store, deadline, () => leases.period)
   const purger = new Purger(app.log)
   if (settings.route.journal !== false) purger.cover(settings.route.journal)
   const closing = new AbortController()
@@ -43,10 +52,12 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     settings,
     store,
     deadline,
+    hearing,
     leases,
-    background,
+    pending,
     counts: { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, recalled: 0, conflicts: 0, mismatches: 0, waited: 0, bypassed: 0 },
-    leaders: new Map(),
+    acquisitions: new Map(),
+    waiting: 0,
     log: app.log,
     closing: closing.signal
   }
@@ -54,9 +65,12 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   app.decorate('idempotency', operatorOf(engine))
   app.decorateRequest('idempotency', null)
   app.decorateRequest(kIdempotency, null)
+  app.decorateRequest(kFingerprint, null)
   separateReplies(app)
 
   const wrongRoutes: unknown[] = []
+  // What was warned of already: routes share settings.
+  const warned = new Set<string>()
 
   app.addHook('onRoute', function protect (route) {
     const seen: SeenRoute = { protection: null, plugin: settings }
@@ -73,6 +87,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
 
   app.addHook('onReady', async function refuseWrongOptionsOrStart () {
     if (wrongRoutes.length > 0) throw wrongRoutes[0]
+    await checkJournals(purger.journals, app.log)
     purger.start()
   })
 
@@ -80,13 +95,23 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     const protection = seen.protection = protectionOf(route, settings)
     if (protection === null) return
     leases.cover(protection.lease)
+    warnOfShortWaits(protection)
     if (protection.journal !== false) {
       purger.cover(protection.journal)
       route.preSerialization = [noteRecorded, ...listOf(route.preSerialization)]
     }
+    const fingerprintOf = fingerprinterOf(route, protection)
     // A hook array may be shared with other routes (a GET and its HEAD sibling, say): replaced, never pushed to.
-    route.preHandler = [...listOf(route.preHandler), claimKeyOf(route, protection)]
+    route.preValidation = [takeFingerprintOf(route, protection, fingerprintOf), ...listOf(route.preValidation)]
+    route.preHandler = [...listOf(route.preHandler), claimKeyOf(route, protection, fingerprintOf)]
     route.onError = [...listOf(route.onError), noteError]
+  }
+
+  function warnOfShortWaits ({ onConflict, waitTimeout, lease }: RouteSettings): void {
+    const times = `"waitTimeout" (${waitTimeout} ms) is not above "lease" (${lease} ms)`
+    if (onConflict !== 'wait' || waitTimeout > lease || warned.has(times)) return
+    warned.add(times)
+    app.log.warn(`idempotency: option ${times}: when a process dies in a handler, those who wait for its answer get a 409`)
   }
 
   // Where there is no route yet none can have been missed, and no request need be looked at.
@@ -98,32 +123,42 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
       : undefined)
   }
 
+  /** A route's first preValidation. */
+  function takeFingerprintOf (route: RouteOptions, protection: RouteSettings, fingerprintOf: Fingerprinter) {
+    const methods = protectedMethods(route, settings)
+    return function noteFingerprint (request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
+      if (methods.has(request.method)) takeFingerprint(fingerprintOf, protection, request)
+      done()
+    }
+  }
+
   /** A route's last preHandler. In callback style: once it has replied it never calls `done`, so no handler runs. */
-  function claimKeyOf (route: RouteOptions, protection: RouteSettings) {
+  function claimKeyOf (route: RouteOptions, protection: RouteSettings, fingerprintOf: Fingerprinter) {
     const methods = protectedMethods(route, settings)
     return function claimKey (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
       if (!methods.has(request.method)) return done()
       const refuse = (error: Error): void => {
+        if (request[kIdempotency] === ANSWERED) return
         if (!(error instanceof IdempotencyError)) return done(error)
         refusalHeaders(reply, error, settings, protection)
         if (settings.errors === 'error-handler') return done(error)
         reply.send(problemOf(reply, error, settings))
       }
       try {
-        claim(engine, protection, request, reply).then((run) => { if (run) done() }, refuse)
+        claim(engine, protection, fingerprintOf, request, reply).then((run) => { if (run) done() }, refuse)
       } catch (error) {
         refuse(error as Error)
       }
     }
   }
 
-  /** The handler answers with what it recorded, so its transaction has committed. Serialized it could not be told. */
+  /** The handler answers with what it recorded. Serialized it could not be told. */
   function noteRecorded (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error: null, payload: unknown) => void): void {
     const state = request[kIdempotency]
-    if (state instanceof Run && state.recorded !== null && state.recorded.body === payload) {
-      state.recorded.answered = true
+    if (state instanceof Run && state.recorded !== null) {
+      state.recorded.answered = state.recorded.body === payload
       // Which schema it is serialized by.
-      reply.code(state.recorded.outcome.statusCode)
+      if (isRecorded(state.recorded, reply.statusCode, payload)) reply.code(state.recorded.outcome.statusCode)
     }
     done(null, payload)
   }
@@ -139,6 +174,8 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   }
 
   app.addHook('onSend', function captureAndComplete (request, reply, payload, done) {
+    // Or the connection is kept alive, and the server waits for the client's next request. HTTP/2 has no such header.
+    if (closing.signal.aborted && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
     const state = request[kIdempotency]
     // Undefined: a request of a child context that was there before the plugin, and has no decorations.
     if (state == null || state === ANSWERED) return done(null, payload)
@@ -148,20 +185,24 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     return settle(engine, state, reply, payload)
   })
 
-  app.addHook('preClose', function endWaiting (done) {
+  // Before the server closes and the app's databases do. New requests are answered 503 by Fastify meanwhile.
+  app.addHook('preClose', async function endWhatOwnsKeys () {
     closing.abort()
-    done()
+    for (const owner of await leases.untilIdle(settings.closeTimeout)) {
+      if (!owner.ended) owner.log.error('idempotency: the app closes while this run still owns its key: once its lease is over a retry may run, with a higher attempt')
+    }
   })
 
   app.addHook('onClose', async function letGo () {
     purger.close()
-    await background.close()
+    stopListening?.()
+    await pending.close()
     leases.close()
     deadline.close()
     ownStore?.close()
   })
 }
 
-function redisStore ({ redis, keyPrefix, storeTimeout }: PluginSettings): RedisStore {
-  return new RedisStore(redis as RedisClient, { keyPrefix, connectTimeout: storeTimeout })
+function redisStore ({ redis, keyPrefix, recordVersion, storeTimeout }: PluginSettings): RedisStore {
+  return new RedisStore(redis as RedisClient, { keyPrefix, recordVersion, connectTimeout: storeTimeout })
 }

@@ -22,8 +22,10 @@ export interface RouteIdempotencyOptions {
   /** Accepts a parsed key. Default: 1 to 255 visible ASCII characters. */
   validateKey?: (key: string) => boolean
   /**
-   * What makes two requests the same, instead of path, query and body. Method and path always count.
-   * Needed on routes whose body cannot be read (a stream, multipart).
+   * What makes two requests the same, instead of query and body. Method, path, media type and the route's version and
+   * host always count. Needed on routes whose body cannot be read (a stream, multipart). Called with the body as it was
+   * parsed, before validation and the route's own hooks; if it throws then, or returns nothing or an empty text, once
+   * more at the claim. `canonicalJson` helps to leave members out.
    */
   fingerprint?: (request: FastifyRequest) => string | Uint8Array
   /** Milliseconds for which an outcome is kept, from its completion. Default 86 400 000 (a day). */
@@ -32,15 +34,24 @@ export interface RouteIdempotencyOptions {
   lease?: number
   /** Milliseconds after which the lease of a running handler is no longer renewed. Default 300 000. */
   maxExecution?: number
-  /** What a duplicate of a running request gets: a 409 at once (`'reject'`, the default), or the owner's answer. */
-  onConflict?: 'reject' | 'wait'
-  /** Milliseconds for which `onConflict: 'wait'` holds a duplicate at most. Default 10 000. */
+  /**
+   * What a duplicate of a running request gets. `'auto'`, the default: a 409 while the owner's own client is still
+   * connected; the owner's answer once it has left, since then the duplicate is that client's retry. `'wait'`: always
+   * the owner's answer. `'reject'`: always a 409, at once.
+   */
+  onConflict?: 'auto' | 'wait' | 'reject'
+  /** Milliseconds for which a duplicate is held at most. Default 10 000. */
   waitTimeout?: number
+  /** How many duplicates of one request may be held in a process; a further one gets a 409. Default 1 000. */
+  maxWaitersPerKey?: number
   /** Seconds: the `Retry-After` of a 409 in progress and of a 503. Default 1. */
   retryAfter?: number
   /** When the store cannot be reached: a 503 and nothing runs (`'reject'`, the default), or run unprotected. */
   onStoreError?: 'reject' | 'bypass'
-  /** Which responses are kept and replayed; others release the key. Default: below 500 and not 408, 425 or 429. */
+  /**
+   * Which responses are kept and replayed; others release the key. Default: below 500 and not 408, 425 or 429. By
+   * default a 408 does not release the key either, since nobody knows the outcome: its lease has to run out.
+   */
   replayable?: (statusCode: number) => boolean
   /** Bytes: the largest response body that is kept. Default 1 048 576. */
   maxBodySize?: number
@@ -49,6 +60,16 @@ export interface RouteIdempotencyOptions {
    * `postgresJournal(app.pg)`. `false`: not on this route. Goes with `onStoreError: 'reject'`.
    */
   journal?: Journal | false
+  /**
+   * When the journal is asked before a handler runs: if an earlier attempt may have committed (`'retries'`, the default),
+   * or always, so that nothing is done elsewhere (at a payment provider, say) for a key that Redis has forgotten.
+   */
+  journalLookup?: 'retries' | 'always'
+  /**
+   * Whether the journal keeps answers that handlers did not complete with, too: refusals without an effect, say. Each in a
+   * statement of its own, before it is sent. Default `false`.
+   */
+  journalAnswers?: boolean
   /**
    * Drops or masks what must not rest in the store (a card number, a token), before a response is stored or
    * journalled. What it returns is what replays serve; what it leaves out stays as it is. The first answer is sent as it
@@ -79,10 +100,22 @@ export interface IdempotencyOptions extends RouteIdempotencyOptions {
   global?: boolean
   /** Milliseconds: the longest wait for an answer of the store. Default 1 000. */
   storeTimeout?: number
+  /** How many duplicates may be held in a process, of all keys together; a further one gets a 409. Default 10 000. */
+  maxWaiters?: number
+  /**
+   * Milliseconds for which `app.close()` waits for what owns a key: handlers, also those whose client has left, work of
+   * `app.idempotency.run()`, and outcomes that the store does not have yet. Default 25 000.
+   */
+  closeTimeout?: number
   /** Problems are sent as RFC 9457 `problem+json` (the default), or thrown to the app's own error handler. */
   errors?: 'problem+json' | 'error-handler'
   /** The `type` of every problem and the target of its `Link: …; rel="describedby"`. */
   docsUrl?: string
+  /**
+   * The version of the records that are written to Redis; 1 and 2 are read. Default 2. For a rolling change from 0.1,
+   * which reads 1 only: deploy with 1 first, then without. Only with `redis`.
+   */
+  recordVersion?: 1 | 2
   /** What the names of Redis keys start with. Default `'idem:'`. Only with `redis`. */
   keyPrefix?: string
 }
@@ -107,11 +140,21 @@ export interface RequestIdempotency {
   /**
    * On a route with a `journal`: store the outcome in your transaction, so that it is committed together with its
    * effects or not at all. Call it last; return or send what it resolves to, which is `body` as it is, once the
-   * transaction has committed. Not in a savepoint. The body passes through the route's response schema here.
+   * transaction has committed. Not in a savepoint. The body passes through the route's response schema here. Once in a
+   * run; again only in a new transaction, after the first was rolled back.
    * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if another attempt has committed its outcome. Let it end
    *   the transaction and the handler: the client gets that outcome.
+   * @throws {TypeError} if `tx` is not in a transaction, or the answer not one
    */
   complete<T = undefined> (tx: Queryable, answer: JournalledAnswer<T>): Promise<T>
+  /**
+   * On a route with a `journal`: ask it, before you act elsewhere, whether an outcome stands there for this key. Not in a
+   * transaction. Resolves if there is none.
+   * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if there is one, `FST_IDEMPOTENCY_KEY_REUSED` if it is that
+   *   of another request. Let it end the handler: the client gets that outcome, or a 422.
+   *   `FST_IDEMPOTENCY_STORE_UNAVAILABLE` if the journal cannot be asked
+   */
+  lookUp (): Promise<void>
 }
 
 /** What a handler stores in its transaction, and answers. */
@@ -126,7 +169,9 @@ export interface JournalledAnswer<T> {
 
 /** What an operator sees of a key. */
 export interface FoundRecord {
-  state: 'running' | 'released' | 'settled'
+  /** `unreadable`: written by another version of the plugin, or not by it at all. */
+  state: 'running' | 'released' | 'settled' | 'unreadable'
+  /** 0 if it is unreadable. */
   attempt: number
   /** Milliseconds until the record is forgotten. */
   expiresIn: number
@@ -183,8 +228,10 @@ export interface IdempotencyStats {
   recalled: number
   /** Requests that ran unprotected because of `onStoreError: 'bypass'`. */
   bypassed: number
-  /** Handlers that run now. */
+  /** Handlers that run now, and those that ended and whose outcome the store does not have yet. */
   running: number
+  /** Duplicates that are held now. */
+  waiting: number
   /** Completions and releases that are being tried again in the background now. */
   pending: number
 }

@@ -1,7 +1,7 @@
 import type { Engine } from './engine.ts'
 import { noteClaimed, obtain } from './obtain.ts'
 import { Ownership } from './ownership.ts'
-import { canonical } from './request/fingerprint.ts'
+import { canonicalJson } from './request/canonical.ts'
 import { checkScope, recordId } from './request/key.ts'
 import { complete, release } from './request/outcome.ts'
 import { replayableResponse } from './request/replay.ts'
@@ -20,7 +20,10 @@ export async function runOnce<T> (engine: Engine, { scope, key, fingerprint }: O
   const settings = engine.settings.route
   const checked = checkScope(scope)
   const subject = { request: null, scope: checked, id: recordId(checked, key) }
-  const obtained = await obtain(engine, settings, subject, fingerprintOf(fingerprint), engine.log)
+  const own = fingerprintOf(fingerprint)
+  // Both formats of records have the same one.
+  const identity = { fingerprint: own, alternativeFingerprint: () => own }
+  const obtained = await obtain({ engine, settings, subject, identity, log: engine.log, client: null })
   if (obtained === 'bypass') return await work({ attempt: 1, signal: new AbortController().signal, release () {} })
   const { result, claim, asked, recalled } = obtained
   if (result.state === 'settled') return valueOf(replayableResponse(engine, subject, result.attempt, result.outcome, { recalled, asked })) as T
@@ -48,7 +51,7 @@ export async function runOnce<T> (engine: Engine, { scope, key, fingerprint }: O
 function fingerprintOf (fingerprint: unknown): string {
   if (fingerprint === undefined) return sha256('run\n')
   try {
-    return sha256(`run\n${canonical(fingerprint)}`)
+    return sha256(`run\n${canonicalJson(fingerprint)}`)
   } catch (cause) {
     throw new TypeError('fastify-idempotency: app.idempotency.run() takes a fingerprint that is text, bytes, or what JSON can hold', { cause })
   }

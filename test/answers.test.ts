@@ -140,18 +140,45 @@ t.test('missing and malformed keys, and bodies that cannot be compared, are prob
   isProblem(t, await client.post('/x', 'k', 'x', { 'content-type': 'application/x-stream' }), 415, 'FST_IDEMPOTENCY_BODY_UNREADABLE', false)
 })
 
-t.test('statuses below 500 are kept, but for 408, 425 and 429; the others release the key', async (t) => {
+t.test('statuses below 500 are kept, but for 425 and 429; the others release the key', async (t) => {
   const { app, listen } = await build(t, { store: new MemoryStore() })
   app.post('/x', { config: { idempotency: true } }, async (request, reply) => reply.code(Number(request.headers['x-status'])).send())
   const client = await listen()
   const released: number[] = []
-  for (const status of [200, 201, 202, 204, 400, 401, 402, 403, 404, 408, 409, 410, 418, 422, 425, 428, 429, 451, 500, 501, 502, 503, 504, 599]) {
+  for (const status of [200, 201, 202, 204, 400, 401, 402, 403, 404, 409, 410, 418, 422, 425, 428, 429, 451, 500, 501, 502, 503, 504, 599]) {
     await client.post('/x', `k${status}`, undefined, { 'x-status': String(status) })
     const again = await client.post('/x', `k${status}`, undefined, { 'x-status': String(status) })
     t.equal(again.status, status)
     if (!again.replayed) released.push(status)
   }
-  t.same(released, [408, 425, 429, 500, 501, 502, 503, 504, 599])
+  t.same(released, [425, 429, 500, 501, 502, 503, 504, 599])
+})
+
+t.test('a handler’s 408 says that nobody knows the outcome: the key stays taken until its lease is over', async (t) => {
+  const { app, listen } = await build(t, { lease: 600, onConflict: 'reject' })
+  const attempts: unknown[] = []
+  app.post('/x', { config: { idempotency: true } }, async (request, reply) => {
+    attempts.push(request.idempotency?.attempt)
+    return reply.code(attempts.length === 1 ? 408 : 200).send('answer')
+  })
+  const client = await listen()
+  const began = performance.now()
+  t.equal((await client.post('/x', 'k')).status, 408)
+  isProblem(t, await client.post('/x', 'k'), 409, 'FST_IDEMPOTENCY_IN_PROGRESS', true)
+  await until(async () => (await client.post('/x', 'k')).status === 200, 'the next attempt')
+  t.ok(performance.now() - began >= 600)
+  t.same(attempts, [1, 2])
+  t.equal(app.idempotency.stats().leasesLost, 0, 'nobody lost anything')
+})
+
+t.test('replayable says what becomes of a 408 where it is given', async (t) => {
+  const { app, listen } = await build(t, { store: new MemoryStore(), replayable: status => status === 408 })
+  app.post('/x', { config: { idempotency: true } }, async (request, reply) => reply.code(Number(request.headers['x-status'])).send('answer'))
+  const client = await listen()
+  for (const [status, replayed] of [['408', true], ['409', false]] as const) {
+    await client.post('/x', status, undefined, { 'x-status': status })
+    t.equal((await client.post('/x', status, undefined, { 'x-status': status })).replayed, replayed)
+  }
 })
 
 t.test('replayable decides instead; if it throws, the default does, and the client gets its answer', async (t) => {

@@ -15,7 +15,7 @@ export const REDIS_URL = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
 /** In `npm run test:unit` there is no Redis: apps of one key prefix share a store in memory. */
 const MEMORY = process.env.TEST_STORE === 'memory' ? new Map<string, MemoryStore>() : null
 
-interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'keyPrefix' | 'lazyConnect' | 'maxRetriesPerRequest' | 'retryStrategy'> {
+interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'keyPrefix' | 'lazyConnect' | 'maxRetriesPerRequest' | 'protocol' | 'retryStrategy' | 'stringNumbers'> {
   prefix?: string
   url?: string
 }
@@ -84,7 +84,8 @@ export async function build (
       delete pluginOptions.keyPrefix
     }
   }
-  await app.register(idempotency, { scope: 'global', ...pluginOptions })
+  // Nobody waits for the handlers that a test has not let end.
+  await app.register(idempotency, { scope: 'global', closeTimeout: 0, ...pluginOptions })
   let forward: ReturnType<typeof putClockForward> | undefined
   return {
     app,

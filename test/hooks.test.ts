@@ -59,7 +59,8 @@ t.test('nothing is claimed by a request that fails a check in any hook, whoever 
 t.test('a hook array that several routes share is not changed', async (t) => {
   const shared = [async () => {}]
   const { app, listen } = await build(t, { store: new MemoryStore() })
-  const options = { config: { idempotency: true }, preHandler: shared, onError: [], onResponse: [] }
+  const hooks = { preValidation: shared, preHandler: shared, onError: [], onResponse: [] }
+  const options = { config: { idempotency: true }, ...hooks }
   app.post('/a', options, async () => 'a')
   app.post('/b', options, async () => 'b')
   app.get('/c', { ...options, config: {} }, async () => 'c')
@@ -272,7 +273,7 @@ t.test('a request that times out while it waits for another one does not run lat
   const client = await listen()
   const answers = await Promise.all([client.post('/x', 'k'), client.post('/x', 'k')])
   t.same(answers.map(({ status }) => status), [503, 503])
-  await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'released', 'the waiter’s release')
+  await until(async () => (await app.idempotency.find('k', 'global'))?.leaseLeft === 0, 'the end of the lease')
   t.same(attempts, [1], 'nobody runs for a client that has its answer')
   t.equal((await client.post('/x', 'k')).text, 'done')
   finish.open()

@@ -1,7 +1,11 @@
 import { once } from 'node:events'
+import { connect as connectHttp2 } from 'node:http2'
 import { connect } from 'node:net'
+import Fastify from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from 'fastify'
 import fc from 'fast-check'
 import t from 'tap'
+import idempotency from '../plugin/index.ts'
 import { parseKey } from '../plugin/request/key.ts'
 import { build, MemoryStore } from './helper.ts'
 
@@ -16,9 +20,13 @@ async function raw (url: string, ...headerLines: string[]): Promise<{ status: nu
   return { status: Number(text.slice(9, 12)), body: text.slice(text.indexOf('\r\n\r\n') + 4) }
 }
 
+async function keyOf ({ idempotency }: FastifyRequest): Promise<{ key: string | null }> {
+  return { key: idempotency?.key ?? null }
+}
+
 async function echo (t: Parameters<typeof build>[0], options: Parameters<typeof build>[1] = {}): Promise<string> {
   const { app, listen } = await build(t, { store: new MemoryStore(), ...options })
-  app.post('/x', { config: { idempotency: true } }, async request => ({ key: request.idempotency?.key ?? null }))
+  app.post('/x', { config: { idempotency: true } }, keyOf)
   return (await listen()).url
 }
 
@@ -64,7 +72,9 @@ const INVALID: Array<[how: string, ...lines: string[]]> = [
   ['two header lines', 'idempotency-key: a', 'idempotency-key: b'],
   ['two header lines that say the same', `idempotency-key: "${UUID}"`, `idempotency-key: "${UUID}"`],
   ['two header lines, the first with a parameter', 'idempotency-key: "a";v=1', 'idempotency-key: "b"'],
-  ['two header lines, one empty', 'idempotency-key: a', 'idempotency-key:']
+  ['two header lines, one empty', 'idempotency-key: a', 'idempotency-key:'],
+  ['two header lines in two spellings', 'Idempotency-Key: a', 'IDEMPOTENCY-KEY: b'],
+  ['three header lines among others', 'idempotency-key: a', 'x-other: b', 'idempotency-key: c', 'idempotency-key: d']
 ]
 
 for (const [how, ...lines] of INVALID) {
@@ -74,6 +84,89 @@ for (const [how, ...lines] of INVALID) {
     t.match(JSON.parse(body), { code: 'FST_IDEMPOTENCY_KEY_INVALID', status: 400, retryable: false, detail: /idempotency-key/ })
   })
 }
+
+/** Some of these Node.js treats in ways of its own: it keeps the first of repeated lines, or joins them otherwise. */
+for (const header of ['x-request-id', 'etag', 'from', 'cookie', 'set-cookie']) {
+  t.test(`two lines of a header of one’s own choice are refused too: ${header}`, async (t) => {
+    const url = await echo(t, { header })
+    t.same(JSON.parse((await raw(url, `${header}: a,b`)).body), { key: 'a,b' }, 'one line')
+    for (const lines of [[`${header}: a`, `${header}: b`], [`${header}: a`, `${header.toUpperCase()}: a`]]) {
+      const { status, body } = await raw(url, ...lines)
+      t.equal(status, 400)
+      const detail = `The header ${header} was sent 2 times: send it once`
+      t.match(JSON.parse(body), { code: 'FST_IDEMPOTENCY_KEY_INVALID', detail })
+    }
+  })
+}
+
+/** An answer over HTTP/2, to a request with this header, once or several times. */
+async function overHttp2 (url: string, header: string, value: string | string[]): ReturnType<typeof raw> {
+  const session = connectHttp2(url)
+  try {
+    const stream = session.request({ ':method': 'POST', ':path': '/x', [header]: value })
+    const headers = once(stream, 'response')
+    let body = ''
+    stream.setEncoding('utf8').on('data', (chunk: string) => { body += chunk })
+    await once(stream.end(), 'close')
+    const [{ ':status': status }] = await headers as [{ ':status': number }]
+    return { status, body }
+  } finally {
+    session.close()
+  }
+}
+
+t.test('over HTTP/2 two key fields are refused as over HTTP/1, and one with a comma in it is a key', async (t) => {
+  for (const header of ['idempotency-key', 'x-request-id']) {
+    // The types of an HTTP/2 app are others; what it does is the same.
+    const app = Fastify({ http2: true } as FastifyServerOptions) as unknown as FastifyInstance
+    t.teardown(() => app.close())
+    await app.register(idempotency, { store: new MemoryStore(), scope: 'global', header })
+    app.post('/x', { config: { idempotency: true } }, keyOf)
+    const url = await app.listen({ port: 0, host: '127.0.0.1' })
+    for (const value of ['a,b', '"a,b"']) {
+      t.same(JSON.parse((await overHttp2(url, header, value)).body), { key: 'a,b' })
+    }
+    for (const values of [['b1', 'b2'], ['b', 'b'], ['"b1"', '"b2"'], ['"b1";v=1', '"b2"']]) {
+      const { status, body } = await overHttp2(url, header, values)
+      t.equal(status, 400, values.join(' and '))
+      const detail = `The header ${header} was sent 2 times: send it once`
+      t.match(JSON.parse(body), { code: 'FST_IDEMPOTENCY_KEY_INVALID', detail })
+    }
+  }
+})
+
+t.test('inject() with two values is refused as two header lines are, one with a comma in it is a key', async (t) => {
+  const { app } = await build(t, { store: new MemoryStore() })
+  app.post('/x', { config: { idempotency: true } }, keyOf)
+  const send = (value: string | string[]) =>
+    app.inject({ method: 'POST', url: '/x', headers: { 'Idempotency-Key': value as string } })
+  t.same((await send('a,b')).json(), { key: 'a,b' })
+  t.same((await send(['a'])).json(), { key: 'a' })
+  t.match((await send(['a', 'b'])).json(), { code: 'FST_IDEMPOTENCY_KEY_INVALID', detail: /sent 2 times/ })
+})
+
+t.test('a schema that makes a number or a list of the header does not change the key', async (t) => {
+  for (const type of ['integer', 'array']) {
+    const { app, listen } = await build(t, { store: new MemoryStore() })
+    const schema = { headers: { type: 'object', properties: { 'idempotency-key': { type } } } }
+    app.post('/x', { config: { idempotency: true }, schema }, keyOf)
+    const { url } = await listen()
+    t.same(JSON.parse((await raw(url, 'idempotency-key: 007')).body), { key: '007' }, type)
+    t.equal((await raw(url, 'idempotency-key: 7', 'idempotency-key: 8')).status, 400, `${type}, two lines`)
+  }
+})
+
+t.test('a hook may give a request its key, whatever its client sent', async (t) => {
+  for (const header of ['idempotency-key', 'x-request-id']) {
+    const { app, listen } = await build(t, { store: new MemoryStore(), header })
+    app.addHook('onRequest', async (request) => { request.headers[header] = 'of, the hook' })
+    app.post('/x', { config: { idempotency: { validateKey: () => true } } }, keyOf)
+    const { url } = await listen()
+    for (const lines of [[], [`${header}: a`]]) {
+      t.same(JSON.parse((await raw(url, ...lines)).body), { key: 'of, the hook' })
+    }
+  }
+})
 
 t.test('a missing key is refused with a 400 that names the header', async (t) => {
   const { status, body } = await raw(await echo(t))

@@ -50,7 +50,7 @@ for (const stored of ['Redis', 'memory']) {
       return 'done'
     })
     const client = await listen()
-    const none = { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, recalled: 0, conflicts: 0, mismatches: 0, waited: 0, leasesLost: 0, storeErrors: 0, bypassed: 0, running: 0, pending: 0 }
+    const none = { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, recalled: 0, conflicts: 0, mismatches: 0, waited: 0, leasesLost: 0, storeErrors: 0, bypassed: 0, running: 0, waiting: 0, pending: 0 }
     t.same(app.idempotency.stats(), none)
     await client.post('/x', 'k')
     const second = client.post('/x', 'k')

@@ -35,13 +35,16 @@ const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean 
   header: { values: ['', 'two words', 'a:b', 'ü', 7, null], expected: /must be the name of a request header/, route: true },
   key: { values: ['x-event-id', null, 7], expected: /must be a function \(request\) => string \| undefined/, route: true },
   required: { values: ['no', 0, null], expected: /must be true or false/, route: true },
+  journalLookup: { values: [true, 'never', 1], expected: /must be 'retries' or 'always'/, route: true },
+  journalAnswers: { values: ['yes', 1, null], expected: /must be true or false/, route: true },
   validateKey: { values: [/./, 'uuid', null], expected: /must be a function \(key\) => boolean/, route: true },
   fingerprint: { values: ['body', true, null], expected: /must be a function \(request\)/, route: true },
   retention: { values: [0, -1, 1.5, '1d', NaN, Infinity, 2 ** 48, null], expected: /must be a whole number of milliseconds from 1 to/, route: true },
   lease: { values: [0, -1, 1.5, '30s', NaN, Infinity, 2 ** 31, null], expected: /must be a whole number of milliseconds from 1 to 2147483647/, route: true },
   maxExecution: { values: [-1, 1.5, '5m', Infinity, null], expected: /must be a whole number of milliseconds from 0 to/, route: true },
-  onConflict: { values: ['queue', true, null], expected: /must be 'reject' or 'wait'/, route: true },
+  onConflict: { values: ['queue', true, null], expected: /must be 'auto' or 'wait' or 'reject'/, route: true },
   waitTimeout: { values: [-1, 0.5, '10s', Infinity], expected: /must be a whole number of milliseconds from 0 to/, route: true },
+  maxWaitersPerKey: { values: [-1, 0.5, '1', Infinity, null], expected: /must be a whole number of requests from 0 to/, route: true },
   retryAfter: { values: [-1, 0.5, '1', Infinity], expected: /must be a whole number of seconds from 0 to/, route: true },
   onStoreError: { values: ['ignore', false, null], expected: /must be 'reject' or 'bypass'/, route: true },
   sanitize: { values: ['mask', true, null], expected: /must be a function \(response, request\) => \{ headers, body \}/, route: true },
@@ -51,6 +54,9 @@ const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean 
   excludeHeaders: { values: ['x-a', [7], {}, null], expected: /must be an array of response header names/, route: true },
   global: { values: ['yes', 1, null], expected: /must be true or false/, route: false },
   storeTimeout: { values: [0, -1, '1s', Infinity], expected: /must be a whole number of milliseconds from 1 to/, route: false },
+  maxWaiters: { values: [-1, 0.5, '1', Infinity, null], expected: /must be a whole number of requests from 0 to/, route: false },
+  closeTimeout: { values: [-1, 0.5, '30s', Infinity, null], expected: /must be a whole number of milliseconds from 0 to/, route: false },
+  recordVersion: { values: [0, 3, '2', null], expected: /must be 1 or 2/, route: false },
   errors: { values: ['json', true, null], expected: /must be 'problem\+json' or 'error-handler'/, route: false },
   docsUrl: { values: ['/docs', 'docs', 'https://a.example/>x', 7, null], expected: /must be an absolute URL/, route: false },
   keyPrefix: { values: [7, null, {}], expected: /must be a string/, route: false }
@@ -127,6 +133,9 @@ t.test('the defaults are those of the documentation', async (t) => {
   t.same(plugin, {
     global: false,
     storeTimeout: 1_000,
+    maxWaiters: 10_000,
+    closeTimeout: 25_000,
+    recordVersion: 2,
     errors: 'problem+json',
     docsUrl: 'https://github.com/fastify-idempotency/fastify-idempotency#what-clients-see',
     keyPrefix: 'idem:'
@@ -138,18 +147,30 @@ t.test('the defaults are those of the documentation', async (t) => {
     retention: 86_400_000,
     lease: 30_000,
     maxExecution: 300_000,
-    onConflict: 'reject',
+    onConflict: 'auto',
     waitTimeout: 10_000,
+    maxWaitersPerKey: 1_000,
     retryAfter: 1,
     onStoreError: 'reject',
     maxBodySize: 1_048_576,
-    journal: false
+    journal: false,
+    journalLookup: 'retries',
+    journalAnswers: false
   })
   t.equal(excludeHeaders.size, 0)
   t.same(['a', '!', '~', 'x'.repeat(255)].map(validateKey), [true, true, true, true])
   t.same(['', ' ', 'a b', 'é', '\x7f', 'x'.repeat(256)].map(validateKey), [false, false, false, false, false, false])
   const released = Array.from({ length: 600 }, (_, status) => status).filter(status => status >= 200 && !replayable(status))
   t.same(released, [408, 425, 429, ...Array.from({ length: 100 }, (_, i) => 500 + i)])
+})
+
+t.test('what is asked of a journal needs one, on the route where it is asked for', async (t) => {
+  const journal = { record: async () => {}, find: async () => null, purge: async () => false, purgeInterval: 0 }
+  for (const asked of [{ journalAnswers: true }, { journalLookup: 'always' }]) {
+    t.match(await ready(good, asked), { message: /the options "journalLookup" and "journalAnswers" need a "journal", and this route has none/ })
+    t.equal(await ready({ ...good, ...asked }, { journal }), null)
+    t.equal(await ready({ ...good, journal }, asked), null)
+  }
 })
 
 t.test('a journal and running unprotected exclude each other, wherever the two are set', async (t) => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { build, clientOf, connectRedis, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
+import { build, connectRedis, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
 import type { TestApp } from './helper.ts'
 import { ownRedis } from './store/own-redis.ts'
 
@@ -106,43 +106,47 @@ t.test('another request with the key of one that runs is a 422 at once, not afte
   t.equal((await owner).status, 200)
 })
 
-t.test('an app that closes does not keep those who wait until their time is over', async (t) => {
-  const { app, listen } = await build(t, { onConflict: 'wait', waitTimeout: 60_000, server: { forceCloseConnections: 'idle' } })
-  const route = holdRoute(app)
-  const { url } = await listen()
-  const client = clientOf(url)
-  const owner = client.post('/x', 'k')
+t.test('an app that closes does not keep those who wait for an owner in another process', async (t) => {
+  const store = new MemoryStore()
+  const [owning, waiting] = await Promise.all([0, 1].map(() => {
+    return build(t, { store, onConflict: 'wait', waitTimeout: 60_000, server: { forceCloseConnections: 'idle' } })
+  })) as [TestApp, TestApp]
+  const route = holdRoute(owning.app)
+  holdRoute(waiting.app)
+  const [a, b] = await Promise.all([owning.listen(), waiting.listen()])
+  const owner = a.post('/x', 'k')
   await route.began()
-  const duplicate = client.post('/x', 'k')
-  await until(() => app.idempotency.stats().waited === 1)
-  const closed = app.close()
+  const duplicate = b.post('/x', 'k')
+  await until(() => waiting.app.idempotency.stats().waiting === 1)
+  const closed = waiting.app.close()
   t.equal((await duplicate).status, 409)
+  await closed
   route.finish()
   t.equal((await owner).text, 'done')
-  // fetch keeps its connections open.
-  app.server.closeAllConnections()
-  await closed
 })
 
 t.test('what Redis is asked grows with the processes, not with those who wait', async (t) => {
   const server = await ownRedis(t)
   const asked: Array<Record<string, number>> = []
   for (const waiters of [2, 200]) {
-    const { app, listen } = await build(t, { redis: connectRedis(t, { url: server.url }), keyPrefix: `${waiters}:`, onConflict: 'wait' })
-    const route = holdRoute(app, () => 'done')
-    const client = await listen()
+    const options = { keyPrefix: `${waiters}:`, onConflict: 'wait', waitTimeout: 60_000 } as const
+    const [owning, waiting] = await Promise.all([0, 1].map(() => {
+      return build(t, { ...options, redis: connectRedis(t, { url: server.url }) })
+    })) as [TestApp, TestApp]
+    const route = holdRoute(owning.app, () => 'done')
+    holdRoute(waiting.app)
+    const [a, b] = await Promise.all([owning.listen(), waiting.listen()])
+    const owners = ['k', 'other'].map(key => a.post('/x', key))
+    await until(() => route.runs() === 2)
     // Opens the connection that wakes those who wait, which is not what is counted.
-    const other = [client.post('/x', 'other'), client.post('/x', 'other')]
-    await until(() => app.idempotency.stats().waited === 1)
+    const other = b.post('/x', 'other')
     await until(async () => (await server.commands()).setrange !== undefined, 'the mark')
     await server.forgetCommands()
-    const owner = client.post('/x', 'k')
-    await until(() => route.runs() === 2)
-    const duplicates = Array.from({ length: waiters }, () => client.post('/x', 'k'))
-    await until(() => app.idempotency.stats().waited === 1 + waiters, 'all waiting')
+    const duplicates = Array.from({ length: waiters }, () => b.post('/x', 'k'))
+    await until(() => waiting.app.idempotency.stats().waited === 1 + waiters, 'all waiting')
     await until(async () => (await server.commands()).setrange === 1, 'the mark')
     route.finish()
-    for (const answer of await Promise.all([owner, ...other, ...duplicates])) t.equal(answer.text, 'done')
+    for (const answer of await Promise.all([...owners, other, ...duplicates])) t.equal(answer.text, 'done')
     t.equal(route.runs(), 2)
     // The first time a script comes by, Redis does not know it yet.
     const { eval: _unknown, ...commands } = await server.commands()
@@ -150,6 +154,23 @@ t.test('what Redis is asked grows with the processes, not with those who wait', 
     await server.forgetCommands()
   }
   t.same(asked[1], asked[0])
+})
+
+t.test('those who wait in the owner’s own process cost Redis one look, however many they are', async (t) => {
+  const server = await ownRedis(t)
+  const { app, listen } = await build(t, { redis: connectRedis(t, { url: server.url }), onConflict: 'wait', waitTimeout: 60_000 })
+  const route = holdRoute(app)
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await route.began()
+  await server.forgetCommands()
+  const duplicates = Array.from({ length: 200 }, () => client.post('/x', 'k'))
+  await until(() => app.idempotency.stats().waiting === 200)
+  const { set, evalsha = 0, eval: unknown = 0 } = await server.commands()
+  t.same({ set, scripts: Math.max(evalsha, unknown) }, { set: 1, scripts: 1 }, 'one claim, which found the owner')
+  route.finish()
+  for (const answer of await Promise.all([owner, ...duplicates])) t.equal(answer.text, 'done')
+  t.equal((await server.commands()).set, 3, 'the outcome was stored, and looked at once')
 })
 
 t.test('when the store fails all who wait for one key are told at once', async (t) => {

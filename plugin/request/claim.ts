@@ -1,14 +1,19 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Engine } from '../engine.ts'
-import { giveBack, noteClaimed, obtain } from '../obtain.ts'
+import { noteClaimed, obtain } from '../obtain.ts'
 import type { RouteSettings } from '../options.ts'
+import type { Identity } from '../same-request.ts'
+import type { RecordVersion } from '../store/record.ts'
 import type { Outcome } from '../store/store.ts'
-import { fingerprintOf } from './fingerprint.ts'
+import { RequestClient } from './connection.ts'
+import type { Fingerprinter } from './fingerprint.ts'
+import { legacyFingerprintOf } from './legacy-fingerprint.ts'
 import { readKey, readScope, recordId } from './key.ts'
 import { recall } from './recall.ts'
 import { replay } from './replay.ts'
 import { Run, RunView } from './run.ts'
 import { ANSWERED, kIdempotency } from './state.ts'
+import { takenFingerprint } from './take-fingerprint.ts'
 import { watchReplies } from './watch.ts'
 
 /**
@@ -16,24 +21,45 @@ import { watchReplies } from './watch.ts'
  * answered with a replay.
  * @throws {IdempotencyError} what to answer instead
  */
-export function claim (engine: Engine, settings: RouteSettings, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+export function claim (
+  engine: Engine, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest, reply: FastifyReply
+): Promise<boolean> {
   const key = readKey(request, settings)
   if (key === undefined) return UNPROTECTED
   const scope = readScope(request, settings.scope)
   const subject = { request, scope, id: recordId(scope, key) }
-  return obtain(engine, settings, subject, fingerprintOf(request, settings), request.log).then((obtained) => {
+  const identity = identityOf(engine.settings.recordVersion, settings, fingerprintOf, request)
+  return obtain({ engine, settings, subject, identity, log: request.log, client: new RequestClient(request, reply) }).then((obtained) => {
     if (obtained === 'bypass') return true
     const { result, claim, asked, recalled } = obtained
     if (result.state === 'settled') {
       replay(engine, subject, reply, key, result.attempt, result.outcome, { recalled, asked })
       return false
     }
-    const run = new Run(subject, { ...claim, attempt: result.attempt }, settings, reply, asked)
+    const run = new Run(engine, subject, { ...claim, attempt: result.attempt }, settings, reply, asked)
     engine.leases.hold(run)
-    return result.attempt === 1
+    return result.attempt === 1 && settings.journalLookup === 'retries'
       ? proceed(engine, run, key, null)
       : recall(engine, run).then(earlier => proceed(engine, run, key, earlier))
   })
+}
+
+/** What the request is compared by, in the format of the records that are written and in the other one that is read. */
+function identityOf (version: RecordVersion, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest): Identity {
+  const present = (): string => takenFingerprint(fingerprintOf, request)
+  const legacy = (): string => legacyFingerprintOf(request, settings)
+  return version === 1
+    ? { fingerprint: legacy(), alternativeFingerprint: () => orNone(present) }
+    : { fingerprint: present(), alternativeFingerprint: () => orNone(legacy) }
+}
+
+/** A body that cannot be compared in the other format has no record in it. */
+function orNone (take: () => string): string {
+  try {
+    return take()
+  } catch {
+    return ''
+  }
 }
 
 const UNPROTECTED = Promise.resolve(true)
@@ -43,7 +69,7 @@ function proceed (engine: Engine, run: Run, key: string, earlier: Outcome | null
   const { reply, request } = run
   if (reply.sent || request[kIdempotency] === ANSWERED) {
     engine.leases.letGo(run)
-    giveBack(engine, run.id, run.owned, run.log)
+    engine.pending.withdraw(run.id, run.owned, run.log)
     return false
   }
   if (earlier !== null) {
@@ -51,6 +77,7 @@ function proceed (engine: Engine, run: Run, key: string, earlier: Outcome | null
     return false
   }
   watchReplies(engine, reply)
+  run.watchClient()
   noteClaimed(engine, run)
   request[kIdempotency] = run
   request.idempotency = new RunView(key, run)

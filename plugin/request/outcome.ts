@@ -1,56 +1,57 @@
 import { answerOf } from '../deadline.ts'
 import { channels, eventOf } from '../diagnostics.ts'
 import type { Engine } from '../engine.ts'
+import { factsOf } from '../error-facts.ts'
 import type { Ownership } from '../ownership.ts'
-import type { Outcome } from '../store/store.ts'
+import type { Outcome, OwnedClaim } from '../store/store.ts'
 
 /**
  * Stores an outcome. What was done is done: if the store does not take it, the client gets its answer all the same, and
- * the store is asked again in the background. Resolves to whether the key was still the owner's; `undefined` if that
- * is not known yet.
+ * this process keeps the key until the store has it. Resolves to whether the key was still the owner's; `undefined` if
+ * that is not known yet.
  */
 export function complete (engine: Engine, owner: Ownership, outcome: Outcome, fingerprint = owner.owned.fingerprint): Promise<boolean | undefined> {
   const owned = fingerprint === owner.owned.fingerprint ? owner.owned : { ...owner.owned, fingerprint }
-  return tell(engine, owner, COMPLETION, outcome.statusCode, () => engine.store.complete(owner.id, owned, outcome))
+  return tell(engine, owner, owned, outcome, outcome.statusCode)
 }
 
 /** Gives the key back. `statusCode` is that of the answer, if there is one. Otherwise as `complete`. */
 export function release (engine: Engine, owner: Ownership, statusCode: number | null): Promise<boolean | undefined> {
-  return tell(engine, owner, RELEASE, statusCode, () => engine.store.release(owner.id, owner.owned))
+  return tell(engine, owner, owner.owned, null, statusCode)
 }
 
-interface Ending {
-  what: string
-  operation: 'complete' | 'release'
-  /** The name of its counter and of its event. */
-  done: 'completed' | 'released'
-}
-
-const COMPLETION: Ending = { what: 'completion', operation: 'complete', done: 'completed' }
-const RELEASE: Ending = { what: 'release', operation: 'release', done: 'released' }
-
-function tell (engine: Engine, owner: Ownership, ending: Ending, statusCode: number | null, call: () => Promise<boolean>): Promise<boolean | undefined> {
-  const { what, operation } = ending
-  engine.leases.letGo(owner)
+function tell (engine: Engine, owner: Ownership, owned: OwnedClaim, outcome: Outcome | null, statusCode: number | null): Promise<boolean | undefined> {
+  const { store } = engine
+  owner.ended = true
   const asked = performance.now()
-  return engine.deadline.race(answerOf(call)).then((owned) => {
-    if (owned) note(engine, owner, ending, statusCode)
-    else owner.log.warn(`idempotency: the ${what} came too late and changed nothing, another attempt owns the key`)
-    return owned
+  const call = outcome === null
+    ? answerOf(() => store.release(owner.id, owned))
+    : answerOf(() => store.complete(owner.id, owned, outcome))
+  return engine.deadline.race(call).then((isOwner) => {
+    if (!isOwner) owner.log.warn(`idempotency: the ${nameOf(outcome)} came too late and changed nothing, another attempt owns the key`)
+    note(engine, owner, outcome, statusCode, isOwner)
+    return isOwner
   }, (error: unknown) => {
-    owner.log.error({ err: error }, `idempotency: the ${what} could not be stored, trying again in the background`)
-    if (channels.storeFailed.hasSubscribers) channels.storeFailed.publish({ ...eventOf(owner, owner.owned.attempt, asked), operation, error })
-    // While nobody can reach the store nobody can take the key over, so it is worth trying for as long as it is kept.
-    engine.background.insist(what, owner.settings.retention, owner.log, async () => {
-      const owned = await call()
-      if (owned) note(engine, owner, ending, statusCode)
-      return owned
-    })
+    owner.log.error({ err: factsOf(error) }, `idempotency: the ${nameOf(outcome)} could not be stored, it is kept here and tried again`)
+    if (channels.storeFailed.hasSubscribers) {
+      const operation = outcome === null ? 'release' : 'complete'
+      channels.storeFailed.publish({ ...eventOf(owner, owned.attempt, asked), operation, error })
+    }
+    const stored = (isOwner: boolean): void => { note(engine, owner, outcome, statusCode, isOwner) }
+    engine.pending.keep({ owner, owned, outcome, stored }, error)
     return undefined
   })
 }
 
-function note (engine: Engine, owner: Ownership, { done }: Ending, statusCode: number | null): void {
+function nameOf (outcome: Outcome | null): string {
+  return outcome === null ? 'release' : 'completion'
+}
+
+/** The store has it, or another attempt has the key. */
+function note (engine: Engine, owner: Ownership, outcome: Outcome | null, statusCode: number | null, isOwner: boolean): void {
+  engine.leases.letGo(owner)
+  if (!isOwner) return
+  const done = outcome === null ? 'released' : 'completed'
   engine.counts[done]++
   if (channels[done].hasSubscribers) {
     channels[done].publish({ ...eventOf(owner, owner.owned.attempt, owner.began), statusCode: owner.request === null ? null : statusCode })

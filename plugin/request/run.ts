@@ -1,17 +1,24 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { answerOf } from '../deadline.ts'
 import type { Subject } from '../diagnostics.ts'
+import type { Engine } from '../engine.ts'
+import { factsOf } from '../error-facts.ts'
 import type { Queryable } from '../journal/journal.ts'
 import type { RouteSettings } from '../options.ts'
 import { Ownership } from '../ownership.ts'
 import type { OwnedClaim } from '../store/store.ts'
 import type { JournalledAnswer, RequestIdempotency } from '../types.ts'
+import { askBefore } from './ask-before.ts'
 import type { Headers } from './headers.ts'
+import { hasLeft, unwatch, watch } from './connection.ts'
+import type { Watcher } from './connection.ts'
 import { record } from './record.ts'
 import type { Recorded } from './record.ts'
 
 /** A request that owns its key, from the claim to the completion. */
-export class Run extends Ownership {
+export class Run extends Ownership implements Watcher {
   declare readonly request: FastifyRequest
+  readonly #engine: Engine
   readonly reply: FastifyReply
   /** The response headers as they stood when the key was claimed: what is set later is the run's own. */
   readonly headersBefore: Headers
@@ -25,17 +32,45 @@ export class Run extends Ownership {
   disturbed = false
   /** The handler wrote to the journal: what becomes of its transaction decides what the outcome is. */
   recording = false
-  /** What it wrote. */
+  /** What it wrote, last if its transaction was tried again. It stands only if that one has committed. */
   recorded: Recorded | null = null
+  /** The journal refused to take it, since the outcome of another attempt stands there. */
+  refused = false
 
-  constructor (subject: Subject, owned: OwnedClaim, settings: RouteSettings, reply: FastifyReply, began: number) {
+  constructor (engine: Engine, subject: Subject, owned: OwnedClaim, settings: RouteSettings, reply: FastifyReply, began: number) {
     super(subject, owned, settings, reply.log, began)
+    this.#engine = engine
     this.reply = reply
     this.headersBefore = reply.getHeaders()
   }
 
   override renewable (now: number): boolean {
     return !this.outcomeUnknown && super.renewable(now)
+  }
+
+  override get isWatched (): boolean {
+    return !this.outcomeUnknown
+  }
+
+  watchClient (): void {
+    if (hasLeft(this.request)) this.connectionClosed()
+    else watch(this.request, this)
+  }
+
+  unwatchClient (): void {
+    unwatch(this.request, this)
+  }
+
+  /** Its client has left, so that a duplicate is that client's retry: those who ask from now on may wait for the answer. */
+  connectionClosed (): void {
+    if (this.stage !== 'open' || this.outcomeUnknown || this.reply.raw.writableEnded) return
+    this.clientLeft = true
+    const { acquisitions, deadline, store } = this.#engine
+    acquisitions.get(this.id)?.ownerLeft()
+    if (this.settings.onConflict !== 'auto') return
+    deadline.race(answerOf(() => store.markLeft(this.id, this.owned))).catch((error: unknown) => {
+      this.log.warn({ err: factsOf(error) }, 'idempotency: the store could not be told that the client has left, its retries in other processes are refused')
+    })
   }
 }
 
@@ -65,6 +100,10 @@ export class RunView implements RequestIdempotency {
   complete<T> (tx: Queryable, answer: JournalledAnswer<T>): Promise<T> {
     return record(this.#run, tx, answer)
   }
+
+  lookUp (): Promise<void> {
+    return askBefore(this.#run)
+  }
 }
 
 /** `request.idempotency` of a replay, which owns nothing. */
@@ -88,5 +127,9 @@ export class ReplayView implements RequestIdempotency {
 
   async complete (): Promise<never> {
     throw new Error('fastify-idempotency: a replay has nothing to complete')
+  }
+
+  async lookUp (): Promise<never> {
+    throw new Error('fastify-idempotency: a replay has nothing to look up')
   }
 }

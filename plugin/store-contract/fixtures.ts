@@ -19,7 +19,7 @@ export function newOwner (): string {
 }
 
 export function aClaim (claim: Partial<Claim> = {}): Claim {
-  return { owner: newOwner(), fingerprint: ONE_REQUEST, lease: LEASE, retention: RETENTION, ...claim }
+  return { owner: newOwner(), fingerprint: ONE_REQUEST, lease: LEASE, retention: RETENTION, takeOver: true, ...claim }
 }
 
 /** Claims the key, and gives what its owner completes or releases it with. Rejects if it is not granted. */

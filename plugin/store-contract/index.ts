@@ -1,9 +1,11 @@
 import { claimCases } from './claim.ts'
+import { leftCases } from './left.ts'
 import { lostCases } from './lost.ts'
 import { outcomeCases } from './outcome.ts'
 import { ownerCases } from './owner.ts'
 import { retentionCases } from './retention.ts'
 import { waitCases } from './wait.ts'
+import { withdrawCases } from './withdraw.ts'
 import type { StoreCase } from './case.ts'
 
 /**
@@ -28,6 +30,8 @@ import type { StoreCase } from './case.ts'
 export const storeContract: readonly StoreCase[] = [
   ...claimCases,
   ...ownerCases,
+  ...withdrawCases,
+  ...leftCases,
   ...lostCases,
   ...outcomeCases,
   ...retentionCases,

@@ -32,6 +32,29 @@ export const waitCases: StoreCase[] = [
     isClaimed(await soon(duplicate, 'the duplicate runs'), 2)
   }),
 
+  aCase('a waiting duplicate looks again as soon as a claim is withdrawn', async (world) => {
+    const { store, other, id } = world
+    const claim = aClaim()
+    await own(store, id, claim)
+    const duplicate = claimUntilFree(world, other)
+    await isAwaited(world)
+    await store.withdraw(id, claim)
+    isClaimed(await soon(duplicate, 'the duplicate runs'), 1)
+  }),
+
+  aCase('a waiting duplicate looks again as soon as the owner’s client has left, and goes on waiting', async (world) => {
+    const { store, other, id, ended } = world
+    const owned = await own(store, id)
+    const waiting = other.wait(id, FOREVER, ended)
+    await isAwaited(world)
+    await store.markLeft(id, owned)
+    await soon(waiting, 'who waits is woken')
+    const duplicate = claimUntilFree(world, other)
+    await isAwaited(world)
+    await store.complete(id, owned, anOutcome())
+    isSettled(await soon(duplicate, 'the duplicate is answered'), 1, anOutcome())
+  }),
+
   aCase('a duplicate in the owner’s own process is woken as well', async (world) => {
     const { store, id } = world
     const owned = await own(store, id)

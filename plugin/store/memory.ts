@@ -1,4 +1,5 @@
 import { timeToLive } from './record.ts'
+import { StoreRefusedError } from './store.ts'
 import { Wake } from './wake-ups.ts'
 import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
 
@@ -21,6 +22,7 @@ interface MemoryRecord {
   /** When the record was last claimed, renewed, settled or released, by `performance.now()`. */
   since: number
   outcome: Outcome | null
+  ownerLeft: boolean
   size: number
 }
 
@@ -52,8 +54,8 @@ export class MemoryStore implements Store {
     if (found.outcome !== null) return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
     if (found.state === 'running') {
       if (found.owner === claim.owner) return { state: 'claimed', attempt: found.attempt }
-      const leaseLeft = leaseLeftOf(found)
-      if (leaseLeft > 0) return { state: 'running', leaseLeft }
+      const leaseLeft = Math.max(0, leaseLeftOf(found))
+      if (leaseLeft > 0 || !claim.takeOver) return { state: 'running', leaseLeft, ownerLeft: found.ownerLeft }
     }
     return this.#grant(id, claim, found.attempt + 1)
   }
@@ -62,7 +64,7 @@ export class MemoryStore implements Store {
     this.#makeRoom(id, RECORD_SIZE)
     // What ran must be remembered even if that takes more room; only a new run can be refused.
     if (this.#size + RECORD_SIZE - (this.#records.get(id)?.size ?? 0) > this.#maxSize) {
-      throw new Error(`MemoryStore: no room for another record: "maxSize" is ${this.#maxSize} bytes, all held by requests that still run`)
+      throw new StoreRefusedError(`MemoryStore: no room for another record: "maxSize" is ${this.#maxSize} bytes, all held by requests that still run`)
     }
     this.#put(id, 'running', { ...claim, attempt }, null)
     return { state: 'claimed', attempt }
@@ -71,7 +73,7 @@ export class MemoryStore implements Store {
   async renew (id: string, owned: OwnedClaim): Promise<boolean> {
     const found = this.#get(id)
     if (found !== undefined && (found.state !== 'running' || found.owner !== owned.owner)) return false
-    this.#put(id, 'running', owned, null)
+    this.#put(id, 'running', owned, null, found?.ownerLeft)
     return true
   }
 
@@ -97,6 +99,23 @@ export class MemoryStore implements Store {
     if (found.state === 'released') return true
     this.#put(id, 'released', { ...owned, attempt: found.attempt }, null)
     this.#wake(id)
+    return true
+  }
+
+  async withdraw (id: string, claim: Claim): Promise<boolean> {
+    const found = this.#get(id)
+    if (found?.state !== 'running' || found.owner !== claim.owner) return false
+    if (found.attempt === 1) this.#delete(id)
+    else this.#put(id, 'released', { ...claim, attempt: found.attempt - 1 }, null)
+    this.#wake(id)
+    return true
+  }
+
+  async markLeft (id: string, owned: OwnedClaim): Promise<boolean> {
+    const found = this.#get(id)
+    if (found?.state !== 'running' || found.owner !== owned.owner) return false
+    if (!found.ownerLeft) this.#wake(id)
+    found.ownerLeft = true
     return true
   }
 
@@ -140,7 +159,7 @@ export class MemoryStore implements Store {
     return undefined
   }
 
-  #put (id: string, state: MemoryRecord['state'], owned: OwnedClaim, outcome: Outcome | null): void {
+  #put (id: string, state: MemoryRecord['state'], owned: OwnedClaim, outcome: Outcome | null, ownerLeft = false): void {
     const size = RECORD_SIZE + (outcome?.response == null ? 0 : sizeOf(outcome.response))
     this.#makeRoom(id, size)
     this.#delete(id)
@@ -154,6 +173,7 @@ export class MemoryStore implements Store {
       timeToLive: state === 'settled' ? retention : timeToLive(owned),
       since: performance.now(),
       outcome,
+      ownerLeft,
       size
     })
     this.#size += size

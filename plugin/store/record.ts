@@ -1,3 +1,4 @@
+import { RecordUnreadableError } from './store.ts'
 import type { Claim, KeptResponse, Outcome, OwnedClaim } from './store.ts'
 
 /*
@@ -13,13 +14,21 @@ import type { Claim, KeptResponse, Outcome, OwnedClaim } from './store.ts'
  *       53     18  owner                 53      3  status code, decimal, and a line feed
  *       71      8  lease, ms             57         headers, a line each, and an empty line; then the body
  *       79     12  time to live, ms
+ *       91      1  running only: L if the owner's client has left, else nothing
  *
  * What the scripts compare and swap stands at fixed places. Lease and time to live are the owner's, so that processes
  * with other settings measure it by its own: what is left of the lease follows from what is left of the time to live,
  * on Redis's clock alone.
+ *
+ * The versions differ in what the fingerprint is taken of: 1, the body after the route's validation; 2, as it was
+ * parsed. So each says of the other's records only with the other's fingerprint whether they are the same request's.
  */
 
-export const VERSION = '1'
+/** The versions that are read. One of them is written. */
+export const RECORD_VERSIONS = [1, 2] as const
+export type RecordVersion = typeof RECORD_VERSIONS[number]
+/** The version that is written unless another is asked for. */
+export const RECORD_VERSION: RecordVersion = 2
 
 /** Characters of a record's id. */
 export const ID_LENGTH = 43
@@ -34,6 +43,9 @@ export const STATE = {
   settledWithoutResponse: 'n'
 } as const
 
+/** Stands behind a running record whose owner's client has left. */
+export const OWNER_LEFT = 'L'
+
 export const OFFSET = {
   state: 1,
   fingerprint: 2,
@@ -47,24 +59,35 @@ export const OFFSET = {
 } as const
 
 export type DecodedRecord =
-  | { state: 'running' | 'released', owner: string, fingerprint: string, attempt: number, lease: number, timeToLive: number }
-  | { state: 'settled', fingerprint: string, attempt: number, outcome: Outcome }
+  | DecodedOwned
+  | { version: RecordVersion, state: 'settled', fingerprint: string, attempt: number, outcome: Outcome }
+
+export interface DecodedOwned {
+  version: RecordVersion
+  state: 'running' | 'released'
+  owner: string
+  fingerprint: string
+  attempt: number
+  lease: number
+  timeToLive: number
+  ownerLeft: boolean
+}
 
 /** Milliseconds for which a record that is not settled is remembered: for `retention` after its lease has run out. */
 export function timeToLive (claim: Claim): number {
   return claim.lease + claim.retention
 }
 
-export function encodeRunning (claim: Claim, attempt: number): string {
-  return encodeOwned(STATE.running, claim, attempt)
+export function encodeRunning (claim: Claim, attempt: number, version: RecordVersion): string {
+  return encodeOwned(STATE.running, claim, attempt, version)
 }
 
-export function encodeReleased (owned: OwnedClaim): string {
-  return encodeOwned(STATE.released, owned, owned.attempt)
+export function encodeReleased (owned: OwnedClaim, version: RecordVersion): string {
+  return encodeOwned(STATE.released, owned, owned.attempt, version)
 }
 
-function encodeOwned (state: string, claim: Claim, attempt: number): string {
-  return VERSION + state + claim.fingerprint + hex(attempt, 8) + claim.owner + encodeTimes(claim)
+function encodeOwned (state: string, claim: Claim, attempt: number, version: RecordVersion): string {
+  return version + state + claim.fingerprint + hex(attempt, 8) + claim.owner + encodeTimes(claim)
 }
 
 /** The times of the last claim and their text: those of one route are always the same. */
@@ -79,9 +102,10 @@ function encodeTimes (claim: Claim): string {
 }
 
 /** Text if the body is text. */
-export function encodeSettled ({ fingerprint, attempt }: OwnedClaim, { statusCode, response }: Outcome): string | Buffer {
+export function encodeSettled (owned: OwnedClaim, { statusCode, response }: Outcome, version: RecordVersion): string | Buffer {
   const state = response === null ? STATE.settledWithoutResponse : STATE.settled
-  const head = `${VERSION}${state}${fingerprint}${hex(attempt, 8)}${statusCode}\n${response === null ? '' : encodeHeaders(response.headers)}\n`
+  const lines = response === null ? '' : encodeHeaders(response.headers)
+  const head = `${version}${state}${owned.fingerprint}${hex(owned.attempt, 8)}${statusCode}\n${lines}\n`
   if (response === null) return head
   return typeof response.body === 'string' ? head + response.body : Buffer.concat([Buffer.from(head), response.body])
 }
@@ -110,26 +134,28 @@ function unescape (text: string): string {
   return text.includes('\\') ? text.replace(/\\(.)/g, (_, char) => char === 'n' ? '\n' : '\\') : text
 }
 
-/** Throws on a record of another version, such as that of a newer release during a rolling upgrade. */
+/** @throws {RecordUnreadableError} on whatever is no record of a version that is read */
 export function decode (record: Buffer): DecodedRecord {
-  if (record[0] !== VERSION.charCodeAt(0)) throw notARecord()
+  const version = RECORD_VERSIONS.find(version => record[0] === String(version).charCodeAt(0))
+  if (version === undefined) throw unreadable()
   const state = String.fromCharCode(record[OFFSET.state] ?? 0)
   switch (state) {
     case STATE.running:
     case STATE.awaited:
     case STATE.released:
-      return decodeOwned(state, record.toString('latin1', 0, OFFSET.runningEnd))
+      return decodeOwned(version, state, record.toString('latin1', 0, OFFSET.runningEnd + OWNER_LEFT.length))
     case STATE.settled:
     case STATE.settledWithoutResponse: {
       const headersEnd = record.indexOf('\n\n', OFFSET.headers - 1)
-      if (headersEnd === -1) throw notARecord()
+      if (headersEnd === -1) throw unreadable()
       const head = record.toString('utf8', 0, headersEnd)
       return {
+        version,
         state: 'settled',
         fingerprint: head.slice(OFFSET.fingerprint, OFFSET.attempt),
         attempt: numberAt(head, OFFSET.attempt, OFFSET.owner),
         outcome: {
-          statusCode: Number(head.slice(OFFSET.statusCode, OFFSET.headers)),
+          statusCode: statusCodeOf(record.toString('latin1', OFFSET.statusCode, OFFSET.headers)),
           response: state === STATE.settled
             ? { headers: decodeHeaders(head.slice(OFFSET.headers)), body: record.subarray(headersEnd + 2) }
             : null
@@ -137,30 +163,37 @@ export function decode (record: Buffer): DecodedRecord {
       }
     }
     default:
-      throw notARecord()
+      throw unreadable()
   }
 }
 
-function decodeOwned (state: string, head: string): DecodedRecord {
+function decodeOwned (version: RecordVersion, state: string, head: string): DecodedOwned {
   return {
+    version,
     state: state === STATE.released ? 'released' : 'running',
     owner: head.slice(OFFSET.owner, OFFSET.lease),
     fingerprint: head.slice(OFFSET.fingerprint, OFFSET.attempt),
     attempt: numberAt(head, OFFSET.attempt, OFFSET.owner),
     lease: numberAt(head, OFFSET.lease, OFFSET.timeToLive),
-    timeToLive: numberAt(head, OFFSET.timeToLive, OFFSET.runningEnd)
+    timeToLive: numberAt(head, OFFSET.timeToLive, OFFSET.runningEnd),
+    ownerLeft: state !== STATE.released && head[OFFSET.runningEnd] === OWNER_LEFT
   }
 }
 
-function notARecord (): Error {
-  return new Error(`The stored value is not an idempotency record of version ${VERSION}`)
+export function unreadable (cause?: unknown): RecordUnreadableError {
+  const message = `The stored value is not an idempotency record of version ${RECORD_VERSIONS.join(' or ')}`
+  return new RecordUnreadableError(message, cause === undefined ? {} : { cause })
 }
 
 function numberAt (head: string, from: number, to: number): number {
   const digits = head.slice(from, to)
-  const value = Number.parseInt(digits, 16)
-  if (digits.length < to - from || Number.isNaN(value)) throw notARecord()
-  return value
+  if (digits.length < to - from || !/^[0-9a-f]+$/i.test(digits)) throw unreadable()
+  return Number.parseInt(digits, 16)
+}
+
+function statusCodeOf (line: string): number {
+  if (!/^\d{3}\n$/.test(line)) throw unreadable()
+  return Number(line.slice(0, -1))
 }
 
 function decodeHeaders (lines: string): KeptResponse['headers'] {

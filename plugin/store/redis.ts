@@ -1,43 +1,31 @@
-import { decode, encodeReleased, encodeRunning, encodeSettled, timeToLive } from './record.ts'
-import type { DecodedRecord } from './record.ts'
+import { decode, encodeReleased, encodeRunning, encodeSettled, RECORD_VERSION, timeToLive } from './record.ts'
+import type { DecodedOwned, DecodedRecord, RecordVersion } from './record.ts'
+import { explained, integer, oddAnswer, wasDone } from './redis-answers.ts'
+import type { RedisClient } from './redis-client.ts'
+import { RedisConnection } from './redis-connection.ts'
 import * as scripts from './scripts.ts'
-import { StoreUnreachableError } from './store.ts'
+import { RecordUnreadableError, StoreRefusedError } from './store.ts'
 import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
-import { Wake, WakeUps } from './wake-ups.ts'
+import { WakeUps } from './wake-ups.ts'
 
-/** What is used of an ioredis `Redis` or `Cluster`. */
-export interface RedisClient {
-  readonly status: string
-  /** `SET key value PX milliseconds NX GET`, together since Redis 7.0. */
-  setBuffer (key: string, value: string, px: 'PX', milliseconds: number, nx: 'NX', get: 'GET'): Promise<Buffer | null>
-  evalsha (sha: string, keys: 1, key: string, ...args: Array<string | Buffer | number>): Promise<unknown>
-  eval (lua: string, keys: 1, key: string, ...args: Array<string | Buffer | number>): Promise<unknown>
-  getBuffer (key: string): Promise<Buffer | null>
-  pttl (key: string): Promise<number>
-  del (key: string): Promise<number>
-  once (event: 'ready', listener: () => void): unknown
-  off (event: 'ready', listener: () => void): unknown
-  /** Only for those who wait: a connection that is subscribed can do nothing else. */
-  duplicate (): RedisSubscriber
-}
-
-/** What is used of the connection that is told of settled keys. */
-export interface RedisSubscriber {
-  readonly status: string
-  connect (): Promise<void>
-  subscribe (channel: string): Promise<unknown>
-  on (event: 'message', listener: (channel: string, message: string) => void): unknown
-  on (event: 'ready', listener: () => void): unknown
-  on (event: 'error', listener: (error: Error) => void): unknown
-  disconnect (): void
-}
+export type { RedisClient, RedisSubscriber } from './redis-client.ts'
 
 export interface RedisStoreOptions {
   /** What the names of keys and of the channel start with. */
   keyPrefix: string
   /** Milliseconds for which a client that connects for the first time is waited for. */
   connectTimeout: number
+  /**
+   * The version of the records that are written, 2 unless 1 is asked for. Both are read. A deployment that comes from a
+   * release which reads version 1 only goes on writing that until no process of that release is left.
+   */
+  recordVersion?: RecordVersion
 }
+
+/** How often a claim looks at a record that is another one each time before it gives up. */
+const MOST_LOOKS = 3
+/** What PTTL answers of a key that never expires, as no record of this store is. */
+const NO_EXPIRY = -1
 
 const FIRST_CLAIM: ClaimResult = { state: 'claimed', attempt: 1 }
 
@@ -48,152 +36,183 @@ const FIRST_CLAIM: ClaimResult = { state: 'claimed', attempt: 1 }
 export class RedisStore implements Store {
   readonly #redis: RedisClient
   readonly #keyPrefix: string
-  readonly #connectTimeout: number
+  readonly #recordVersion: RecordVersion
+  readonly #connection: RedisConnection
   readonly #wakeUps: WakeUps
-  readonly #firstReady = new Wake()
-  #wasReady: boolean
 
-  constructor (redis: RedisClient, { keyPrefix, connectTimeout }: RedisStoreOptions) {
+  constructor (redis: RedisClient, options: RedisStoreOptions) {
     this.#redis = redis
-    this.#keyPrefix = keyPrefix
-    this.#connectTimeout = connectTimeout
-    this.#wakeUps = new WakeUps(() => redis.duplicate(), `${keyPrefix}settled`)
-    this.#wasReady = redis.status === 'ready'
-    if (!this.#wasReady) redis.once('ready', this.#onReady)
+    this.#keyPrefix = options.keyPrefix
+    this.#recordVersion = options.recordVersion ?? RECORD_VERSION
+    this.#connection = new RedisConnection(redis, options.connectTimeout)
+    this.#wakeUps = new WakeUps(() => redis.duplicate(), `${options.keyPrefix}settled`)
   }
 
   claim (id: string, claim: Claim): Promise<ClaimResult> {
-    return this.#isReady ? this.#claim(id, claim) : this.#reachable().then(() => this.#claim(id, claim))
+    if (this.#connection.isReady) return this.#claim(id, claim, 1)
+    return this.#connection.reachable().then(() => this.#claim(id, claim, 1))
   }
 
-  #claim (id: string, claim: Claim): Promise<ClaimResult> {
+  #claim (id: string, claim: Claim, look: number): Promise<ClaimResult> {
     const key = this.#keyPrefix + id
-    const running = encodeRunning(claim, 1)
+    const running = encodeRunning(claim, 1, this.#recordVersion)
     return this.#redis.setBuffer(key, running, 'PX', timeToLive(claim), 'NX', 'GET').then(
-      value => value === null ? FIRST_CLAIM : this.#follow(id, claim, running, decode(value)),
-      (error: unknown) => { throw explained(error) }
+      value => value === null ? FIRST_CLAIM : this.#follow(id, claim, running, decode(value), look),
+      (error: unknown) => this.#read(key, claim, explained(error))
     )
   }
 
   /** What to make of the record that has the key. */
-  #follow (id: string, claim: Claim, running: string, found: DecodedRecord): ClaimResult | Promise<ClaimResult> {
-    if (found.fingerprint !== claim.fingerprint) return { state: 'mismatch' }
-    if (found.state === 'settled') return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
-    // The answer to this very claim was lost, and the client sent it again.
-    if (found.state === 'running' && found.owner === claim.owner) return { state: 'claimed', attempt: found.attempt }
-    return this.#takeOver(id, claim, running)
+  #follow (id: string, claim: Claim, running: string, found: DecodedRecord, look: number): ClaimResult | Promise<ClaimResult> {
+    const fingerprint = this.#fingerprintFor(found, claim)
+    return answerOf(found, claim, fingerprint) ?? this.#takeOver(id, claim, running, fingerprint, look)
   }
 
-  async #takeOver (id: string, claim: Claim, running: string): Promise<ClaimResult> {
-    const [answer, detail] = await this.#run(scripts.takeOver, this.#keyPrefix + id, running) as [number, number]
-    switch (answer) {
+  /** What the record's fingerprint is if it was made by the same request. Empty if that is not known. */
+  #fingerprintFor (found: DecodedRecord, claim: Claim): string {
+    return found.version === this.#recordVersion ? claim.fingerprint : claim.alternativeFingerprint?.() ?? ''
+  }
+
+  async #takeOver (id: string, claim: Claim, running: string, fingerprint: string, look: number): Promise<ClaimResult> {
+    const permission = scripts.permission(claim.takeOver, fingerprint === claim.fingerprint ? '' : fingerprint)
+    const answer = await this.#run(scripts.takeOver, this.#keyPrefix + id, running, permission)
+    if (!Array.isArray(answer)) throw oddAnswer()
+    switch (integer(answer[0])) {
       case scripts.TAKE_OVER.claimed:
-        return { state: 'claimed', attempt: detail }
+        return { state: 'claimed', attempt: integer(answer[1]) }
       case scripts.TAKE_OVER.running:
-        return { state: 'running', leaseLeft: detail }
+        return { state: 'running', leaseLeft: integer(answer[1]), ownerLeft: wasDone(answer[2]) }
       case scripts.TAKE_OVER.mismatch:
         return { state: 'mismatch' }
-      default:
-        // Settled since the first command, which finds the outcome now.
-        return this.claim(id, claim)
+      case scripts.TAKE_OVER.changed:
+        // Mostly settled since the first command, which finds the outcome now.
+        if (look < MOST_LOOKS) return this.#claim(id, claim, look + 1)
+    }
+    throw oddAnswer()
+  }
+
+  /** Redis takes no writes, or not this one. What is there can be read all the same. */
+  async #read (key: string, claim: Claim, refused: unknown): Promise<ClaimResult> {
+    if (!(refused instanceof StoreRefusedError)) throw refused
+    try {
+      const value = await this.#redis.getBuffer(key)
+      if (value === null) throw refused
+      const found = decode(value)
+      const answer = answerOf(found, claim, this.#fingerprintFor(found, claim))
+      if (answer !== null) return answer
+      if (found.state !== 'running') throw refused
+      const leaseLeft = leaseLeftOf(found, integer(await this.#redis.pttl(key)))
+      if (leaseLeft === 0 && claim.takeOver) throw refused
+      return { state: 'running', leaseLeft, ownerLeft: found.ownerLeft }
+    } catch (error) {
+      const reason = explained(error)
+      throw reason instanceof RecordUnreadableError ? reason : refused
     }
   }
 
   async renew (id: string, owned: OwnedClaim): Promise<boolean> {
-    await this.#reachable()
-    return await this.#run(scripts.renew, this.#keyPrefix + id, encodeRunning(owned, owned.attempt)) === 1
+    await this.#connection.reachable()
+    const running = encodeRunning(owned, owned.attempt, this.#recordVersion)
+    return this.#run(scripts.renew, this.#keyPrefix + id, running).then(wasDone)
   }
 
   complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
-    return this.#isReady ? this.#complete(id, owned, outcome) : this.#reachable().then(() => this.#complete(id, owned, outcome))
+    if (this.#connection.isReady) return this.#complete(id, owned, outcome)
+    return this.#connection.reachable().then(() => this.#complete(id, owned, outcome))
   }
 
   #complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
     const completion = scripts.completion(owned.owner, owned.retention, this.#wakeUps.channel)
-    return this.#run(scripts.complete, this.#keyPrefix + id, encodeSettled(owned, outcome), completion).then(isOne)
+    const settled = encodeSettled(owned, outcome, this.#recordVersion)
+    return this.#run(scripts.complete, this.#keyPrefix + id, settled, completion).then(wasDone)
   }
 
   async release (id: string, owned: OwnedClaim): Promise<boolean> {
-    await this.#reachable()
-    return await this.#run(scripts.release, this.#keyPrefix + id, encodeReleased(owned), this.#wakeUps.channel, id) === 1
+    await this.#connection.reachable()
+    const released = encodeReleased(owned, this.#recordVersion)
+    return this.#run(scripts.release, this.#keyPrefix + id, released, this.#wakeUps.channel).then(wasDone)
+  }
+
+  async withdraw (id: string, { owner }: Claim): Promise<boolean> {
+    await this.#connection.reachable()
+    return this.#run(scripts.withdraw, this.#keyPrefix + id, owner, this.#wakeUps.channel).then(wasDone)
+  }
+
+  async markLeft (id: string, { owner }: OwnedClaim): Promise<boolean> {
+    await this.#connection.reachable()
+    return this.#run(scripts.markLeft, this.#keyPrefix + id, owner, this.#wakeUps.channel).then(wasDone)
   }
 
   async wait (id: string, timeout: number, signal: AbortSignal): Promise<void> {
     await this.#wakeUps.wait(id, timeout, signal, async () => {
-      await this.#reachable()
-      return await this.#run(scripts.markAwaited, this.#keyPrefix + id) === 1
+      await this.#connection.reachable()
+      return this.#run(scripts.markAwaited, this.#keyPrefix + id).then(wasDone)
     })
   }
 
   async find (id: string): Promise<StoredRecord | null> {
-    await this.#reachable()
+    await this.#connection.reachable()
     const key = this.#keyPrefix + id
-    const [value, expiresIn] = await Promise.all([this.#redis.getBuffer(key), this.#redis.pttl(key)])
-    if (value === null) return null
-    const found = decode(value)
+    const [found, timeToLive] = await Promise.all([
+      this.#redis.getBuffer(key).then(value => value && decode(value)).catch(unlessUnreadable),
+      this.#redis.pttl(key).then(integer, rethrow)
+    ])
+    if (found === null) return null
+    const expiresIn = timeToLive === NO_EXPIRY ? Infinity : Math.max(0, timeToLive)
+    if (found === 'unreadable') return { state: 'unreadable', attempt: 0, expiresIn, leaseLeft: null, outcome: null }
     return {
       state: found.state,
       attempt: found.attempt,
-      expiresIn: Math.max(0, expiresIn),
-      leaseLeft: found.state === 'running' ? Math.max(0, found.lease - (found.timeToLive - expiresIn)) : null,
+      expiresIn,
+      leaseLeft: found.state === 'running' ? leaseLeftOf(found, timeToLive) : null,
       outcome: found.state === 'settled' ? found.outcome : null
     }
   }
 
   async forget (id: string): Promise<boolean> {
-    await this.#reachable()
-    return await this.#redis.del(this.#keyPrefix + id) === 1
+    await this.#connection.reachable()
+    return this.#redis.del(this.#keyPrefix + id).then(wasDone, rethrow)
+  }
+
+  onReady (listener: () => void): () => void {
+    return this.#connection.onReady(listener)
   }
 
   /** Lets go of the app's client, and closes the connection that was opened for those who wait. */
   close (): void {
-    this.#redis.off('ready', this.#onReady)
+    this.#connection.close()
     this.#wakeUps.close()
-  }
-
-  /** Asked first where every request comes by, which then need not wait for a promise. */
-  get #isReady (): boolean {
-    return this.#redis.status === 'ready'
-  }
-
-  #onReady = (): void => {
-    this.#wasReady = true
-    this.#firstReady.now()
-  }
-
-  /**
-   * A client that lost its connection would queue commands until it has one again: a request is better told at once.
-   * One that has never had a connection belongs to an app that starts, and is waited for.
-   */
-  async #reachable (): Promise<void> {
-    if (this.#isReady) return
-    const { status } = this.#redis
-    if (this.#wasReady || status === 'end') {
-      throw new StoreUnreachableError(`The Redis client is not connected (its status is '${status}')`)
-    }
-    // A lazy client connects on its first command.
-    if (status === 'wait') return
-    await this.#firstReady.orAfter(this.#connectTimeout)
-    if (!this.#wasReady) {
-      throw new StoreUnreachableError(`The Redis client did not connect within ${this.#connectTimeout} ms`)
-    }
   }
 
   /** EVALSHA, and EVAL where Redis does not know the script yet (it restarted, or another node became the master). */
   #run (script: scripts.Script, key: string, ...args: Array<string | Buffer>): Promise<unknown> {
-    return this.#redis.evalsha(script.sha, 1, key, ...args).catch((error: Error) => {
-      if (!error.message.startsWith('NOSCRIPT')) throw error
-      return this.#redis.eval(script.lua, 1, key, ...args)
+    return this.#redis.evalsha(script.sha, 1, key, ...args).catch((error: unknown) => {
+      const isUnknown = error instanceof Error && error.message.startsWith('NOSCRIPT')
+      return isUnknown ? this.#redis.eval(script.lua, 1, key, ...args).catch(rethrow) : rethrow(error)
     })
   }
 }
 
-function isOne (answer: unknown): boolean {
-  return answer === 1
+/** What is known without asking again, or `null`. */
+function answerOf (found: DecodedRecord, claim: Claim, fingerprint: string): ClaimResult | null {
+  if (found.fingerprint !== fingerprint) return { state: 'mismatch' }
+  if (found.state === 'settled') return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
+  // The answer to this very claim was lost, and the client sent it again.
+  if (found.state === 'running' && found.owner === claim.owner) return { state: 'claimed', attempt: found.attempt }
+  return null
 }
 
-function explained (error: unknown): unknown {
-  return error instanceof Error && error.message.includes('syntax error')
-    ? new Error('Redis 7.0 or later is needed: older ones do not know SET … NX GET', { cause: error })
-    : error
+/** @param timeToLive milliseconds, as Redis says: it was set to the record's own when the lease began */
+function leaseLeftOf (found: DecodedOwned, timeToLive: number): number {
+  return Math.min(found.lease, Math.max(0, found.lease - (found.timeToLive - timeToLive)))
+}
+
+function rethrow (error: unknown): never {
+  throw explained(error)
+}
+
+function unlessUnreadable (error: unknown): 'unreadable' {
+  const reason = explained(error)
+  if (reason instanceof RecordUnreadableError) return 'unreadable'
+  throw reason
 }

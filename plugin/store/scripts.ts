@@ -1,78 +1,73 @@
-import { createHash } from 'node:crypto'
-import { hex, ID_LENGTH, OFFSET, STATE, VERSION } from './record.ts'
+import {
+  attempt, field, fingerprint, isRunning, isSettled, lease, LEASE_LEFT, open, owner, ownerLeft, READ, script, timeToLive, version, wake
+} from './lua.ts'
+import { hex, OFFSET, OWNER_LEFT, STATE } from './record.ts'
 
-/** A Lua script and the SHA-1 that EVALSHA names it by. */
-export interface Script {
-  lua: string
-  sha: string
+export type { Script } from './lua.ts'
+
+/*
+ * Each script changes the record in one command, after which nothing is called that can be refused: an error reply says
+ * that nothing was changed.
+ */
+
+/** What `takeOver` answers first. `changed`: the record is not the one that was read before; ask again. */
+export const TAKE_OVER = { running: 0, claimed: 1, changed: 2, mismatch: 3 } as const
+
+/** What `takeOver` is told beside the record, in one text. */
+export function permission (takeOver: boolean, alternativeFingerprint = ''): string {
+  return `${takeOver ? 1 : 0}${alternativeFingerprint}`
 }
-
-function script (lua: string): Script {
-  return { lua, sha: createHash('sha1').update(lua).digest('hex') }
-}
-
-/** Lua's `string.sub` counts from 1 and includes the end. */
-function field (value: string, from: number, to: number): string {
-  return `string.sub(${value}, ${from + 1}, ${to})`
-}
-
-const state = (value: string): string => field(value, OFFSET.state, OFFSET.fingerprint)
-const fingerprint = (value: string): string => field(value, OFFSET.fingerprint, OFFSET.attempt)
-const attempt = (value: string): string => `tonumber(${field(value, OFFSET.attempt, OFFSET.owner)}, 16)`
-const owner = (value: string): string => field(value, OFFSET.owner, OFFSET.lease)
-const lease = (value: string): string => `tonumber(${field(value, OFFSET.lease, OFFSET.timeToLive)}, 16)`
-const timeToLive = (value: string): string => `tonumber(${field(value, OFFSET.timeToLive, OFFSET.runningEnd)}, 16)`
-
-/** A record of a version that this code does not know is an error, never overwritten. */
-const checkVersion = (value: string): string => `
-  if string.sub(${value}, 1, 1) ~= '${VERSION}' then
-    return redis.error_reply('IDEMPOTENCY the stored value is not a record of version ${VERSION}')
-  end`
-
-/** Milliseconds left of the lease of a running record: its TTL was set to `timeToLive` when the lease began. */
-const leaseLeft = (value: string): string =>
-  `${lease(value)} - (${timeToLive(value)} - redis.call('PTTL', KEYS[1]))`
-
-/** What `takeOver` answers first. */
-export const TAKE_OVER = { running: 0, claimed: 1, settled: 2, mismatch: 3 } as const
 
 /**
  * Take a key over whose owner released it or let its lease run out.
  *
  * KEYS[1] the record
  * ARGV[1] the running record to write; its attempt is filled in here
- * Answers {running, ms left of the lease} | {claimed, attempt} | {settled} | {mismatch}
+ * ARGV[2] 1 if an owner whose lease ran out may be replaced, else 0; then the fingerprint to compare with if the record
+ *   is of another version than ARGV[1], if that is known
+ * Answers {running, ms left of the lease, 1 if the owner's client has left, else 0} | {claimed, attempt} | {changed} |
+ *   {mismatch}
  */
 export const takeOver = script(`
   local mine = ARGV[1]
-  local found = redis.call('GET', KEYS[1])
+  ${READ}
   local attempt = 1
-  local state = '${STATE.running}'
-  if found then
-    ${checkVersion('found')}
-    if ${fingerprint('found')} ~= ${fingerprint('mine')} then
+  local written = '${STATE.running}'
+  if record then
+    local expected = ${fingerprint('mine')}
+    if ${version('record')} ~= ${version('mine')} then
+      expected = string.sub(ARGV[2], 2)
+      if expected == '' then
+        return {${TAKE_OVER.changed}}
+      end
+    end
+    if ${fingerprint('record')} ~= expected then
       return {${TAKE_OVER.mismatch}}
     end
-    local was = ${state('found')}
-    if was == '${STATE.settled}' or was == '${STATE.settledWithoutResponse}' then
-      return {${TAKE_OVER.settled}}
+    if ${isSettled} then
+      return {${TAKE_OVER.changed}}
     end
-    attempt = ${attempt('found')}
-    if was ~= '${STATE.released}' then
-      if ${owner('found')} == ${owner('mine')} then
+    attempt = ${attempt('record')}
+    if state ~= '${STATE.released}' then
+      if ${owner('record')} == ${owner('mine')} then
         return {${TAKE_OVER.claimed}, attempt}
       end
-      local left = ${leaseLeft('found')}
-      if left > 0 then
-        return {${TAKE_OVER.running}, left}
+      local left = ${LEASE_LEFT}
+      if left > ${lease('record')} then
+        -- Redis's clock was set back, and nobody is to own a key for longer than a lease because of that
+        redis.call('PEXPIRE', KEYS[1], ${timeToLive('record')})
+        left = ${lease('record')}
+      end
+      if left > 0 or string.sub(ARGV[2], 1, 1) == '0' then
+        return {${TAKE_OVER.running}, math.max(left, 0), ${ownerLeft('record')} and 1 or 0}
       end
       -- whoever waits for the old owner now waits for the new one
-      state = was
+      written = state
     end
     attempt = attempt + 1
   end
   redis.call('SET', KEYS[1],
-    '${VERSION}' .. state .. ${field('mine', OFFSET.fingerprint, OFFSET.attempt)} ..
+    ${version('mine')} .. written .. ${fingerprint('mine')} ..
       string.format('%08x', attempt) .. ${field('mine', OFFSET.owner, OFFSET.runningEnd)},
     'PX', ${timeToLive('mine')})
   return {${TAKE_OVER.claimed}, attempt}
@@ -85,20 +80,15 @@ export const takeOver = script(`
  * Answers 1 if the record is marked and there is something to wait for, else 0
  */
 export const markAwaited = script(`
-  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.runningEnd - 1})
-  if head == '' then
+  ${READ}
+  if not ${isRunning} then
     return 0
   end
-  ${checkVersion('head')}
-  local state = ${state('head')}
-  if state == '${STATE.awaited}' then
-    return 1
-  end
   if state == '${STATE.running}' then
+    ${open(timeToLive('record'))}
     redis.call('SETRANGE', KEYS[1], ${OFFSET.state}, '${STATE.awaited}')
-    return 1
   end
-  return 0
+  return 1
 `)
 
 /**
@@ -109,19 +99,18 @@ export const markAwaited = script(`
  * Answers 1, or 0 if the key is not the owner's any more
  */
 export const renew = script(`
-  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.runningEnd - 1})
-  if head == '' then
+  ${READ}
+  if not record then
+    ${open(timeToLive('ARGV[1]'))}
     -- that somebody waits may have been lost with it
-    redis.call('SET', KEYS[1], '${VERSION}${STATE.awaited}' .. ${field('ARGV[1]', OFFSET.fingerprint, OFFSET.runningEnd)},
+    redis.call('SET', KEYS[1], ${version('ARGV[1]')} .. '${STATE.awaited}' .. ${field('ARGV[1]', OFFSET.fingerprint, OFFSET.runningEnd)},
       'PX', ${timeToLive('ARGV[1]')})
     return 1
   end
-  ${checkVersion('head')}
-  local state = ${state('head')}
-  if ${owner('head')} ~= ${owner('ARGV[1]')} or (state ~= '${STATE.running}' and state ~= '${STATE.awaited}') then
+  if not ${isRunning} or ${owner('record')} ~= ${owner('ARGV[1]')} then
     return 0
   end
-  redis.call('PEXPIRE', KEYS[1], ${timeToLive('head')})
+  redis.call('PEXPIRE', KEYS[1], ${timeToLive('record')})
   return 1
 `)
 
@@ -132,8 +121,10 @@ export function completion (owner: string, retention: number, channel: string): 
   return owner + hex(retention, 12) + channel
 }
 
+const retention = `tonumber(${field('ARGV[2]', COMPLETION.retention, COMPLETION.channel)}, 16)`
+
 /**
- * Settle the key, if the owner still has it or nobody has.
+ * Settle the key, if the owner still has it or nobody has. Without its response that is done in a full Redis too.
  *
  * KEYS[1] the record, whose name ends with its id
  * ARGV[1] the settled record
@@ -141,22 +132,20 @@ export function completion (owner: string, retention: number, channel: string): 
  * Answers 1, also when it was settled with this very record before, or 0 if the key is not the owner's any more
  */
 export const complete = script(`
-  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.lease - 1})
-  -- whether somebody waits is not known of a record that got lost
-  local state = '${STATE.awaited}'
-  if head ~= '' then
-    ${checkVersion('head')}
-    state = ${state('head')}
-    if state == '${STATE.settled}' or state == '${STATE.settledWithoutResponse}' then
-      return redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0
-    end
-    if ${owner('head')} ~= ${field('ARGV[2]', COMPLETION.owner, COMPLETION.retention)} or state == '${STATE.released}' then
-      return 0
-    end
+  ${READ}
+  if ${isSettled} then
+    return record == ARGV[1] and 1 or 0
   end
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', tonumber(${field('ARGV[2]', COMPLETION.retention, COMPLETION.channel)}, 16))
-  if state == '${STATE.awaited}' then
-    redis.call('PUBLISH', string.sub(ARGV[2], ${COMPLETION.channel + 1}), string.sub(KEYS[1], -${ID_LENGTH}))
+  if record and (${owner('record')} ~= ${field('ARGV[2]', COMPLETION.owner, COMPLETION.retention)} or state == '${STATE.released}') then
+    return 0
+  end
+  if ${field('ARGV[1]', OFFSET.state, OFFSET.fingerprint)} == '${STATE.settledWithoutResponse}' then
+    ${open(retention)}
+  end
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ${retention})
+  -- whether somebody waits is not known of a record that got lost
+  if state == '${STATE.awaited}' or not record then
+    ${wake(`string.sub(ARGV[2], ${COMPLETION.channel + 1})`)}
   end
   return 1
 `)
@@ -164,30 +153,81 @@ export const complete = script(`
 /**
  * Give the key back, if the owner still has it. Its attempt stays, also when Redis lost the record.
  *
- * KEYS[1] the record
+ * KEYS[1] the record, whose name ends with its id
  * ARGV[1] the released record as its owner knows it; attempt 0 if the answer to its claim never came
- * ARGV[2] the channel that wakes those who wait, ARGV[3] the message
+ * ARGV[2] the channel that wakes those who wait
  * Answers 1, also when it was released by the same owner before, or 0 if the key is not the owner's any more
  */
 export const release = script(`
-  local head = redis.call('GETRANGE', KEYS[1], 0, ${OFFSET.lease - 1})
-  if head == '' then
+  ${READ}
+  if not record then
     if ${attempt('ARGV[1]')} > 0 then
+      ${open(timeToLive('ARGV[1]'))}
       redis.call('SET', KEYS[1], ARGV[1], 'PX', ${timeToLive('ARGV[1]')})
-      redis.call('PUBLISH', ARGV[2], ARGV[3])
+      ${wake('ARGV[2]')}
     end
     return 1
   end
-  ${checkVersion('head')}
-  local state = ${state('head')}
-  if state == '${STATE.settled}' or state == '${STATE.settledWithoutResponse}' or ${owner('head')} ~= ${owner('ARGV[1]')} then
+  if ${isSettled} or ${owner('record')} ~= ${owner('ARGV[1]')} then
     return 0
   end
   if state ~= '${STATE.released}' then
-    redis.call('SETRANGE', KEYS[1], ${OFFSET.state}, '${STATE.released}')
-    redis.call('PEXPIRE', KEYS[1], ${timeToLive('ARGV[1]')})
+    ${open(timeToLive('ARGV[1]'))}
+    redis.call('SET', KEYS[1],
+      ${version('record')} .. '${STATE.released}' .. ${field('record', OFFSET.fingerprint, OFFSET.runningEnd)},
+      'PX', ${timeToLive('ARGV[1]')})
     if state == '${STATE.awaited}' then
-      redis.call('PUBLISH', ARGV[2], ARGV[3])
+      ${wake('ARGV[2]')}
+    end
+  end
+  return 1
+`)
+
+/**
+ * Undo a claim that let nothing run: the key is absent again, or released with the attempt that it had before.
+ *
+ * KEYS[1] the record, whose name ends with its id
+ * ARGV[1] the owner, ARGV[2] the channel that wakes those who wait
+ * Answers 1, or 0 if the key is not this claim's
+ */
+export const withdraw = script(`
+  ${READ}
+  if not ${isRunning} or ${owner('record')} ~= ARGV[1] then
+    return 0
+  end
+  local attempt = ${attempt('record')}
+  if attempt == 1 then
+    redis.call('DEL', KEYS[1])
+  else
+    ${open(timeToLive('record'))}
+    redis.call('SET', KEYS[1],
+      ${version('record')} .. '${STATE.released}' .. ${fingerprint('record')} ..
+        string.format('%08x', attempt - 1) .. ${field('record', OFFSET.owner, OFFSET.runningEnd)},
+      'PX', ${timeToLive('record')})
+  end
+  if state == '${STATE.awaited}' then
+    ${wake('ARGV[2]')}
+  end
+  return 1
+`)
+
+/**
+ * Note that the owner's client has left, behind the record, where versions that know nothing of it do not look.
+ *
+ * KEYS[1] the record, whose name ends with its id
+ * ARGV[1] the owner, ARGV[2] the channel that wakes those who wait
+ * Answers 1, or 0 if the key is not the owner's any more
+ */
+export const markLeft = script(`
+  ${READ}
+  if not ${isRunning} or ${owner('record')} ~= ARGV[1] then
+    return 0
+  end
+  if not (${ownerLeft('record')}) then
+    ${open(timeToLive('record'))}
+    redis.call('SETRANGE', KEYS[1], ${OFFSET.runningEnd}, '${OWNER_LEFT}')
+    if state == '${STATE.awaited}' then
+      ${wake('ARGV[2]')}
     end
   end
   return 1

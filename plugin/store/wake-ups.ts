@@ -1,7 +1,12 @@
-import type { RedisSubscriber } from './redis.ts'
+import type { RedisSubscriber } from './redis-client.ts'
 
 /** Milliseconds: how soon waiters look again while there is no subscription to be woken by. */
 const POLL_INTERVAL = 250
+/**
+ * Milliseconds: how soon they look again if there was nothing to wait for. Mostly the key was settled just now; but
+ * whatever a server answers, those who claim and wait in turn must not do so without a pause.
+ */
+const MOMENT = 20
 
 /**
  * Wakes the waiters of this process when a key that they wait for is settled or released, wherever that happened.
@@ -39,15 +44,16 @@ export class WakeUps {
   }
 
   async #watch (id: string, wake: Wake, mark: () => Promise<boolean>): Promise<void> {
+    let pause = POLL_INTERVAL
     try {
       if (await this.#subscribe()) {
-        if (!await mark()) this.#wake(id, wake)
-        return
+        if (await mark()) return
+        pause = MOMENT
       }
     } catch {
       // The claim that the waiter makes next meets the same trouble, and reports it.
     }
-    setTimeout(() => this.#wake(id, wake), POLL_INTERVAL).unref()
+    setTimeout(() => this.#wake(id, wake), pause).unref()
   }
 
   /** Whether messages arrive. Waited for no longer than it would take to look again without them. */

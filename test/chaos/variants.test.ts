@@ -29,7 +29,7 @@ const VARIANTS: Variant[] = [
     // Receipts alone would not show it: the demo's database remembers operations, and makes the same receipt again.
     // What it cannot make again is the refusal of another body.
     name: 'with the journal off, another body is not refused any more when Redis was emptied',
-    patch: { file: 'demo-app/app.ts', replace: 'journal: postgresJournal(app.pg)', by: 'journal: { ...postgresJournal(app.pg), record: async () => {}, find: async () => null }' },
+    patch: { file: 'demo-app/app.ts', replace: 'journal: postgresJournal(app.pg)', by: 'journal: (entries => ({ ...postgresJournal(app.pg), record: async (_tx, id, entry) => { entries.set(id, entry) }, find: async id => { const entry = entries.get(id) ?? null; entries.delete(id); return entry } }))(new Map())' },
     payments: inARow({ client: 'sends another body' }, { fault: fault('Redis killed, back empty') }),
     breaks: 4
   },
@@ -48,7 +48,7 @@ const VARIANTS: Variant[] = [
   },
   {
     name: 'without the fingerprint, another body gets the receipt',
-    patch: { file: 'plugin/store/redis.ts', replace: "if (found.fingerprint !== claim.fingerprint) return { state: 'mismatch' }", by: '' },
+    patch: { file: 'plugin/store/redis.ts', replace: "if (found.fingerprint !== fingerprint) return { state: 'mismatch' }", by: '' },
     payments: inARow({ client: 'sends another body' }),
     breaks: 4
   },

@@ -27,9 +27,8 @@ inEachPosition('a form with another field, value or order of values is another r
   t.equal(runs(), 1)
 })
 
-inEachPosition('a form and JSON with the same fields mean the same', arrangement, async (t, { client, runs }) => {
+inEachPosition('a form and JSON with the same fields are two requests', arrangement, async (t, { client, runs }) => {
   await client.post('/pay', 'k', 'amount=5', form)
-  t.equal((await client.post('/pay', 'k', { amount: '5' })).replayed, true)
-  t.equal((await client.post('/pay', 'k', { amount: 5 })).status, 422)
+  t.equal((await client.post('/pay', 'k', { amount: '5' })).status, 422)
   t.equal(runs(), 1)
 })

@@ -23,22 +23,22 @@ export interface RedisServer {
 }
 
 /** A Redis of one's own that keeps nothing on disk. Rejects if `port` is given and taken. */
-export async function startRedis ({ port, args = [] }: { port?: number, args?: string[] } = {}): Promise<RedisServer> {
+export async function startRedis ({ port, args = [], env = {} }: { port?: number, args?: string[], env?: Record<string, string> } = {}): Promise<RedisServer> {
   for (let tries = 1; ; tries++) {
-    const started = await start(port ?? await freePort(), args)
+    const started = await start(port ?? await freePort(), args, env)
     if (started !== null) return started
     if (port !== undefined || tries === 5) throw new Error(`redis-server did not start on port ${port ?? '(any)'}`)
   }
 }
 
 /** `null` if it ended before it answered, for which a port that was taken meanwhile is the usual reason. */
-async function start (port: number, args: string[]): Promise<RedisServer | null> {
+async function start (port: number, args: string[], env: Record<string, string>): Promise<RedisServer | null> {
   const binary = redisServer()
   const directory = mkdtempSync(join(tmpdir(), 'test-redis-'))
   protect(directory)
   const server = spawn(binary, [
     '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory, ...args
-  ], { stdio: 'ignore' })
+  ], { stdio: 'ignore', env: { ...process.env, ...env } })
   const pid = server.pid as number
   protect(pid)
   const ended = once(server, 'exit')

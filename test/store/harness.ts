@@ -4,8 +4,9 @@ import { recordId } from '../../plugin/request/key.ts'
 import { aClaim, own as ownId } from '../../plugin/store-contract/fixtures.ts'
 import type { StoresUnderTest } from '../../plugin/store-contract/index.ts'
 import { MemoryStore } from '../../plugin/store/memory.ts'
-import { decode, OFFSET, STATE } from '../../plugin/store/record.ts'
+import { decode, OFFSET, RECORD_VERSION, STATE } from '../../plugin/store/record.ts'
 import { RedisStore } from '../../plugin/store/redis.ts'
+import type { RedisStoreOptions } from '../../plugin/store/redis.ts'
 import type { Claim, OwnedClaim, Store } from '../../plugin/store/store.ts'
 import { connectRedis, newPrefix } from '../helper.ts'
 
@@ -28,20 +29,23 @@ export interface RedisUnderTest extends Required<StoreUnderTest> {
   keyPrefix: string
 }
 
+type RedisSettings = NonNullable<Parameters<typeof connectRedis>[1]> & Pick<RedisStoreOptions, 'recordVersion'>
+
 /** Two stores on two clients of the tests' Redis. */
-export async function redisUnderTest (t: Test, options: Parameters<typeof connectRedis>[1] = {}): Promise<RedisUnderTest> {
+export async function redisUnderTest (t: Test, settings: RedisSettings = {}): Promise<RedisUnderTest> {
+  const { recordVersion = RECORD_VERSION, ...options } = settings
   const keyPrefix = newPrefix()
   // A plain client cleans up: it sees the keys by their whole names.
   const cleaner = connectRedis(t, { prefix: `${options.keyPrefix ?? ''}${keyPrefix}` })
   await cleaner.ping()
   const redis = connectRedis(t, options)
-  const store = openStore(t, redis, keyPrefix)
-  const other = openStore(t, connectRedis(t, options), keyPrefix)
+  const store = openStore(t, redis, keyPrefix, { recordVersion })
+  const other = openStore(t, connectRedis(t, options), keyPrefix, { recordVersion })
   return { store, other, redis, keyPrefix, ...viewOf(redis, keyPrefix) }
 }
 
-export function openStore (t: Test, redis: Redis | Cluster, keyPrefix: string, connectTimeout = 120_000): RedisStore {
-  const store = new RedisStore(redis, { keyPrefix, connectTimeout })
+export function openStore (t: Test, redis: Redis | Cluster, keyPrefix: string, options: Partial<RedisStoreOptions> = {}): RedisStore {
+  const store = new RedisStore(redis, { keyPrefix, connectTimeout: 120_000, ...options })
   t.teardown(() => store.close())
   return store
 }
@@ -83,6 +87,23 @@ export function memoryOn (forward: (milliseconds: number) => void): StoreUnderTe
     async stored () {
       return null
     }
+  }
+}
+
+/** What a store that is broken on purpose is made of. */
+export type StoreMethods = Omit<Store, 'onReady'>
+
+export function methodsOf (store: Store): StoreMethods {
+  return {
+    claim: store.claim.bind(store),
+    renew: store.renew.bind(store),
+    complete: store.complete.bind(store),
+    release: store.release.bind(store),
+    withdraw: store.withdraw.bind(store),
+    markLeft: store.markLeft.bind(store),
+    wait: store.wait.bind(store),
+    find: store.find.bind(store),
+    forget: store.forget.bind(store)
   }
 }
 

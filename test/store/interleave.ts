@@ -8,19 +8,22 @@ import type { Store } from '../../plugin/store/store.ts'
 import { aClaim, ANOTHER_REQUEST, ONE_REQUEST } from './harness.ts'
 import type { StoreUnderTest } from './harness.ts'
 import { Invariants, Model, perform } from './model.ts'
-import type { Answer, Operation } from './model.ts'
+import type { Answer, Operation, OwnersOperation } from './model.ts'
 
 /** What a request does with a key that it was granted; nothing at all if its process crashed. */
-type Act = 'renew' | 'complete' | 'release' | 'release, its attempt unknown' | 'claim again'
+type Act = OwnersOperation | 'release, its attempt unknown' | 'claim again'
 /** One client: it sends the request until it is granted, at most as many times as it has patience. */
-interface Actor { request: 'one' | 'another', patience: number, acts: Act[] }
+interface Actor { request: 'one' | 'another', takeOver: boolean, patience: number, acts: Act[] }
 type Happening = 'the lease runs out' | 'Redis loses the record' | 'an operator forgets the key'
 
 export const actors: fc.Arbitrary<Actor[]> = fc.array(fc.record({
   // Mostly duplicates: two requests that meet under one key are soon done.
   request: fc.constantFrom('one', 'one', 'one', 'another'),
+  takeOver: fc.constantFrom(true, true, true, false),
   patience: fc.integer({ min: 1, max: 3 }),
-  acts: fc.array(fc.constantFrom<Act>('renew', 'complete', 'complete', 'release', 'release, its attempt unknown', 'claim again'), { maxLength: 4 })
+  acts: fc.array(fc.constantFrom<Act>(
+    'renew', 'complete', 'complete', 'release', 'release, its attempt unknown', 'claim again', 'withdraw', 'markLeft'
+  ), { maxLength: 4 })
 }), { minLength: 2, maxLength: 4 })
 
 export const happenings: fc.Arbitrary<Happening[]> = fc.array(fc.constantFrom<Happening>(
@@ -74,10 +77,10 @@ export class World {
     await this.#scheduler.waitFor(Promise.all([...cast.map(actor => this.#act(actor, start(this))), this.#happen(happenings)]))
   }
 
-  async #act ({ request, patience, acts }: Actor, process: Process): Promise<void> {
+  async #act ({ request, takeOver, patience, acts }: Actor, process: Process): Promise<void> {
     const fingerprint = request === 'one' ? ONE_REQUEST : ANOTHER_REQUEST
     for (let tries = 0; tries < patience; tries++) {
-      const claim = aClaim({ fingerprint })
+      const claim = aClaim({ fingerprint, takeOver })
       const answer = await process({ kind: 'claim', claim })
       if (!answer.startsWith('claimed as ')) continue
       const owned = { ...claim, attempt: attemptOf(answer) }
@@ -115,8 +118,9 @@ export class World {
   answered (operation: Operation, answer: Answer): void {
     if (operation.kind === 'claim') {
       if (answer.startsWith('claimed as ')) this.invariants.granted(operation.claim, attemptOf(answer))
-    } else if (answer === 'true' && this.model.record !== null) {
-      this.invariants.succeeded(operation.kind, operation.owned)
+    } else if (answer === 'true') {
+      if (operation.kind === 'withdraw') this.invariants.withdrew(operation.owned)
+      else if (operation.kind !== 'markLeft' && this.model.record !== null) this.invariants.succeeded(operation.kind, operation.owned)
     }
   }
 }
@@ -136,7 +140,7 @@ export function wholeOperations (store: Store): StartProcess {
   })
 }
 
-const LUA = new Map([scripts.takeOver, scripts.renew, scripts.complete, scripts.release].map(({ sha, lua }) => [sha, lua]))
+const LUA = new Map(Object.values(scripts).filter(script => typeof script === 'object' && 'lua' in script).map(({ sha, lua }) => [sha, lua]))
 
 /**
  * A process whose every Redis command is one step, so that others get between the two commands of a claim. An

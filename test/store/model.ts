@@ -5,7 +5,9 @@ import { anOutcome } from './harness.ts'
 /** One call of a store. */
 export type Operation =
   | { kind: 'claim', claim: Claim }
-  | { kind: 'renew' | 'complete' | 'release', owned: OwnedClaim }
+  | { kind: OwnersOperation, owned: OwnedClaim }
+
+export type OwnersOperation = 'renew' | 'complete' | 'release' | 'withdraw' | 'markLeft'
 
 /** What it answered, without times. */
 export type Answer = string
@@ -16,6 +18,7 @@ interface ModelRecord {
   fingerprint: string
   attempt: number
   leaseHolds: boolean
+  ownerLeft: boolean
   body: string | null
 }
 
@@ -36,7 +39,9 @@ function answerOf (result: ClaimResult): Answer {
       return `claimed as ${result.attempt}`
     case 'settled':
       return `settled by ${result.attempt} with ${result.outcome.response?.body.toString()}`
-    default:
+    case 'running':
+      return result.ownerLeft ? 'running for a client that has left' : 'running'
+    case 'mismatch':
       return result.state
   }
 }
@@ -57,6 +62,8 @@ export class Model {
     const owner = owned.owner
     const { record } = this
     if (record !== null && record.owner !== owner) return 'false'
+    if (kind === 'withdraw') return this.#withdraw()
+    if (kind === 'markLeft') return this.#markLeft()
     const done = { renew: 'running', complete: 'settled', release: 'released' } as const
     if (record !== null && record.state !== 'running') return String(kind !== 'renew' && record.state === done[kind])
     if (kind === 'release' && record === null && owned.attempt === 0) return 'true'
@@ -66,8 +73,24 @@ export class Model {
       fingerprint: owned.fingerprint,
       attempt: record?.attempt ?? owned.attempt,
       leaseHolds: kind === 'renew',
+      ownerLeft: kind === 'renew' && record?.ownerLeft === true,
       body: kind === 'complete' ? bodyOf(owned) : null
     }
+    return 'true'
+  }
+
+  #withdraw (): Answer {
+    const { record } = this
+    if (record?.state !== 'running') return 'false'
+    this.record = record.attempt === 1
+      ? null
+      : { ...record, state: 'released', attempt: record.attempt - 1, leaseHolds: false, ownerLeft: false }
+    return 'true'
+  }
+
+  #markLeft (): Answer {
+    if (this.record?.state !== 'running') return 'false'
+    if (!this.record.ownerLeft) this.record = { ...this.record, ownerLeft: true }
     return 'true'
   }
 
@@ -79,10 +102,12 @@ export class Model {
       if (record.fingerprint !== fingerprint) return 'mismatch'
       if (record.state === 'settled') return `settled by ${record.attempt} with ${record.body}`
       if (record.state === 'running' && record.owner === owner) return `claimed as ${record.attempt}`
-      if (record.state === 'running' && record.leaseHolds) return 'running'
+      if (record.state === 'running' && (record.leaseHolds || !claim.takeOver)) {
+        return record.ownerLeft ? 'running for a client that has left' : 'running'
+      }
     }
     const attempt = (record?.attempt ?? 0) + 1
-    this.record = { state: 'running', owner, fingerprint, attempt, leaseHolds: true, body: null }
+    this.record = { state: 'running', owner, fingerprint, attempt, leaseHolds: true, ownerLeft: false, body: null }
     return `claimed as ${attempt}`
   }
 
@@ -105,6 +130,8 @@ export class Invariants {
   /** Who was granted which attempt since the key was new. */
   readonly #granted = new Map<number, string>()
   #last: StoredRecord | null = null
+  /** Whether the last step took back a claim, and its attempt with it. */
+  #withdrawn = false
   #lastBytes: string | null = null
 
   granted (claim: Claim, attempt: number): void {
@@ -115,6 +142,14 @@ export class Invariants {
     for (const earlier of this.#granted.keys()) assert.ok(attempt > earlier, `attempt ${attempt} is granted after ${earlier}`)
     this.#granted.set(attempt, owner)
     this.#holder = owner
+  }
+
+  withdrew ({ owner }: OwnedClaim): void {
+    const attempt = this.#last?.attempt ?? 0
+    assert.equal(this.#granted.get(attempt), owner, 'what is withdrawn is the last claim that was granted')
+    this.#granted.delete(attempt)
+    this.#holder = null
+    this.#withdrawn = true
   }
 
   succeeded (kind: 'renew' | 'complete' | 'release', { owner, attempt }: OwnedClaim): void {
@@ -139,8 +174,14 @@ export class Invariants {
   /** After each step: the record is where the diagram lets it come to from where it was. */
   moved (found: StoredRecord | null, bytes: string | null, mayChange: boolean): void {
     const last = this.#last
+    const withdrawn = this.#withdrawn
+    this.#withdrawn = false
     if (!mayChange) assert.equal(bytes, this.#lastBytes, 'who may not change the record did')
-    if (last !== null) {
+    if (last !== null && withdrawn) {
+      assert.equal(last.state, 'running')
+      assert.deepEqual(found && { state: found.state, attempt: found.attempt },
+        last.attempt === 1 ? null : { state: 'released', attempt: last.attempt - 1 }, 'the record is as it was before the claim')
+    } else if (last !== null) {
       assert.ok(found !== null, 'the record vanished')
       const step = `${last.state} ${found.attempt === last.attempt + 1 ? 'next ' : found.attempt === last.attempt ? '' : '? '}${found.state}`
       assert.ok(MOVES.has(step), `no way leads from ${last.state} ${last.attempt} to ${found.state} ${found.attempt}`)

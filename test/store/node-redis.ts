@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
-import { RESP_TYPES } from 'redis'
-import { StoreUnreachableError } from '../../plugin/index.ts'
+import { ErrorReply, RESP_TYPES } from 'redis'
+import { StoreRefusedError, StoreUnreachableError } from '../../plugin/index.ts'
 import type { Claim, ClaimResult, KeptResponse, Outcome, OwnedClaim, Store, StoredRecord } from '../../plugin/index.ts'
 
 /*
@@ -12,8 +12,10 @@ import type { Claim, ClaimResult, KeptResponse, Outcome, OwnedClaim, Store, Stor
 const READ = `
   local key, owner, fingerprint = KEYS[1], ARGV[1], ARGV[2]
   local lease, retention, attempt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-  local state, wasOwner, wasFingerprint, wasAttempt, leaseEnds =
-    unpack(redis.call('HMGET', key, 'state', 'owner', 'fingerprint', 'attempt', 'leaseEnds'))
+  local state, wasOwner, wasFingerprint, wasAttempt, leaseEnds, whoLeft =
+    unpack(redis.call('HMGET', key, 'state', 'owner', 'fingerprint', 'attempt', 'leaseEnds', 'whoLeft'))
+  local ownerLeft = whoLeft == wasOwner and 1 or 0
+  local isMine = state == 'running' and wasOwner == owner
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   local leaseLeft = state == 'running' and math.max(0, leaseEnds - now)
@@ -25,6 +27,7 @@ const READ = `
     redis.call('PEXPIRE', key, keptFor)
   end`
 
+/** ARGV[6] whether an owner whose lease ran out may be replaced. */
 const CLAIM = `${READ}
   if state and wasFingerprint ~= fingerprint then
     return {'mismatch'}
@@ -32,11 +35,11 @@ const CLAIM = `${READ}
   if state == 'settled' then
     return {'settled', tonumber(wasAttempt), outcome()}
   end
-  if state == 'running' and wasOwner == owner then
+  if isMine then
     return {'claimed', tonumber(wasAttempt)}
   end
-  if state == 'running' and leaseLeft > 0 then
-    return {'running', leaseLeft}
+  if state == 'running' and (leaseLeft > 0 or ARGV[6] == 'false') then
+    return {'running', leaseLeft, ownerLeft}
   end
   local next = (wasAttempt or 0) + 1
   write('running', next, lease + retention)
@@ -48,7 +51,7 @@ const MOVE = `${READ}
   if to ~= 'running' and state == to and wasOwner == owner then
     return 1 -- done before, and the answer to it was lost
   end
-  if state and (state ~= 'running' or wasOwner ~= owner) then
+  if state and not isMine then
     return 0
   end
   if state or attempt > 0 then -- a record that got lost is written again, but not for a claim that may never have been granted
@@ -62,12 +65,32 @@ const MOVE = `${READ}
   end
   return 1`
 
+const WITHDRAW = `${READ}
+  if not isMine then
+    return 0
+  end
+  if wasAttempt == '1' then
+    redis.call('DEL', key)
+  else
+    write('released', wasAttempt - 1, lease + retention)
+  end
+  return 1`
+
+const MARK_LEFT = `${READ}
+  if not isMine then
+    return 0
+  end
+  redis.call('HSET', key, 'whoLeft', owner) -- and nobody's who takes over
+  return 1`
+
 const FIND = `${READ}
-  return state and {state, tonumber(wasAttempt), redis.call('PTTL', key), leaseLeft, outcome()}`
+  return state and {state, tonumber(wasAttempt), redis.call('PTTL', key), leaseLeft, ownerLeft, outcome()}`
 
 /** How often those who wait look again, in milliseconds. */
 const POLL_INTERVAL = 50
 
+type ClaimAnswer = [state: Buffer, detail: number, ...more: [ownerLeft: number] | Kept]
+type Found = [state: Buffer, attempt: number, expiresIn: number, leaseLeft: number | null, ownerLeft: number, ...Kept]
 type Kept = [statusCode: Buffer, headers: Buffer | null, body: Buffer | null]
 
 interface Client {
@@ -88,11 +111,12 @@ export class NodeRedisStore implements Store {
   }
 
   async claim (id: string, claim: Claim): Promise<ClaimResult> {
-    const [state, detail, ...kept] = await this.#run<[Buffer, number, ...Kept]>(CLAIM, id, { ...claim, attempt: 0 })
+    const answer = await this.#run<ClaimAnswer>(CLAIM, id, { ...claim, attempt: 0 }, String(claim.takeOver))
+    const [state, detail, ...more] = answer
     switch (String(state)) {
       case 'claimed': return { state: 'claimed', attempt: detail }
-      case 'running': return { state: 'running', leaseLeft: detail }
-      case 'settled': return { state: 'settled', attempt: detail, outcome: outcomeOf(kept) }
+      case 'running': return { state: 'running', leaseLeft: detail, ownerLeft: more[0] === 1 }
+      case 'settled': return { state: 'settled', attempt: detail, outcome: outcomeOf(more as Kept) }
       default: return { state: 'mismatch' }
     }
   }
@@ -110,19 +134,31 @@ export class NodeRedisStore implements Store {
     return await this.#run(MOVE, id, owned, 'released') === 1
   }
 
+  async withdraw (id: string, claim: Claim): Promise<boolean> {
+    return await this.#run(WITHDRAW, id, { ...claim, attempt: 0 }) === 1
+  }
+
+  async markLeft (id: string, owned: OwnedClaim): Promise<boolean> {
+    return await this.#run(MARK_LEFT, id, owned) === 1
+  }
+
   /** Looks again and again, which needs no second connection. `redis` of ioredis is woken by a message instead. */
   async wait (id: string, timeout: number, signal: AbortSignal): Promise<void> {
     const end = performance.now() + timeout
-    const isRunning = async (): Promise<boolean> => (await this.find(id).catch(() => null))?.state === 'running'
-    while (!signal.aborted && performance.now() < end && await isRunning()) {
+    const look = async (): Promise<string> => {
+      const [state, , , , ownerLeft] = await this.#run<Found | null>(FIND, id).catch(() => null) ?? []
+      return `${String(state)} ${ownerLeft}`
+    }
+    const first = await look()
+    while (first.startsWith('running') && !signal.aborted && performance.now() < end && await look() === first) {
       await setTimeout(Math.min(POLL_INTERVAL, end - performance.now()), undefined, { signal }).catch(() => {})
     }
   }
 
   async find (id: string): Promise<StoredRecord | null> {
-    const found = await this.#run<[Buffer, number, number, number | null, ...Kept] | null>(FIND, id)
+    const found = await this.#run<Found | null>(FIND, id)
     if (found === null) return null
-    const [name, attempt, expiresIn, leaseLeft, ...kept] = found
+    const [name, attempt, expiresIn, leaseLeft, , ...kept] = found
     const state = String(name) as StoredRecord['state']
     return { state, attempt, expiresIn, leaseLeft, outcome: state === 'settled' ? outcomeOf(kept) : null }
   }
@@ -135,7 +171,13 @@ export class NodeRedisStore implements Store {
   async #run<Reply>(script: string, id: string, owned?: OwnedClaim, ...more: Array<string | Buffer>): Promise<Reply> {
     if (!this.#redis.isReady) throw new StoreUnreachableError('The Redis client is not connected')
     const known = owned === undefined ? [] : [owned.owner, owned.fingerprint, String(owned.lease), String(owned.retention), String(owned.attempt)]
-    return await this.#redis.eval(script, { keys: [this.#keyPrefix + id], arguments: [...known, ...more] }) as Reply
+    try {
+      return await this.#redis.eval(script, { keys: [this.#keyPrefix + id], arguments: [...known, ...more] }) as Reply
+    } catch (error) {
+      // Redis's own answer, which the first write of a script may get, and none that follows.
+      if (error instanceof ErrorReply) throw new StoreRefusedError('Redis refused the command', { cause: error })
+      throw error
+    }
   }
 }
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { decode, encodeReleased, encodeRunning, encodeSettled, STATE, timeToLive, VERSION } from '../../plugin/store/record.ts'
+import { decode, encodeReleased, encodeRunning, encodeSettled, RECORD_VERSIONS, STATE, timeToLive } from '../../plugin/store/record.ts'
 import type { DecodedRecord } from '../../plugin/store/record.ts'
+import { RecordUnreadableError } from '../../plugin/store/store.ts'
 import type { Claim, KeptResponse, OwnedClaim } from '../../plugin/store/store.ts'
 import { holds } from './holds.ts'
 
@@ -13,8 +14,11 @@ const claims: fc.Arbitrary<Claim> = fc.record({
   owner: token(18),
   fingerprint: token(43),
   lease: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
-  retention: fc.integer({ min: 1, max: 2 ** 47 })
+  retention: fc.integer({ min: 1, max: 2 ** 47 }),
+  takeOver: fc.boolean()
 }, { noNullPrototype: true })
+
+const versions = fc.constantFrom(...RECORD_VERSIONS)
 
 const attempts = fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 2 ** 32 - 1 }))
 
@@ -38,34 +42,39 @@ function inBytes (response: KeptResponse | null): KeptResponse | null {
 }
 
 t.test('a running record is read as it was written', async (t) => {
-  await holds(t, fc.property(claims, attempts, (claim, attempt) => {
-    assert.deepEqual(read(encodeRunning(claim, attempt)), {
+  await holds(t, fc.property(claims, attempts, versions, (claim, attempt, version) => {
+    assert.deepEqual(read(encodeRunning(claim, attempt, version)), {
+      version,
       state: 'running',
       owner: claim.owner,
       fingerprint: claim.fingerprint,
       attempt,
       lease: claim.lease,
-      timeToLive: timeToLive(claim)
+      timeToLive: timeToLive(claim),
+      ownerLeft: false
     })
   }), 200)
 })
 
 t.test('a released record is read as it was written', async (t) => {
-  await holds(t, fc.property(owned, (owned) => {
-    assert.deepEqual(read(encodeReleased(owned)), {
+  await holds(t, fc.property(owned, versions, (owned, version) => {
+    assert.deepEqual(read(encodeReleased(owned, version)), {
+      version,
       state: 'released',
       owner: owned.owner,
       fingerprint: owned.fingerprint,
       attempt: owned.attempt,
       lease: owned.lease,
-      timeToLive: timeToLive(owned)
+      timeToLive: timeToLive(owned),
+      ownerLeft: false
     })
   }), 200)
 })
 
 t.test('a settled record is read as it was written, whatever its headers and its body are', async (t) => {
-  await holds(t, fc.property(owned, fc.integer({ min: 100, max: 599 }), fc.option(responses), (owned, statusCode, response) => {
-    assert.deepEqual(read(encodeSettled(owned, { statusCode, response })), {
+  await holds(t, fc.property(owned, fc.integer({ min: 100, max: 599 }), fc.option(responses), versions, (owned, statusCode, response, version) => {
+    assert.deepEqual(read(encodeSettled(owned, { statusCode, response }, version)), {
+      version,
       state: 'settled',
       fingerprint: owned.fingerprint,
       attempt: owned.attempt,
@@ -75,9 +84,9 @@ t.test('a settled record is read as it was written, whatever its headers and its
 })
 
 t.test('a record that waits to be woken is read as a running one', async (t) => {
-  await holds(t, fc.property(claims, attempts, (claim, attempt) => {
-    const record = encodeRunning(claim, attempt)
-    assert.deepEqual(read(VERSION + STATE.awaited + record.slice(2)), read(record))
+  await holds(t, fc.property(claims, attempts, versions, (claim, attempt, version) => {
+    const record = encodeRunning(claim, attempt, version)
+    assert.deepEqual(read(version + STATE.awaited + record.slice(2)), read(record))
   }), 50)
 })
 
@@ -89,9 +98,10 @@ t.test('a record is remembered no shorter than its lease and its retention', asy
 })
 
 const records = fc.oneof(
-  fc.tuple(claims, attempts).map(([claim, attempt]) => encodeRunning(claim, attempt)),
-  owned.map(encodeReleased),
-  fc.tuple(owned, fc.option(responses)).map(([owned, response]) => encodeSettled(owned, { statusCode: 200, response }))
+  fc.tuple(claims, attempts, versions).map(args => encodeRunning(...args)),
+  fc.tuple(owned, versions).map(args => encodeReleased(...args)),
+  fc.tuple(owned, fc.option(responses), versions)
+    .map(([owned, response, version]) => encodeSettled(owned, { statusCode: 200, response }, version))
 ).map(record => Buffer.from(record as string))
 
 t.test('a record that was cut short is an error, or reads without what was cut off', async (t) => {
@@ -111,8 +121,8 @@ t.test('a record that was cut short is an error, or reads without what was cut o
 })
 
 t.test('a running or released record that was cut short is always an error', async (t) => {
-  await holds(t, fc.property(owned, fc.boolean(), fc.integer({ min: 0, max: 90 }), (owned, released, length) => {
-    const record = Buffer.from(released ? encodeReleased(owned) : encodeRunning(owned, owned.attempt))
+  await holds(t, fc.property(owned, fc.boolean(), fc.integer({ min: 0, max: 90 }), versions, (owned, released, length, version) => {
+    const record = Buffer.from(released ? encodeReleased(owned, version) : encodeRunning(owned, owned.attempt, version))
     assert.equal(record.length, 91)
     assert.throws(() => decode(record.subarray(0, length)))
   }), 200)
@@ -122,8 +132,10 @@ t.test('what is no record is an error or a record, never a crash', async (t) => 
   const garbage = fc.oneof(
     fc.uint8Array({ maxLength: 200 }),
     // With a head that looks right, so that what follows is read.
-    fc.tuple(fc.constantFrom(...Object.values(STATE), '?'), fc.string({ unit: fc.constantFrom('0', 'a', '\n', 'x'), minLength: 40, maxLength: 200 }))
-      .map(([state, rest]) => Buffer.from(VERSION + state + 'f'.repeat(51) + rest))
+    fc.tuple(versions, fc.constantFrom(...Object.values(STATE), '?'), fc.constantFrom('', '201\n\n'), fc.oneof(
+      fc.string({ unit: fc.constantFrom('0', 'a'), minLength: 30, maxLength: 60 }),
+      fc.string({ unit: fc.constantFrom('0', 'a', '\n', 'x'), minLength: 40, maxLength: 200 })
+    )).map(([version, state, status, rest]) => Buffer.from(version + state + 'f'.repeat(51) + status + rest))
   )
   const seen = new Set<string>()
   await holds(t, fc.property(garbage, (array) => {
@@ -135,51 +147,68 @@ t.test('what is no record is an error or a record, never a crash', async (t) => 
 })
 
 t.test('a record of another version is an error', async (t) => {
-  await holds(t, fc.property(records, fc.integer({ min: 0, max: 255 }).filter(version => version !== VERSION.charCodeAt(0)), (record, version) => {
+  await holds(t, fc.property(records, fc.integer({ min: 0, max: 255 }).filter(byte => byte !== 0x31 && byte !== 0x32), (record, version) => {
     record[0] = version
-    assert.throws(() => decode(record), { message: 'The stored value is not an idempotency record of version 1' })
+    assert.throws(() => decode(record), RecordUnreadableError)
   }), 100)
 })
 
 t.test('a record in a state that does not exist is an error', async (t) => {
-  const record = encodeRunning({ owner: 'o'.repeat(18), fingerprint: 'f'.repeat(43), lease: 1, retention: 1 }, 1)
-  t.throws(() => read(`${VERSION}x${record.slice(2)}`), { message: 'The stored value is not an idempotency record of version 1' })
+  const record = encodeRunning({ owner: 'o'.repeat(18), fingerprint: 'f'.repeat(43), lease: 1, retention: 1, takeOver: true }, 1, 2)
+  t.throws(() => read(`2x${record.slice(2)}`), RecordUnreadableError)
 })
 
 /*
- * The format is read by other releases during a rolling upgrade: if one of these tests fails, `VERSION` must grow.
+ * The format is read by other releases during a rolling upgrade: if one of these tests fails, there must be one more version.
  */
 const GOLDEN: OwnedClaim = {
   owner: 'abcdefghijk0000001',
   fingerprint: `${'Aa0-_'.repeat(8)}xyz`,
   attempt: 0x01020304,
   lease: 30_000,
-  retention: 86_400_000
+  retention: 86_400_000,
+  takeOver: true
 }
 const HEAD = `${GOLDEN.fingerprint}01020304`
 const TIMES = '00007530' + '00000526d130'
 const RESPONSE: KeptResponse = { headers: [['a', 'é'], ['b', ['1', '2']], ['c', null], ['d\n', '\\n\n']], body: Buffer.from('00ff0a', 'hex') }
 const LINES = 'a:é\nb:1\nb:2\n:c\nd\\n:\\\\n\\n\n'
 
-const RECORDS: Array<[what: string, record: string | Buffer, text: string | Buffer, decoded: DecodedRecord]> = [
-  ['running', encodeRunning(GOLDEN, GOLDEN.attempt), `1r${HEAD}${GOLDEN.owner}${TIMES}`,
-    { state: 'running', owner: GOLDEN.owner, fingerprint: GOLDEN.fingerprint, attempt: 0x01020304, lease: 30_000, timeToLive: 86_430_000 }],
-  ['released', encodeReleased(GOLDEN), `1f${HEAD}${GOLDEN.owner}${TIMES}`,
-    { state: 'released', owner: GOLDEN.owner, fingerprint: GOLDEN.fingerprint, attempt: 0x01020304, lease: 30_000, timeToLive: 86_430_000 }],
-  ['settled', encodeSettled(GOLDEN, { statusCode: 201, response: RESPONSE }), Buffer.concat([Buffer.from(`1s${HEAD}201\n${LINES}\n`), Buffer.from('00ff0a', 'hex')]),
-    { state: 'settled', fingerprint: GOLDEN.fingerprint, attempt: 0x01020304, outcome: { statusCode: 201, response: RESPONSE } }],
-  ['settled, with text and no headers,', encodeSettled(GOLDEN, { statusCode: 201, response: { headers: [], body: '\n\nü' } }), `1s${HEAD}201\n\n\n\nü`,
-    { state: 'settled', fingerprint: GOLDEN.fingerprint, attempt: 0x01020304, outcome: { statusCode: 201, response: { headers: [], body: Buffer.from('\n\nü') } } }],
-  ['settled, without a response,', encodeSettled(GOLDEN, { statusCode: 599, response: null }), `1n${HEAD}599\n\n`,
-    { state: 'settled', fingerprint: GOLDEN.fingerprint, attempt: 0x01020304, outcome: { statusCode: 599, response: null } }]
-]
+const HEADS = { fingerprint: GOLDEN.fingerprint, attempt: 0x01020304 }
+const OWNED = { ...HEADS, owner: GOLDEN.owner, lease: 30_000, timeToLive: 86_430_000, ownerLeft: false }
 
-for (const [what, record, text, decoded] of RECORDS) {
-  t.test(`a ${what} record of version 1 is written and read like this`, async (t) => {
-    t.same(record, text)
-    t.strictSame(read(text), decoded)
+for (const version of RECORD_VERSIONS) {
+  const settled = (response: KeptResponse | null, statusCode = 201): string | Buffer => encodeSettled(GOLDEN, { statusCode, response }, version)
+  const decoded = (response: KeptResponse | null, statusCode = 201): DecodedRecord =>
+    ({ version, state: 'settled', ...HEADS, outcome: { statusCode, response } })
+  const records: Array<[what: string, record: string | Buffer, text: string | Buffer, decoded: DecodedRecord]> = [
+    ['running', encodeRunning(GOLDEN, GOLDEN.attempt, version), `${version}r${HEAD}${GOLDEN.owner}${TIMES}`, { version, state: 'running', ...OWNED }],
+    ['released', encodeReleased(GOLDEN, version), `${version}f${HEAD}${GOLDEN.owner}${TIMES}`, { version, state: 'released', ...OWNED }],
+    ['settled', settled(RESPONSE), Buffer.concat([Buffer.from(`${version}s${HEAD}201\n${LINES}\n`), Buffer.from('00ff0a', 'hex')]), decoded(RESPONSE)],
+    ['settled, with text and no headers,', settled({ headers: [], body: '\n\nü' }), `${version}s${HEAD}201\n\n\n\nü`,
+      decoded({ headers: [], body: Buffer.from('\n\nü') })],
+    ['settled, without a response,', settled(null, 599), `${version}n${HEAD}599\n\n`, decoded(null, 599)]
+  ]
+  for (const [what, record, text, decoded] of records) {
+    t.test(`a ${what} record of version ${version} is written and read like this`, async (t) => {
+      t.same(record, text)
+      t.strictSame(read(text), decoded)
+    })
+  }
+
+  t.test(`a running record of version ${version} says behind its end that its owner’s client has left`, async (t) => {
+    const record = encodeRunning(GOLDEN, 1, version)
+    t.match(read(`${record}L`), { state: 'running', ownerLeft: true })
+    t.match(read(`${version}${STATE.awaited}${record.slice(2)}L`), { state: 'running', ownerLeft: true })
+    t.match(read(`${encodeReleased(GOLDEN, version)}L`), { state: 'released', ownerLeft: false }, 'once it is released nobody’s has')
   })
 }
+
+t.test('a settled record whose status is no number is an error', async (t) => {
+  for (const status of ['', '\n', '20\n', '20x\n', '2010', '-01\n']) {
+    t.throws(() => read(`2s${HEAD}${status}\n\n`), RecordUnreadableError, JSON.stringify(status))
+  }
+})
 
 function attempt<T> (read: () => T): T | Error {
   try {

@@ -17,6 +17,8 @@ async function isUnreachable (t: Test, store: Store): Promise<void> {
   await t.rejects(store.renew(ID, owned), StoreUnreachableError, 'renew')
   await t.rejects(store.complete(ID, owned, anOutcome()), StoreUnreachableError, 'complete')
   await t.rejects(store.release(ID, owned), StoreUnreachableError, 'release')
+  await t.rejects(store.withdraw(ID, owned), StoreUnreachableError, 'withdraw')
+  await t.rejects(store.markLeft(ID, owned), StoreUnreachableError, 'markLeft')
   await t.rejects(store.find(ID), StoreUnreachableError, 'find')
   await t.rejects(store.forget(ID), StoreUnreachableError, 'forget')
 }
@@ -60,7 +62,7 @@ t.test('a client that connects for the first time is waited for', async (t) => {
 t.test('a client that connects for the first time is waited for no longer than its time', async (t) => {
   const server = await ownRedis(t, { started: false })
   const redis = connectRedis(t, { url: server.url, retryStrategy })
-  const store = openStore(t, redis, 'idem:', 40)
+  const store = openStore(t, redis, 'idem:', { connectTimeout: 40 })
   await t.rejects(store.claim(ID, aClaim()), { name: 'StoreUnreachableError', message: 'The Redis client did not connect within 40 ms' })
   await server.start()
   await until(() => redis.status === 'ready')
@@ -95,6 +97,37 @@ t.test('a client that was ended is told at once', async (t) => {
   await until(() => redis.status === 'end')
   await isUnreachable(t, store)
   await isUnreachable(t, openStore(t, redis, 'idem:'))
+})
+
+t.test('whoever listens is told each time that the client is ready, until it does not want to know any more', async (t) => {
+  const server = await ownRedis(t, { started: false })
+  const redis = connectRedis(t, { url: server.url, retryStrategy })
+  const own = redis.listenerCount('ready')
+  const store = openStore(t, redis, 'idem:')
+  const told = { always: 0, twice: 0 }
+  const always = (): void => { told.always++ }
+  store.onReady(always)
+  const stop = store.onReady(() => {
+    told.twice++
+    if (told.twice === 2) stop()
+  })
+  const stopSame = store.onReady(always)
+  for (const times of [1, 2, 3]) {
+    await server.start()
+    // The same function given twice is told twice, and once again when one of both stops.
+    await until(() => told.always === (times === 3 ? 5 : times * 2), `${times} times ready`)
+    t.equal(told.twice, Math.min(times, 2))
+    t.match(await store.claim(ID, aClaim()), { state: 'claimed' }, 'and the store can be asked by then')
+    t.equal(redis.listenerCount('ready'), own + 1, 'with one listener on the client')
+    if (times === 2) stopSame()
+    await server.stop()
+    await until(() => redis.status !== 'ready')
+  }
+  store.close()
+  t.equal(redis.listenerCount('ready'), own, 'which is gone with the store')
+  await server.start()
+  await until(() => redis.status === 'ready')
+  t.equal(told.always, 5)
 })
 
 t.test('who waits is let go soon when Redis goes away, without an error', async (t) => {

@@ -1,6 +1,7 @@
 import t from 'tap'
-import { encodeReleased, encodeRunning, VERSION } from '../../plugin/store/record.ts'
+import { encodeReleased, encodeRunning, RECORD_VERSION } from '../../plugin/store/record.ts'
 import type { Redis } from 'ioredis'
+import { RecordUnreadableError } from '../../plugin/index.ts'
 import { connectRedis, newPrefix, until } from '../helper.ts'
 import { storeContract } from './contract.ts'
 import { aClaim, anOutcome, ID, isAbout, openStore, own, redisUnderTest } from './harness.ts'
@@ -8,6 +9,8 @@ import type { RedisUnderTest } from './harness.ts'
 
 await storeContract(t, 'RedisStore', t => redisUnderTest(t))
 await storeContract(t, 'RedisStore on a client without autopipelining', t => redisUnderTest(t, { enableAutoPipelining: false }))
+await storeContract(t, 'RedisStore on a client that speaks RESP2 and gives numbers as text', t => redisUnderTest(t, { protocol: 2, stringNumbers: true }))
+await storeContract(t, 'RedisStore that writes records of version 1', t => redisUnderTest(t, { recordVersion: 1 }))
 await storeContract(t, 'RedisStore on a client with a keyPrefix', t => redisUnderTest(t, { keyPrefix: 'test:app:' }))
 
 t.test('a record stands under the client’s prefix, the store’s and its id, and nowhere else', async (t) => {
@@ -31,7 +34,7 @@ t.test('stores with different prefixes do not see each other’s keys', async (t
 for (const attempt of [127, 128, 255, 256, 65_535, 2 ** 31 - 1, 2 ** 32 - 2]) {
   t.test(`attempt ${attempt + 1} follows attempt ${attempt}`, async (t) => {
     const { store, redis, keyPrefix } = await redisUnderTest(t)
-    await redis.set(keyPrefix + ID, encodeReleased({ ...aClaim(), attempt }))
+    await redis.set(keyPrefix + ID, encodeReleased({ ...aClaim(), attempt }, RECORD_VERSION))
     const owned = await own(store)
     t.equal(owned.attempt, attempt + 1)
     t.match(await store.find(ID), { state: 'running', attempt: attempt + 1 })
@@ -60,6 +63,9 @@ const FOREIGN: Array<[what: string, put: (redis: Redis, key: string) => Promise<
   ['a text', (redis, key) => redis.set(key, 'somebody else’s')],
   ['a text as long as a record', (redis, key) => redis.set(key, 'x'.repeat(100))],
   ['an empty list that became one', (redis, key) => redis.rpush(key, 'a')],
+  ['an empty text', (redis, key) => redis.set(key, '')],
+  ['a record that was cut short', (redis, key) => redis.set(key, encodeRunning(aClaim(), 1, RECORD_VERSION).slice(0, -1))],
+  ['a record whose attempt is no number', (redis, key) => redis.set(key, encodeRunning(aClaim(), NaN, RECORD_VERSION))],
   ['a hash', (redis, key) => redis.hset(key, 'a', 'b')],
   ['a record of a later version', (redis, key) => redis.set(key, laterVersion())]
 ]
@@ -71,14 +77,20 @@ for (const [what, put] of FOREIGN) {
     await put(redis, key)
     const before = await redis.dumpBuffer(key)
     const owned = { ...aClaim(), attempt: 1 }
-    await t.rejects(store.claim(ID, owned), Error, 'claim')
-    await t.rejects(store.renew(ID, owned), Error, 'renew')
-    await t.rejects(store.complete(ID, owned, anOutcome()), Error, 'complete')
-    await t.rejects(store.release(ID, owned), Error, 'release')
-    await t.rejects(store.find(ID), Error, 'find')
+    await t.rejects(store.claim(ID, owned), RecordUnreadableError, 'claim')
+    await t.rejects(store.renew(ID, owned), RecordUnreadableError, 'renew')
+    await t.rejects(store.complete(ID, owned, anOutcome()), RecordUnreadableError, 'complete')
+    await t.rejects(store.release(ID, owned), RecordUnreadableError, 'release')
+    await t.rejects(store.withdraw(ID, owned), RecordUnreadableError, 'withdraw')
+    await t.rejects(store.markLeft(ID, owned), RecordUnreadableError, 'markLeft')
     await store.wait(ID, 10, new AbortController().signal)
     t.strictSame(await redis.dumpBuffer(key), before)
     t.equal(await redis.pttl(key), -1, 'and never begins to expire')
+    t.strictSame(await store.find(ID), { state: 'unreadable', attempt: 0, expiresIn: Infinity, leaseLeft: null, outcome: null })
+    await redis.pexpire(key, 60_000)
+    isAbout(t, (await store.find(ID))?.expiresIn, 60_000)
+    t.equal(await store.forget(ID), true, 'an operator can erase it')
+    t.equal(await redis.exists(key), 0)
   })
 }
 
@@ -94,7 +106,7 @@ t.test('the take-over script checks the version too, should the value change bet
       }
     }
   }) as Redis
-  await t.rejects(openStore(t, meddled, keyPrefix).claim(ID, aClaim()), { message: /IDEMPOTENCY the stored value is not a record of version 1/ })
+  await t.rejects(openStore(t, meddled, keyPrefix).claim(ID, aClaim()), RecordUnreadableError)
   t.strictSame(await redis.getBuffer(keyPrefix + ID), laterVersion())
 })
 
@@ -115,6 +127,7 @@ t.test('a hundred who claim one key at once: one is granted it', async (t) => {
 
 t.test('a store that is closed lets go of who waits, and leaves the app’s client open', async (t) => {
   const under: RedisUnderTest = await redisUnderTest(t)
+  const listeners = under.redis.listenerCount('ready')
   const closing = openStore(t, under.redis, under.keyPrefix)
   await own(under.store)
   const waiting = closing.wait(ID, 600_000, new AbortController().signal)
@@ -122,9 +135,9 @@ t.test('a store that is closed lets go of who waits, and leaves the app’s clie
   closing.close()
   await waiting
   t.equal(await under.redis.ping(), 'PONG')
-  t.equal(under.redis.listenerCount('ready'), connectRedis(t).listenerCount('ready'), 'no listener is left on it')
+  t.equal(under.redis.listenerCount('ready'), listeners, 'no listener is left on it')
 })
 
 function laterVersion (): Buffer {
-  return Buffer.from('2' + encodeRunning(aClaim({ owner: 'o'.repeat(18) }), 1).slice(VERSION.length))
+  return Buffer.from(`3${encodeRunning(aClaim({ owner: 'o'.repeat(18) }), 1, RECORD_VERSION).slice(1)}`)
 }

@@ -20,6 +20,8 @@ const custom: Store = {
   async renew (_id, { attempt }) { return attempt > 0 },
   async complete (_id, _owned, { response }) { return response === null },
   async release () { return true },
+  async withdraw (_id, { takeOver }) { return takeOver },
+  async markLeft (_id, { attempt }) { return attempt > 0 },
   async wait (_id, timeout, signal) {
     expect(timeout).type.toBe<number>()
     expect(signal).type.toBe<AbortSignal>()
@@ -44,6 +46,7 @@ describe('a custom store', () => {
   test('answers a claim in one of four ways', () => {
     expect<ClaimResult['state']>().type.toBe<'claimed' | 'running' | 'settled' | 'mismatch'>()
     expect<ClaimResult>().type.toBeAssignableFrom<{ state: 'settled', attempt: number, outcome: Outcome }>()
+    expect<ClaimResult>().type.toBeAssignableFrom<{ state: 'running', leaseLeft: number, ownerLeft: boolean }>()
     expect<ClaimResult>().type.not.toBeAssignableFrom<{ state: 'running' }>()
     expect<Store['claim']>().type.not.toBeAssignableFrom(async () => true)
     expect<Store['claim']>().type.not.toBeAssignableFrom(() => ({ state: 'claimed', attempt: 1 }) as const)

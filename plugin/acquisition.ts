@@ -1,0 +1,252 @@
+import { randomBytes } from 'node:crypto'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { answerOf } from './deadline.ts'
+import type { Engine } from './engine.ts'
+import { StoreTimeoutError } from './errors.ts'
+import { HeldPursuit } from './held-pursuit.ts'
+import { answered, conflict, failed } from './pursuit.ts'
+import type { Asked, Obtained, Pursuit } from './pursuit.ts'
+import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from './store/store.ts'
+import type { ClaimResult } from './store/store.ts'
+
+/**
+ * Milliseconds in which the owner's client may turn out to have left: its end reaches the owner's process, and the
+ * duplicate that it sends in the same moment another one, in any order.
+ */
+const GRACE = 100
+/** How often in a row the store may end a wait at once before it is not asked again for `BRAKE` milliseconds. */
+const QUICK_WAITS = 3
+const BRAKE = 50
+
+/**
+ * How those of this process that want one key for one request get it together: one question to the store serves all.
+ * So what the store is asked grows with the processes, not with those who wait. The first one to be there when the key
+ * is free gets it; the others go on.
+ */
+export class Acquisition {
+  readonly #engine: Engine
+  readonly #first: Pursuit
+  readonly #held: HeldPursuit[] = []
+  /** Aborts a wait that nobody is left to wait for. */
+  #waiting: AbortController | null = null
+  /** The key is known to have an owner. */
+  #isOwned = false
+  #ownerLeft = false
+  #leaseLeft = 0
+
+  constructor (first: Pursuit) {
+    this.#engine = first.engine
+    this.#first = first
+  }
+
+  isOf ({ identity, settings }: Pursuit): boolean {
+    return identity.fingerprint === this.#first.identity.fingerprint && settings === this.#first.settings
+  }
+
+  begin (): Promise<Obtained | 'bypass'> {
+    const { id } = this.#first.subject
+    const { acquisitions } = this.#engine
+    // Another request's is left alone: its key is not this one's anyway.
+    if (!acquisitions.has(id)) acquisitions.set(id, this)
+    const asked = this.#question()
+    return this.#ask(asked).then((result) => {
+      if (result.state !== 'running' && this.#held.length === 0) {
+        this.#end()
+        return answered(this.#first, asked, result)
+      }
+      const first = new HeldPursuit(this.#first, asked.asked)
+      this.#held.unshift(first)
+      void this.#goOn(asked, result)
+      return first.obtained
+    }, (error: unknown) => {
+      this.#end()
+      this.#failAll(asked.asked, error)
+      return failed(this.#first, asked.asked, error, false)
+    })
+  }
+
+  join (pursuit: Pursuit): Promise<Obtained | 'bypass'> {
+    const held = new HeldPursuit(pursuit, performance.now())
+    this.#held.push(held)
+    if (this.#isOwned) this.#hold(held)
+    return held.obtained
+  }
+
+  /** The owner's process is this one, and the owner's client has left. */
+  ownerLeft (): void {
+    if (this.#isOwned && !this.#ownerLeft) this.#waiting?.abort()
+  }
+
+  #question (): Asked {
+    const { settings: { lease, retention }, identity: { fingerprint, alternativeFingerprint } } = this.#first
+    const asked = performance.now()
+    const takeOver = this.#engine.hearing.patience(lease, asked) === 0
+    return { asked, claim: { owner: nextOwner(), fingerprint, alternativeFingerprint, lease, retention, takeOver } }
+  }
+
+  #ask ({ claim, asked }: Asked): Promise<ClaimResult> {
+    const { store, deadline } = this.#engine
+    const { id } = this.#first.subject
+    const call = answerOf(() => store.claim(id, claim))
+    return deadline.race(call).then((result) => {
+      if (result.state !== 'claimed' || performance.now() - asked < claim.lease) return result
+      this.#withdrawWhenKnown(call, claim)
+      throw new StoreTimeoutError('The idempotency store granted the key only after its lease was over')
+    }, (error: unknown) => {
+      this.#withdrawWhenKnown(call, claim)
+      throw error
+    })
+  }
+
+  /** A claim whose answer did not come may have been granted: without this, nobody could have the key for a lease. */
+  #withdrawWhenKnown (call: Promise<ClaimResult>, claim: Asked['claim']): void {
+    void call.then(({ state }) => {
+      if (state === 'claimed') this.#withdraw(claim)
+    }, (error: unknown) => {
+      const isUntouched = error instanceof StoreUnreachableError || error instanceof StoreRefusedError || error instanceof RecordUnreadableError
+      if (!isUntouched) this.#withdraw(claim)
+    })
+  }
+
+  #withdraw (claim: Asked['claim']): void {
+    const { pending, log } = this.#engine
+    pending.withdraw(this.#first.subject.id, claim, log)
+  }
+
+  /** Asks until all have got their answer. */
+  async #goOn (asked: Asked, result: ClaimResult): Promise<void> {
+    const { closing } = this.#engine
+    const onClosing = (): void => { this.#holdAll() }
+    closing.addEventListener('abort', onClosing)
+    let quickWaits = 0
+    try {
+      this.#deliver(asked, result)
+      while (this.#held.length > 0) {
+        // Whoever was just granted the key becomes its owner, which is this process's own.
+        await setImmediate()
+        const began = performance.now()
+        if (!await this.#pause()) {
+          this.#holdAll()
+          continue
+        }
+        quickWaits = performance.now() - began < BRAKE ? quickWaits + 1 : 0
+        if (quickWaits > QUICK_WAITS) await sleep(BRAKE)
+        if (this.#held.length === 0) return
+        asked = this.#question()
+        result = await this.#ask(asked)
+        this.#deliver(asked, result)
+      }
+    } catch (error) {
+      this.#failAll(asked.asked, error)
+    } finally {
+      closing.removeEventListener('abort', onClosing)
+      this.#end()
+    }
+  }
+
+  #deliver (asked: Asked, result: ClaimResult): void {
+    switch (result.state) {
+      case 'claimed': {
+        this.#isOwned = true
+        this.#ownerLeft = false
+        this.#leaseLeft = this.#first.settings.lease
+        const owner = this.#held.find(({ pursuit }) => pursuit.client?.hasLeft !== true)
+        // While the app closes nothing new is begun for those who waited.
+        if (owner === undefined || (owner.isHeld && this.#engine.closing.aborted)) this.#withdraw(asked.claim)
+        else this.#take(owner).resolve(answered(owner.pursuit, asked, result))
+        return this.#holdAll()
+      }
+      case 'running':
+        this.#isOwned = true
+        this.#ownerLeft = result.ownerLeft
+        this.#leaseLeft = Number.isFinite(result.leaseLeft) ? result.leaseLeft : 0
+        return this.#holdAll()
+      default:
+        for (const held of this.#takeAll()) held.resolve(answered(held.pursuit, asked, result))
+    }
+  }
+
+  #holdAll (): void {
+    for (const held of [...this.#held]) this.#hold(held)
+  }
+
+  /** Holds one, or refuses it: the key has an owner. */
+  #hold (held: HeldPursuit): void {
+    const { pursuit, began } = held
+    const { engine, settings: { onConflict, waitTimeout, maxWaitersPerKey } } = pursuit
+    const owner = engine.leases.ownerOf(pursuit.subject.id)
+    const isLocal = owner !== undefined
+    if (owner?.clientLeft === true) this.#ownerLeft = true
+    const waits = onConflict === 'wait' || held.isWaiting || (onConflict === 'auto' && this.#ownerLeft)
+    // Whose client was answered while the handler goes on (`handlerTimeout`) has nobody who could yet leave.
+    const mayLeave = onConflict === 'auto' && owner?.isWatched !== false
+    const until = began + (waits ? waitTimeout : mayLeave ? GRACE : 0)
+    const isFull = !held.isHeld && (engine.waiting >= engine.settings.maxWaiters || this.#held.length > maxWaitersPerKey)
+    if (isFull || until <= performance.now() || pursuit.client?.hasLeft === true || (engine.closing.aborted && !isLocal)) {
+      return this.#refuse(held)
+    }
+    // In its grace it is not refused before the store was asked once more.
+    held.hold(waits ? until : until + engine.settings.storeTimeout, waits, () => { this.#refuse(held) })
+  }
+
+  #refuse (held: HeldPursuit): void {
+    this.#take(held).reject(conflict(held.pursuit, held.began))
+    if (this.#held.length === 0) this.#waiting?.abort()
+  }
+
+  /** Until the store is worth asking again. False: it is not, since the owner is this process's own and still at work. */
+  async #pause (): Promise<boolean> {
+    const { engine, subject: { id }, settings: { onConflict, lease } } = this.#first
+    const now = performance.now()
+    const { signal } = this.#waiting = new AbortController()
+    const owner = engine.leases.ownerOf(id)
+    if (onConflict === 'auto' && !this.#ownerLeft) {
+      const graceEnds = Math.min(...this.#held.map(({ began }) => began + GRACE))
+      await sleep(Math.max(1, graceEnds - now), undefined, { signal }).catch(() => {})
+      return owner === undefined || engine.leases.ownerOf(id) !== owner
+    }
+    const longest = Math.max(...this.#held.map(({ until }) => until)) - now
+    // Plus one, since timers are early by a fraction of a millisecond.
+    const expires = Math.max(this.#leaseLeft, engine.hearing.patience(lease, now)) + 1
+    const timeout = Math.max(1, Math.min(longest, expires))
+    // What an owner of this process does is known without the store.
+    if (owner !== undefined) await owner.over.orAfter(timeout, signal)
+    else await answerOf(() => engine.store.wait(id, timeout, signal)).catch(() => {})
+    return true
+  }
+
+  #take (held: HeldPursuit): HeldPursuit {
+    const index = this.#held.indexOf(held)
+    if (index !== -1) this.#held.splice(index, 1)
+    return held
+  }
+
+  #takeAll (): HeldPursuit[] {
+    return this.#held.splice(0)
+  }
+
+  #failAll (asked: number, error: unknown): void {
+    for (const held of this.#takeAll()) {
+      try {
+        held.resolve(failed(held.pursuit, asked, error, this.#isOwned))
+      } catch (refusal) {
+        held.reject(refusal)
+      }
+    }
+  }
+
+  #end (): void {
+    const { acquisitions } = this.#engine
+    const { id } = this.#first.subject
+    if (acquisitions.get(id) === this) acquisitions.delete(id)
+  }
+}
+
+/** 66 random bits: which process. */
+const PROCESS_TOKEN = randomBytes(9).toString('base64url').slice(0, 11)
+let ownersMade = 0
+
+/** 18 characters that no other claim has: random ones of this process, and a count. */
+function nextOwner (): string {
+  return PROCESS_TOKEN + (++ownersMade).toString(36).padStart(7, '0')
+}

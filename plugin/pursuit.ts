@@ -1,0 +1,97 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { channels, eventOf } from './diagnostics.ts'
+import type { Subject } from './diagnostics.ts'
+import type { Engine } from './engine.ts'
+import { factsOf } from './error-facts.ts'
+import { IdempotencyError } from './errors.ts'
+import { lookUp } from './journal/look-up.ts'
+import { inProgress, keyReused } from './request/refuse.ts'
+import type { RouteSettings } from './options.ts'
+import { isSameRequest } from './same-request.ts'
+import type { Identity } from './same-request.ts'
+import { RecordUnreadableError } from './store/store.ts'
+import type { Claim, ClaimResult } from './store/store.ts'
+
+/** The client that is to get the answer. Calls of `app.idempotency.run` have none. */
+export interface Client {
+  readonly hasLeft: boolean
+  /** Calls `listener` when the client leaves, unless the returned function is called before. */
+  onLeft (listener: () => void): () => void
+}
+
+/** Who wants a key, and for which request. */
+export interface Pursuit {
+  readonly engine: Engine
+  readonly settings: RouteSettings
+  readonly subject: Subject
+  readonly identity: Identity
+  readonly log: FastifyBaseLogger
+  readonly client: Client | null
+}
+
+/** The key is the caller's own, or has an outcome. */
+export interface Obtained {
+  result: Extract<ClaimResult, { state: 'claimed' | 'settled' }>
+  claim: Claim
+  /** `performance.now()` before the claim was sent: the lease cannot have begun earlier. */
+  asked: number
+  /** The outcome is that of the journal. */
+  recalled: boolean
+}
+
+/** One question to the store. */
+export interface Asked {
+  readonly claim: Claim
+  /** `performance.now()` before it was sent. */
+  readonly asked: number
+}
+
+/**
+ * What becomes of somebody whose key is settled, granted, or another request's.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_KEY_REUSED`
+ */
+export function answered (pursuit: Pursuit, { claim, asked }: Asked, result: Exclude<ClaimResult, { state: 'running' }>): Obtained | Promise<Obtained> {
+  return result.state === 'mismatch'
+    ? recallOrRefuse(pursuit, claim, asked)
+    : { result, claim, asked, recalled: false }
+}
+
+/** Redis may have lost the record, and given the key to another body since. That one's record is left to its owner. */
+async function recallOrRefuse ({ engine, settings: { journal }, subject, log }: Pursuit, claim: Claim, asked: number): Promise<Obtained> {
+  const entry = journal === false ? null : await lookUp(journal, subject.id, log)
+  if (entry !== null && isSameRequest(claim, entry.fingerprint)) {
+    engine.counts.recalled++
+    return { result: { state: 'settled', attempt: entry.attempt, outcome: entry.outcome }, claim, asked, recalled: true }
+  }
+  engine.counts.mismatches++
+  if (channels.mismatched.hasSubscribers) channels.mismatched.publish(eventOf(subject, null, asked))
+  throw keyReused()
+}
+
+/** The key has an owner, and this one is not held (any longer). */
+export function conflict ({ engine, subject }: Pursuit, asked: number): IdempotencyError {
+  engine.counts.conflicts++
+  if (channels.conflicted.hasSubscribers) channels.conflicted.publish(eventOf(subject, null, asked))
+  return inProgress()
+}
+
+/**
+ * The store failed. `'bypass'`: the settings say to run all the same.
+ * @param isOwned somebody is known to run, and must not be joined by an unprotected run
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_STORE_UNAVAILABLE`, `FST_IDEMPOTENCY_RECORD_UNREADABLE`
+ */
+export function failed ({ engine, settings, subject, log }: Pursuit, asked: number, error: unknown, isOwned: boolean): 'bypass' {
+  if (channels.storeFailed.hasSubscribers) channels.storeFailed.publish({ ...eventOf(subject, null, asked), operation: 'claim', error })
+  const err = factsOf(error)
+  if (error instanceof RecordUnreadableError) {
+    log.error({ err }, 'idempotency: the key has a record that this version cannot read, the request is refused')
+    throw new IdempotencyError('FST_IDEMPOTENCY_RECORD_UNREADABLE', 'A request with this idempotency key may have been carried out, by another version of this service: look its effect up instead of sending it again', { cause: error })
+  }
+  if (settings.onStoreError === 'bypass' && !isOwned) {
+    engine.counts.bypassed++
+    log.warn({ err }, 'idempotency: the store did not answer, the request runs unprotected')
+    return 'bypass'
+  }
+  log.error({ err }, 'idempotency: the store did not answer, the request is refused')
+  throw new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'The request was not carried out, since it could not be protected against being carried out twice: send it again later', { cause: error })
+}

@@ -1,0 +1,76 @@
+import type { RedisClient } from './redis-client.ts'
+import { StoreUnreachableError } from './store.ts'
+import { Wake } from './wake-ups.ts'
+
+/** Milliseconds by which a timer of an idle process is late at most. */
+const PUNCTUAL = 5
+
+/** Whether the app's client can be asked. */
+export class RedisConnection {
+  readonly #redis: RedisClient
+  readonly #connectTimeout: number
+  readonly #firstReady = new Wake()
+  readonly #listeners = new Set<() => void>()
+  #wasReady: boolean
+
+  /** @param connectTimeout milliseconds for which a client that connects for the first time is waited for */
+  constructor (redis: RedisClient, connectTimeout: number) {
+    this.#redis = redis
+    this.#connectTimeout = connectTimeout
+    this.#wasReady = redis.status === 'ready'
+    redis.once('ready', this.#becameReady)
+  }
+
+  /** Asked first where every request comes by, which then need not wait for a promise. */
+  get isReady (): boolean {
+    return this.#redis.status === 'ready'
+  }
+
+  #becameReady = (): void => {
+    this.#redis.once('ready', this.#becameReady)
+    this.#wasReady = true
+    this.#firstReady.now()
+    for (const listener of this.#listeners) listener()
+  }
+
+  /**
+   * A client that lost its connection would queue commands until it has one again: a request is better told at once.
+   * One that has never had a connection belongs to an app that starts, and is waited for.
+   * @throws {StoreUnreachableError}
+   */
+  async reachable (): Promise<void> {
+    if (this.isReady) return
+    const { status } = this.#redis
+    if (this.#wasReady || status === 'end') {
+      throw new StoreUnreachableError(`The Redis client is not connected (its status is '${status}')`)
+    }
+    // A lazy client connects on its first command.
+    if (status === 'wait') return
+    await this.#firstConnection()
+    if (!this.#wasReady) {
+      throw new StoreUnreachableError(`The Redis client did not connect within ${this.#connectTimeout} ms`)
+    }
+  }
+
+  async #firstConnection (): Promise<void> {
+    const began = performance.now()
+    await this.#firstReady.orAfter(this.#connectTimeout)
+    // This process was busy itself, and has yet to read what Redis said.
+    const wasBusy = performance.now() - began - this.#connectTimeout > PUNCTUAL
+    if (!this.#wasReady && wasBusy) await this.#firstReady.orAfter(this.#connectTimeout)
+  }
+
+  /** See `Store.onReady`. */
+  onReady (listener: () => void): () => void {
+    // The same function may be given twice.
+    const own = (): void => listener()
+    this.#listeners.add(own)
+    return () => { this.#listeners.delete(own) }
+  }
+
+  /** Lets go of the client. */
+  close (): void {
+    this.#redis.off('ready', this.#becameReady)
+    this.#listeners.clear()
+  }
+}

@@ -1,0 +1,172 @@
+import { once } from 'node:events'
+import { Agent, request as httpRequest } from 'node:http'
+import { connect } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { build, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
+
+// A deployment: the app is told to close while there is work.
+
+/** A client that gives up after it sent its request. */
+async function sendAndLeave (url: string, key: string, isTaken: () => boolean): Promise<void> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  socket.write(`POST /x HTTP/1.1\r\nhost: x\r\nidempotency-key: ${key}\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nbody`)
+  await until(isTaken)
+  socket.destroy()
+}
+
+const closing = new WeakSet<FastifyInstance>()
+
+/** For `build`: has it noted when the app begins to close. */
+function noteClosing (app: FastifyInstance): void {
+  app.addHook('preClose', async () => { closing.add(app) })
+}
+
+/** Tells the app to close, and resolves when it has begun to. */
+async function beginClosing (app: FastifyInstance): Promise<{ closed: Promise<void> }> {
+  const closed = app.close().then(() => {})
+  await until(() => closing.has(app), 'the app closing')
+  return { closed }
+}
+
+t.test('closing waits for a handler whose client has left, and its outcome is stored', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, closeTimeout: 60_000 }, noteClosing)
+  const route = holdRoute(app)
+  const { url } = await listen()
+  await sendAndLeave(url, 'k', () => route.runs() === 1)
+  const { closed } = await beginClosing(app)
+  t.equal(app.idempotency.stats().running, 1)
+  route.finish()
+  await closed
+  t.match(await app.idempotency.find('k', 'global'), { state: 'settled', statusCode: 200 })
+})
+
+t.test('closing renews the lease of what it waits for', async (t) => {
+  const keyPrefix = newPrefix()
+  const { app, listen } = await build(t, { keyPrefix, closeTimeout: 60_000, lease: 600 }, noteClosing)
+  const route = holdRoute(app)
+  const { url } = await listen()
+  await sendAndLeave(url, 'k', () => route.runs() === 1)
+  const other = await build(t, { keyPrefix, onConflict: 'reject' })
+  const otherRoute = holdRoute(other.app)
+  const client = await other.listen()
+  const { closed } = await beginClosing(app)
+  const began = performance.now()
+  await until(async () => {
+    t.equal((await client.post('/x', 'k', 'body')).status, 409)
+    return performance.now() - began > 1_500
+  }, 'several leases')
+  route.finish()
+  await closed
+  t.match(await client.post('/x', 'k', 'body'), { text: 'done', replayed: true })
+  t.equal(otherRoute.runs(), 0)
+})
+
+t.test('closing waits for the work of app.idempotency.run()', async (t) => {
+  const { app } = await build(t, { store: new MemoryStore(), closeTimeout: 60_000 }, noteClosing)
+  await app.ready()
+  const finish = gate()
+  const value = app.idempotency.run({ scope: 's', key: 'k' }, async () => {
+    await finish.opened
+    return 'done'
+  })
+  await until(() => app.idempotency.stats().running === 1)
+  const { closed } = await beginClosing(app)
+  finish.open()
+  await closed
+  t.equal(await value, 'done')
+  t.equal((await app.idempotency.find('k', 's'))?.state, 'settled')
+})
+
+t.test('closing waits for an outcome that the store has yet to take', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, closeTimeout: 60_000 }, noteClosing)
+  const complete = store.complete.bind(store)
+  let takes = false
+  store.complete = async (...args) => {
+    if (!takes) throw new Error('gone')
+    return complete(...args)
+  }
+  app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  t.equal((await (await listen()).post('/x', 'k')).text, 'done')
+  t.equal(app.idempotency.stats().running, 1, 'it counts until the store has the outcome')
+  const { closed } = await beginClosing(app)
+  const failures = app.idempotency.stats().storeErrors
+  await until(() => app.idempotency.stats().storeErrors > failures, 'another try')
+  takes = true
+  await closed
+  t.equal(app.idempotency.stats().running, 0)
+  t.equal((await app.idempotency.find('k', 'global'))?.state, 'settled')
+})
+
+t.test('closing waits for closeTimeout at most, and says in the log what it left', async (t) => {
+  const { app, listen, logged } = await build(t, { store: new MemoryStore(), closeTimeout: 50 }, noteClosing)
+  const route = holdRoute(app)
+  const { url } = await listen()
+  await sendAndLeave(url, 'k', () => route.runs() === 1)
+  await app.close()
+  t.equal(app.idempotency.stats().running, 1)
+  t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('the app closes while this run still owns its key')))
+  route.finish()
+})
+
+t.test('those who wait for an owner in this process get its answer', async (t) => {
+  const { app, listen } = await build(t, {
+    onConflict: 'wait', waitTimeout: 60_000, closeTimeout: 60_000, server: { forceCloseConnections: 'idle' }
+  }, noteClosing)
+  const route = holdRoute(app)
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await route.began()
+  const held = Array.from({ length: 200 }, () => client.post('/x', 'k'))
+  await until(() => app.idempotency.stats().waiting === 200)
+  const { closed } = await beginClosing(app)
+  route.finish()
+  for (const answer of await Promise.all([owner, ...held])) {
+    t.equal(answer.text, 'done')
+    t.equal(answer.headers.get('connection'), 'close')
+  }
+  await closed
+  t.equal(route.runs(), 1)
+})
+
+t.test('of those who wait for an owner that fails none begins to run while the app closes', async (t) => {
+  const { app, listen } = await build(t, {
+    onConflict: 'wait', waitTimeout: 60_000, closeTimeout: 60_000, server: { forceCloseConnections: 'idle' }
+  }, noteClosing)
+  const route = holdRoute(app, () => { throw new Error('failed') })
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await route.began()
+  const held = Array.from({ length: 5 }, () => client.post('/x', 'k'))
+  await until(() => app.idempotency.stats().waiting === 5)
+  const { closed } = await beginClosing(app)
+  route.finish()
+  t.equal((await owner).status, 500)
+  for (const answer of await Promise.all(held)) t.equal(answer.json.code, 'FST_IDEMPOTENCY_IN_PROGRESS')
+  await closed
+  t.equal(route.runs(), 1)
+})
+
+t.test('an app closes although its clients keep their connections alive', async (t) => {
+  const { app, listen } = await build(t, { store: new MemoryStore(), closeTimeout: 60_000, server: { forceCloseConnections: false } }, noteClosing)
+  const route = holdRoute(app)
+  const { url } = await listen()
+  const agent = new Agent({ keepAlive: true })
+  t.teardown(() => agent.destroy())
+  const answered = new Promise<string | undefined>((resolve, reject) => {
+    const sent = httpRequest(`${url}/x`, { agent, method: 'POST', headers: { 'idempotency-key': 'k' } }, (response) => {
+      response.resume().on('end', () => resolve(response.headers.connection))
+    })
+    sent.on('error', reject).end()
+  })
+  await route.began()
+  const { closed } = await beginClosing(app)
+  route.finish()
+  t.equal(await answered, 'close')
+  await closed
+})

@@ -1,0 +1,23 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import Fastify from 'fastify'
+import { Redis } from 'ioredis'
+import idempotency from '../../plugin/index.ts'
+
+const LEASE = 1_000
+
+/** An app whose handler looks at its signal as soon as a timer tells it that the process stood still for its lease. */
+const app = Fastify()
+const redis = new Redis(process.env.REDIS_URL ?? '')
+await app.register(idempotency, { redis, scope: 'global', keyPrefix: process.env.KEY_PREFIX ?? '', lease: LEASE })
+app.post('/x', { config: { idempotency: true } }, async (request) => {
+  const { signal } = request.idempotency as NonNullable<typeof request.idempotency>
+  process.stdout.write('running\n')
+  for (let elapsed = 0; elapsed < LEASE;) {
+    const before = performance.now()
+    // Due before the timer that looks after leases, which it overtakes when the process goes on.
+    await sleep(20)
+    elapsed = performance.now() - before
+  }
+  return `aborted: ${signal.aborted}`
+})
+process.stdout.write(`${await app.listen({ port: 0, host: '127.0.0.1' })}\n`)
