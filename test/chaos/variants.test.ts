@@ -9,7 +9,7 @@ import type { PlannedPayment } from './schedule.ts'
 
 // A checker that finds nothing in a service that is broken on purpose would be worth nothing. Each variant here is the
 // real service with one change, and is struck by the faults that the changed place is there for.
-t.setTimeout(240_000)
+t.setTimeout(900_000)
 
 const SEED = 1
 const APPS = 2
