@@ -1,0 +1,38 @@
+import type { Test } from 'tap'
+import { startServer } from '../demo/process.ts'
+import type { ServerProcess } from '../demo/process.ts'
+import { connectRedis, newPrefix, REDIS_URL } from '../helper.ts'
+import type { IdempotencyOptions, IdempotencyStats } from '../../plugin/index.ts'
+import { startProvider } from './provider.ts'
+import type { Provider } from './provider.ts'
+
+export interface Service extends ServerProcess {
+  url: string
+  stats (): Promise<IdempotencyStats & { arrived: number, pid: number }>
+}
+
+/** What can be said to the plugin in JSON. */
+type Options = Partial<Pick<IdempotencyOptions, 'onConflict' | 'waitTimeout' | 'lease'>>
+
+export interface World {
+  provider: Provider
+  /** Another process of the service. */
+  start (options?: Options, env?: Record<string, string>, script?: string): Promise<Service>
+}
+
+/** Processes of one service, which share Redis and the payment provider, and end with the test. */
+export async function startWorld (t: Test): Promise<World> {
+  const keyPrefix = newPrefix()
+  connectRedis(t, { prefix: keyPrefix })
+  const provider = await startProvider(t)
+  return {
+    provider,
+    async start (options = {}, env = {}, script = 'test/processes/service.ts') {
+      const service = startServer(t, {
+        REDIS_URL, PROVIDER_URL: provider.url, OPTIONS: JSON.stringify({ keyPrefix, ...options }), ...env
+      }, script)
+      const url = await service.listening()
+      return { ...service, url, stats: async () => await (await fetch(`${url}/stats`)).json() as Awaited<ReturnType<Service['stats']>> }
+    }
+  }
+}
