@@ -43,7 +43,7 @@ export async function waited (services: Service[]): Promise<number> {
  * A client pays once, and the network cuts its connection while the handler runs, so many times: each time the client
  * sends its POST again by itself. What it gets in the end, and how often the handler ran.
  */
-export async function payThroughDrops (t: Test, { provider }: World, { services, addresses }: Way, pay: Pay, { drops = 1, how = 'closed' as 'closed' | 'reset' } = {}): Promise<{ got: Got, charges: number, posts: number }> {
+export async function payThroughDrops (t: Test, { provider }: World, { services, addresses }: Way, pay: Pay, { drops = 1, how = 'closed' }: { drops?: number, how?: 'closed' | 'reset' } = {}): Promise<{ got: Got, charges: number, posts: number }> {
   const { url, posts, passed } = await startDropper(t, ...addresses)
   const key = randomUUID()
   const heldBefore = await waited(services)

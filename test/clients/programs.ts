@@ -1,15 +1,15 @@
 import { MissingBinaryError, program } from '../servers/binaries.ts'
 
 /** What the tests of real clients and proxies run, by the names that it goes by and the package that brings it. */
-const PROGRAMS = {
+const PROGRAMS: Record<Program, [[string, ...string[]], string]> = {
   chromium: [['chromium', 'chromium-browser', 'google-chrome'], 'chromium'],
   curl: [['curl'], 'curl'],
   go: [['go'], 'golang-go'],
   haproxy: [['haproxy'], 'haproxy'],
   nginx: [['nginx'], 'nginx']
-} satisfies Record<string, [[string, ...string[]], string]>
+}
 
-export type Program = keyof typeof PROGRAMS
+export type Program = 'chromium' | 'curl' | 'go' | 'haproxy' | 'nginx'
 
 /**
  * Its path. It is installed if it is not there, where that is possible.
@@ -17,7 +17,7 @@ export type Program = keyof typeof PROGRAMS
  */
 export function pathOf (name: Program): string {
   const [names, debianPackage] = PROGRAMS[name]
-  return program(names as [string, ...string[]], debianPackage)
+  return program(names, debianPackage)
 }
 
 /** Sees that all of them are there before any test begins. Says in one line each what is missing, and then fails. */

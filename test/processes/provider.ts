@@ -16,8 +16,8 @@ export interface Provider {
   asked (key: string): Promise<void>
   /** Answer the charges of this key, those that are begun later too. */
   answer (key: string, status?: number): void
-  /** Answer every charge from now on at once. */
-  answerAll (): void
+  /** Answer every charge, and from now on at once, but those of this key. */
+  answerOthers (key: string): void
 }
 
 interface Account {
@@ -28,7 +28,8 @@ interface Account {
 
 export async function startProvider (t: Test): Promise<Provider> {
   const accounts = new Map<string, Account>()
-  let answersAll = false
+  let heldKey: string | null = null
+  let answersOthers = false
   const accountOf = (key: string): Account => {
     const account = accounts.get(key) ?? { charges: 0, status: null, held: [] }
     accounts.set(key, account)
@@ -44,9 +45,10 @@ export async function startProvider (t: Test): Promise<Provider> {
       if (together.push(response) === Number(size)) for (const response of together.splice(0)) response.end()
       return
     }
-    const account = accountOf(decodeURIComponent(request.url?.split('/').at(-1) ?? ''))
+    const key = decodeURIComponent(request.url?.split('/').at(-1) ?? '')
+    const account = accountOf(key)
     account.charges++
-    const status = account.status ?? (answersAll ? 200 : null)
+    const status = account.status ?? (answersOthers && key !== heldKey ? 200 : null)
     if (status === null) account.held.push(response)
     else send(response, status, account.charges)
   })
@@ -60,9 +62,10 @@ export async function startProvider (t: Test): Promise<Provider> {
     charges: key => accountOf(key).charges,
     asked: key => until(() => accountOf(key).charges > 0, 'the handler asking the provider', 60_000),
     answer,
-    answerAll () {
-      answersAll = true
-      for (const key of accounts.keys()) answer(key)
+    answerOthers (key) {
+      answersOthers = true
+      heldKey = key
+      for (const other of accounts.keys()) if (other !== key) answer(other)
     }
   }
 }

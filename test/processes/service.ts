@@ -27,14 +27,20 @@ async function charge (key: string): Promise<{ status: number, receipt: object }
   return { status: response.status, receipt: { ...await response.json() as object, pid: process.pid } }
 }
 
-app.addHook('onRequest', async (request) => {
-  if (request.method === 'POST') arrived++
+app.addHook('onRequest', async (request, reply) => {
+  if (request.method !== 'POST') return
+  arrived++
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) app.log.info({ left: request.headers['idempotency-key'] })
+  })
 })
 
 app.post('/pay', { config: { idempotency: true } }, async (request, reply) => {
   const { status, receipt } = await charge(request.idempotency!.key)
   return reply.code(status).send(receipt)
 })
+
+app.post<{ Params: { key: string } }>('/unprotected/:key', async request => (await charge(request.params.key)).receipt)
 
 /** Work that goes on after its request was answered. */
 app.post<{ Params: { key: string } }>('/jobs/:key', async (request, reply) => {
@@ -44,7 +50,10 @@ app.post<{ Params: { key: string } }>('/jobs/:key', async (request, reply) => {
   return reply.code(202).send()
 })
 
-app.get<{ Params: { key: string } }>('/jobs/:key', async request => await app.idempotency.find(request.params.key, 'jobs') ?? {})
+app.get<{ Params: { scope: string, key: string } }>('/keys/:scope/:key', async ({ params: { scope, key } }) => {
+  const record = await app.idempotency.find(key, scope)
+  return record === null ? {} : { ...record, response: record.response?.body.toString() }
+})
 
 /** For clients that are to open several connections at once. */
 app.get<{ Params: { size: string } }>('/together/:size', async (request) => {

@@ -2,13 +2,21 @@ import type { Test } from 'tap'
 import { startServer } from '../demo/process.ts'
 import type { ServerProcess } from '../demo/process.ts'
 import { connectRedis, newPrefix, REDIS_URL } from '../helper.ts'
-import type { IdempotencyOptions, IdempotencyStats } from '../../plugin/index.ts'
+import type { FoundRecord, IdempotencyOptions, IdempotencyStats } from '../../plugin/index.ts'
 import { startProvider } from './provider.ts'
 import type { Provider } from './provider.ts'
 
 export interface Service extends ServerProcess {
   url: string
-  stats (): Promise<IdempotencyStats & { arrived: number, pid: number }>
+  stats (): Promise<ServiceStats>
+  /** What is stored for a key. */
+  find (key: string, scope?: string): Promise<Partial<FoundRecord>>
+}
+
+interface ServiceStats extends IdempotencyStats {
+  /** POSTs that came in. */
+  arrived: number
+  pid: number
 }
 
 /** What can be said to the plugin in JSON. */
@@ -32,7 +40,13 @@ export async function startWorld (t: Test): Promise<World> {
         REDIS_URL, PROVIDER_URL: provider.url, OPTIONS: JSON.stringify({ keyPrefix, ...options }), ...env
       }, script)
       const url = await service.listening()
-      return { ...service, url, stats: async () => await (await fetch(`${url}/stats`)).json() as Awaited<ReturnType<Service['stats']>> }
+      const get = async (path: string): Promise<unknown> => (await fetch(url + path)).json()
+      return {
+        ...service,
+        url,
+        stats: async () => await get('/stats') as ServiceStats,
+        find: async (key, scope = 'global') => await get(`/keys/${scope}/${key}`) as Partial<FoundRecord>
+      }
     }
   }
 }
