@@ -16,11 +16,12 @@ export function startLoad (t: Test, url: string, clients = 8): Load {
   const pay = idempotentFetch({ tryTimeout: 300_000, totalTimeout: 600_000 })
   const statuses = new Map<string, number>()
   const ending = new AbortController()
+  const failed = new AbortController()
   const client = async (): Promise<void> => {
     while (!ending.signal.aborted) {
       const key = randomUUID()
       const response = await pay(`${url}/pay`, {
-        method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}', idempotencyKey: key
+        method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}', idempotencyKey: key, signal: failed.signal
       })
       await response.text()
       statuses.set(key, response.status)
@@ -28,7 +29,7 @@ export function startLoad (t: Test, url: string, clients = 8): Load {
   }
   const working = Promise.all(Array.from({ length: clients }, client))
   working.catch(() => {})
-  t.teardown(() => ending.abort())
+  t.teardown(() => failed.abort())
   return {
     async more (payments) {
       const goal = statuses.size + payments
