@@ -185,9 +185,13 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     return settle(engine, state, reply, payload)
   })
 
-  // Before the server closes and the app's databases do. New requests are answered 503 by Fastify meanwhile.
+  // Before the server closes and the app's databases do.
   app.addHook('preClose', async function endWhatOwnsKeys () {
     closing.abort()
+    // Fastify does so after this hook only. Meanwhile it would answer 503 to all who connect, whom a load balancer, or
+    // the primary of node:cluster, sends to another process once this one is not listening. What comes over connections
+    // that are open is answered 503. Fastify's own call waits for the connections all the same.
+    app.server.close()
     for (const owner of await leases.untilIdle(settings.closeTimeout)) {
       if (!owner.ended) owner.log.error('idempotency: the app closes while this run still owns its key: once its lease is over a retry may run, with a higher attempt')
     }
