@@ -111,7 +111,7 @@ for (const apps of [1, 2] as const) {
 
   t.test(`curl that pressed once gets one 200 of one run, though a proxy drops its connection ${where}`, { skip: noCurl }, async (t) => {
     const { urls, route, waited } = await startService(t, apps)
-    const { url, posts } = await startDropper(t, ...urls)
+    const { url, posts } = await startDropper(t, urls)
     // The first request opens the connection that curl then finds broken.
     const running = promisify(execFile)('curl', [
       '--silent', '--output', '/dev/null', `${url}/`, '--next', '--silent', '--write-out', '\n%{http_code}',

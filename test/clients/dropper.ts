@@ -21,8 +21,9 @@ export interface Dropper {
 /**
  * A TCP proxy for HTTP/1.1 that the test tells which connections to cut. The first POST goes to the first of the
  * addresses, the second one to the second, and so on; all the rest goes to the first.
+ * @param mayPass what a POST waits for before it passes, by how many have passed before it
  */
-export async function startDropper (t: Test, ...addresses: [string, ...string[]]): Promise<Dropper> {
+export async function startDropper (t: Test, addresses: string[], mayPass = async (_before: number): Promise<void> => {}): Promise<Dropper> {
   const ports = addresses.map(address => Number(new URL(address).port))
   const posts: Passed[] = []
   const open = new Set<Socket>()
@@ -33,29 +34,34 @@ export async function startDropper (t: Test, ...addresses: [string, ...string[]]
   const server = createServer({ noDelay: true }, (client) => {
     keep(client)
     const upstreams = new Map<number, Socket>()
-    const upstreamAt = (port: number): Socket => {
+    const upstreamAt = (index: number): Socket => {
+      const port = ports[index % ports.length] as number
       const known = upstreams.get(port)
       if (known !== undefined) return known
       const upstream = keep(connect({ port, host: '127.0.0.1', noDelay: true }))
       upstreams.set(port, upstream)
-      upstream.on('data', data => client.write(data)).once('close', () => client.destroy())
-      return upstream
+      return upstream.on('data', data => client.write(data)).once('close', () => client.destroy())
     }
-    const end = (how: 'closed' | 'reset'): void => {
+    const cut = (how: 'closed' | 'reset' = 'closed'): void => {
       for (const socket of [client, ...upstreams.values()]) {
         if (how === 'reset') socket.resetAndDestroy()
         else socket.destroy()
       }
     }
-    let to = upstreamAt(ports[0] as number)
-    client.on('data', (data) => {
+    let upstream = upstreamAt(0)
+    const pass = async (data: Buffer): Promise<void> => {
       const [, method] = /^([A-Z]+) \S+ HTTP\/1\.1\r\n/.exec(data.toString('latin1')) ?? []
       if (method === 'POST') {
-        to = upstreamAt(ports[posts.length % ports.length] as number)
-        posts.push({ cut: (how = 'closed') => end(how) })
-      } else if (method !== undefined) to = upstreamAt(ports[0] as number)
-      to.write(data)
-    }).once('close', () => end('closed'))
+        await mayPass(posts.length)
+        upstream = upstreamAt(posts.length)
+        posts.push({ cut })
+      } else if (method !== undefined) upstream = upstreamAt(0)
+      upstream.write(data)
+    }
+    client.on('data', (data: Buffer) => {
+      client.pause()
+      pass(data).then(() => client.resume(), () => cut())
+    }).once('close', () => cut())
   })
   const url = await listen(t, server)
   t.teardown(() => { for (const socket of open) socket.destroy() })
