@@ -3,7 +3,7 @@ import { until } from '../helper.ts'
 import type { Service, World } from './start.ts'
 
 /** A client that sends its POST and leaves when the handler runs. */
-export async function payAndLeave ({ provider }: World, service: Service, key: string): Promise<void> {
+export async function payAndLeave ({ provider }: World, service: Pick<Service, 'url' | 'stdout'>, key: string): Promise<void> {
   const { hostname, port } = new URL(service.url)
   const socket = connect(Number(port), hostname)
   socket.write([

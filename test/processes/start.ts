@@ -24,8 +24,10 @@ type Options = Partial<Pick<IdempotencyOptions, 'onConflict' | 'waitTimeout' | '
 
 export interface World {
   provider: Provider
+  /** What a process of the service is given. */
+  env (options?: Options): Record<string, string>
   /** Another process of the service. */
-  start (options?: Options, env?: Record<string, string>, script?: string): Promise<Service>
+  start (options?: Options, script?: string): Promise<Service>
 }
 
 /** Processes of one service, which share Redis and the payment provider, and end with the test. */
@@ -33,12 +35,14 @@ export async function startWorld (t: Test): Promise<World> {
   const keyPrefix = newPrefix()
   connectRedis(t, { prefix: keyPrefix })
   const provider = await startProvider(t)
+  const env = (options: Options = {}): Record<string, string> => ({
+    REDIS_URL, PROVIDER_URL: provider.url, OPTIONS: JSON.stringify({ keyPrefix, ...options })
+  })
   return {
     provider,
-    async start (options = {}, env = {}, script = 'test/processes/service.ts') {
-      const service = startServer(t, {
-        REDIS_URL, PROVIDER_URL: provider.url, OPTIONS: JSON.stringify({ keyPrefix, ...options }), ...env
-      }, script)
+    env,
+    async start (options = {}, script = 'test/processes/service.ts') {
+      const service = startServer(t, env(options), script)
       const url = await service.listening()
       const get = async (path: string): Promise<unknown> => (await fetch(url + path)).json()
       return {
