@@ -13,6 +13,7 @@ import { startWorld } from '../processes/start.ts'
 import type { World } from '../processes/start.ts'
 import { freePort } from '../servers/port.ts'
 import { protect } from '../servers/reaper.ts'
+import { IMPORT_TYPESCRIPT } from '../typescript/import.ts'
 import { ownDirectory } from './daemon.ts'
 
 const SERVICE = join(import.meta.dirname, '../processes/service.ts')
@@ -39,7 +40,7 @@ async function startPm2 (t: Test, world: World): Promise<Pm2> {
       name: 'service',
       script: './service.mjs',
       cwd: directory,
-      node_args: `--import=${import.meta.resolve('tsx')}`,
+      node_args: IMPORT_TYPESCRIPT,
       exec_mode: 'cluster',
       instances: 2,
       wait_ready: true,
