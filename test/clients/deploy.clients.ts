@@ -8,32 +8,34 @@ import { startWorld } from '../processes/start.ts'
 import type { Service, World } from '../processes/start.ts'
 import { startHaproxy, startNginx } from './proxies.ts'
 
-/** What stands before the processes, and how it is made to send nothing more to one of them. */
 interface Balancer {
   url: string
-  /** Resolves when nothing more is sent to the first process, which has said that it is not ready. */
-  withoutFirst (): Promise<void>
+  /** Tells the first process to end. Resolves when nothing is sent to it any more. */
+  end (): Promise<void>
 }
 
-/** HAProxy asks each process whether it is ready, as a Kubernetes service does. */
-async function haproxy (t: Test, services: Service[]): Promise<Balancer> {
-  const servers = services.map(({ url }) => ({ url, settings: 'check inter 100ms fall 2 rise 1' }))
-  const { url } = await startHaproxy(t, servers, ['option abortonclose', 'option httpchk GET /ready'])
+/** HAProxy asks each process whether it is ready. One that gets a signal says that it is not, and waits before it closes. */
+async function haproxy (t: Test, services: [Service, Service]): Promise<Balancer> {
+  const { url } = await startHaproxy(t, services)
   return {
     url,
-    withoutFirst: () => sentToOthers(url, services)
+    async end () {
+      services[0].kill('SIGTERM')
+      await sentToOthers(url, services)
+    }
   }
 }
 
-/** nginx is told by whoever deploys: it reads its configuration anew, in which the process is down. */
-async function nginx (t: Test, services: Service[]): Promise<Balancer> {
+/** nginx is told by whoever deploys, as the proxies of Kubernetes are, before the process gets its signal. */
+async function nginx (t: Test, services: [Service, Service]): Promise<Balancer> {
   const { url, reload } = await startNginx(t, services)
   return {
     url,
-    async withoutFirst () {
-      const [first, ...others] = services as [Service, ...Service[]]
-      reload([{ url: first.url, settings: 'down' }, ...others])
+    async end () {
+      const { host } = new URL(services[0].url)
+      reload(config => config.replace(`server ${host};`, `server ${host} down;`))
       await sentToOthers(url, services)
+      services[0].kill('SIGTERM')
     }
   }
 }
@@ -54,9 +56,9 @@ async function pidAt (url: string): Promise<number> {
   return pid
 }
 
-async function deploy (t: Test, world: World, start: (t: Test, services: Service[]) => Promise<Balancer>): Promise<void> {
+async function deploy (t: Test, world: World, start: (t: Test, services: [Service, Service]) => Promise<Balancer>): Promise<void> {
   const { provider } = world
-  const [old, next] = await Promise.all([world.start(), world.start()])
+  const [old, next] = await Promise.all([world.start({}, { PAUSE: '3000' }), world.start()])
   const balancer = await start(t, [old, next])
   const key = randomUUID()
   // Through the balancer a client's leaving would be seen as well, but not which process had its request.
@@ -65,9 +67,7 @@ async function deploy (t: Test, world: World, start: (t: Test, services: Service
   const load = startLoad(t, balancer.url)
   await load.more(50)
 
-  await fetch(`${old.url}/ready`, { method: 'PUT' })
-  await balancer.withoutFirst()
-  old.kill('SIGTERM')
+  await balancer.end()
   await load.more(50)
   provider.answer(key)
   t.equal(await old.ended, 0)
@@ -81,7 +81,7 @@ async function deploy (t: Test, world: World, start: (t: Test, services: Service
 }
 
 for (const [name, start] of [['HAProxy', haproxy], ['nginx', nginx]] as const) {
-  t.test(`behind ${name}: not ready, no more requests, SIGTERM, drained: no payment is lost and none runs twice`, async (t) => {
+  t.test(`behind ${name}: not ready, no more requests, closed, drained: no payment is lost and none runs twice`, async (t) => {
     await deploy(t, await startWorld(t), start)
   })
 }

@@ -22,9 +22,8 @@ const OPTIONS = { waitTimeout: 3_600_000 }
 /** Two processes, reached directly, and behind proxies that pass on that a client has left. */
 export async function waysTo (t: Test, { start }: World): Promise<Way[]> {
   const [one, other] = await Promise.all([start(OPTIONS), start(OPTIONS)])
-  const servers = [one, other].map(({ url }) => ({ url }))
-  const [haproxy, nginx] = await Promise.all([startHaproxy(t, servers, ['option abortonclose']), startNginx(t, servers)])
   const services = [one, other]
+  const [haproxy, nginx] = await Promise.all([startHaproxy(t, services), startNginx(t, services)])
   return [
     { name: 'one process', services, addresses: [one.url] },
     { name: 'two processes, of which the other gets what is sent again', services, addresses: [one.url, other.url] },

@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import type { Test } from 'tap'
 import { clientOf, until } from '../helper.ts'
+import { readPage } from '../docs/markdown.ts'
 import { npmInstall } from '../packed.ts'
 import { payAndLeave } from '../processes/leave.ts'
 import { startLoad } from '../processes/load.ts'
@@ -35,22 +36,13 @@ async function startPm2 (t: Test, world: World): Promise<Pm2> {
   const log = join(directory, 'out.log')
   // PM2 takes no TypeScript where Node.js itself does not.
   writeFileSync(join(directory, 'service.mjs'), `import ${JSON.stringify(SERVICE)}\n`)
-  writeFileSync(join(directory, 'ecosystem.config.cjs'), `module.exports = ${JSON.stringify({
-    apps: [{
-      name: 'service',
-      script: './service.mjs',
-      cwd: directory,
-      node_args: IMPORT_TYPESCRIPT,
-      exec_mode: 'cluster',
-      instances: 2,
-      wait_ready: true,
-      listen_timeout: 60_000,
-      kill_timeout: 60_000,
-      out_file: log,
-      merge_logs: true,
-      env: { ...world.env(), PORT: port }
-    }]
-  })}\n`)
+  const { blocks } = await readPage('docs/deploying.md')
+  const documented = blocks.find(({ code }) => code.startsWith('apps:'))?.code ?? ''
+  const more = { node_args: IMPORT_TYPESCRIPT, out_file: log, merge_logs: true, env: { ...world.env(), PORT: port } }
+  writeFileSync(join(directory, 'ecosystem.config.yaml'), [
+    documented.trimEnd().replace('./server.js', './service.mjs').replace('./', `${directory}/`),
+    ...Object.entries(more).map(([name, value]) => `    ${name}: ${JSON.stringify(value)}`)
+  ].join('\n'))
   const run = async (...args: string[]): Promise<string> => {
     const { stdout } = await promisify(execFile)(process.execPath, [join(directory, 'node_modules/pm2/bin/pm2'), ...args], {
       cwd: directory, env: { PATH: process.env.PATH, HOME: directory, PM2_HOME: directory }
@@ -58,7 +50,7 @@ async function startPm2 (t: Test, world: World): Promise<Pm2> {
     return stdout
   }
   t.teardown(() => run('kill'))
-  await run('start', 'ecosystem.config.cjs')
+  await run('start', 'ecosystem.config.yaml')
   protect(Number(readFileSync(join(directory, 'pm2.pid'), 'utf8')))
   return {
     url: `http://127.0.0.1:${port}`,

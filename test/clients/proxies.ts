@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import { readPage } from '../docs/markdown.ts'
 import { freePort } from '../servers/port.ts'
 import { answers, ownDirectory, startDaemon } from './daemon.ts'
 import type { Daemon } from './daemon.ts'
@@ -11,79 +12,65 @@ export interface ReverseProxy {
   daemon: Daemon
 }
 
-export interface ServerLine {
-  /** Where a process of the service listens. */
-  url: string
-  /** What follows its address in the proxy's configuration. */
-  settings?: string
-}
+/** What a test changes in the configuration that docs/deploying.md has. */
+type Edit = (config: string) => string
 
-/** HAProxy before these servers. `lines` are put into its section `defaults`. */
-export async function startHaproxy (t: Test, servers: ServerLine[], lines: string[]): Promise<ReverseProxy> {
-  const directory = ownDirectory(t, 'haproxy')
-  const config = join(directory, 'haproxy.cfg')
+/** The addresses that the page has for the processes of the service. */
+const DOCUMENTED = ['10.0.0.1:3000', '10.0.0.2:3000']
+
+/** HAProxy as docs/deploying.md has it, before two processes. */
+export async function startHaproxy (t: Test, services: Array<{ url: string }>, edit: Edit = config => config): Promise<ReverseProxy> {
+  const file = join(ownDirectory(t, 'haproxy'), 'haproxy.cfg')
+  const config = await documented('haproxy', services)
   return await startOnFreePort((port) => {
-    writeFileSync(config, [
-      'defaults',
-      'mode http',
-      'timeout connect 10s',
-      'timeout client 10m',
-      'timeout server 10m',
-      ...lines,
-      'listen service',
-      `bind 127.0.0.1:${port}`,
-      ...servers.map(({ url, settings = '' }, index) => `server s${index} ${new URL(url).host} ${settings}`),
-      ''
-    ].join('\n'))
-    return startDaemon(t, pathOf('haproxy'), ['-db', '-f', config])
+    writeFileSync(file, edit(config).replace('bind :80', `bind 127.0.0.1:${port}`))
+    return startDaemon(t, pathOf('haproxy'), ['-db', '-f', file])
   })
 }
 
 export interface Nginx extends ReverseProxy {
-  /** Writes the servers anew and has it read them. */
-  reload (servers: ServerLine[]): void
+  /** Changes its configuration and has it read that. */
+  reload (edit: Edit): void
 }
 
-/** nginx before these servers. `lines` are put into its `location`. */
-export async function startNginx (t: Test, servers: ServerLine[], lines: string[] = []): Promise<Nginx> {
+/** nginx as docs/deploying.md has it, before two processes. */
+export async function startNginx (t: Test, services: Array<{ url: string }>, edit: Edit = config => config): Promise<Nginx> {
   const directory = ownDirectory(t, 'nginx')
-  const config = join(directory, 'nginx.conf')
-  const write = (port: string | number, servers: ServerLine[]): void => writeFileSync(config, `
+  const file = join(directory, 'nginx.conf')
+  const config = await documented('nginx', services)
+  const write = (port: string, edit: Edit): void => writeFileSync(file, `
 ${process.getuid?.() === 0 ? 'user root;' : ''}
 daemon off;
 pid ${directory}/pid;
 error_log stderr;
 events {}
 http {
-  access_log off;
-  ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(what => `${what}_temp_path ${directory}/${what};`).join('\n  ')}
-  keepalive_timeout 1h;
-  upstream service {
-    ${servers.map(({ url, settings = '' }) => `server ${new URL(url).host} ${settings};`).join('\n    ')}
-    keepalive 16;
-  }
-  server {
-    listen 127.0.0.1:${port};
-    location / {
-      proxy_pass http://service;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      ${lines.map(line => `${line};`).join('\n      ')}
-    }
-  }
+access_log off;
+${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(what => `${what}_temp_path ${directory}/${what};`).join('\n')}
+${edit(config).replace('listen 80', `listen 127.0.0.1:${port}`)}
 }
 `)
   const started = await startOnFreePort((port) => {
-    write(port, servers)
-    return startDaemon(t, pathOf('nginx'), ['-p', directory, '-c', config, '-e', 'stderr'])
+    write(String(port), edit)
+    return startDaemon(t, pathOf('nginx'), ['-p', directory, '-c', file, '-e', 'stderr'])
   })
   return {
     ...started,
-    reload (servers) {
-      write(new URL(started.url).port, servers)
+    reload (edit) {
+      write(new URL(started.url).port, edit)
       started.daemon.kill('SIGHUP')
     }
   }
+}
+
+/** The page's configuration in this language, with the addresses that these processes have. */
+async function documented (language: string, services: Array<{ url: string }>): Promise<string> {
+  const { blocks } = await readPage('docs/deploying.md')
+  const code = blocks.find(block => block.language === language)?.code ?? ''
+  return DOCUMENTED.reduce((config, address, index) => {
+    if (!config.includes(address)) throw new Error(`docs/deploying.md has no ${address} in its ${language}`)
+    return config.replace(address, new URL(services[index]?.url ?? '').host)
+  }, code)
 }
 
 /** Somebody else may take a port that was free: then it is another one. */

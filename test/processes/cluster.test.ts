@@ -8,7 +8,7 @@ import { startWorld } from './start.ts'
 t.test('replacing the workers of node:cluster one by one under load loses no payment and runs none twice', async (t) => {
   const world = await startWorld(t)
   const { provider } = world
-  const service = await world.start({}, 'test/processes/cluster.ts')
+  const service = await world.start({}, {}, 'test/processes/cluster.ts')
   const load = startLoad(t, service.url)
   const key = randomUUID()
   await payAndLeave(world, service, key)

@@ -1,4 +1,5 @@
 import cluster from 'node:cluster'
+import { setTimeout as sleep } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
@@ -9,15 +10,14 @@ import { page } from './page.ts'
 /*
  * A service as the page on deploying says that one should be, in a process of its own. What it charges it asks of the
  * tests' provider, which decides how long its handlers take. Set up by PORT, REDIS_URL, PROVIDER_URL, and OPTIONS, the
- * plugin's as JSON.
+ * plugin's as JSON; PAUSE, the milliseconds between a signal and the end of its port.
  */
-const { PORT = '0', REDIS_URL = '', PROVIDER_URL = '', OPTIONS = '{}', GRACE = '60000' } = process.env
+const { PORT = '0', REDIS_URL = '', PROVIDER_URL = '', OPTIONS = '{}', PAUSE = '0' } = process.env
 
 const app = Fastify({ logger: true, keepAliveTimeout: 3_600_000 })
 const redis = new Redis(REDIS_URL, { enableAutoPipelining: true })
 redis.on('error', () => {})
 
-let arrived = 0
 let ready = true
 
 await app.register(idempotency, { redis, scope: 'global', ...JSON.parse(OPTIONS) as Partial<IdempotencyOptions> })
@@ -29,7 +29,6 @@ async function charge (key: string): Promise<{ status: number, receipt: object }
 
 app.addHook('onRequest', async (request, reply) => {
   if (request.method !== 'POST') return
-  arrived++
   reply.raw.once('close', () => {
     if (!reply.raw.writableFinished) app.log.info({ left: request.headers['idempotency-key'] })
   })
@@ -63,13 +62,13 @@ app.get<{ Params: { size: string } }>('/together/:size', async (request) => {
 
 app.get('/page', async (_request, reply) => reply.type('text/html').send(page))
 
-app.get('/stats', async () => ({ ...app.idempotency.stats(), arrived, pid: process.pid }))
+app.get('/stats', async () => ({ ...app.idempotency.stats(), pid: process.pid }))
 
-/** Readiness, as a load balancer asks for it, and the hook before the end that takes it away. */
 app.get('/ready', async (_request, reply) => reply.code(ready ? 200 : 503).send({ ready, pid: process.pid }))
-app.put('/ready', async () => { ready = false; return { ready } })
 
-closeWithGrace({ delay: Number(GRACE), logger: app.log }, async ({ signal, err }) => {
+closeWithGrace({ delay: 600_000, logger: app.log }, async ({ signal, err }) => {
+  ready = false
+  await sleep(Number(PAUSE))
   app.log.info({ signal, err }, 'closing')
   await app.close()
   await redis.quit()

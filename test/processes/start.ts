@@ -14,20 +14,18 @@ export interface Service extends ServerProcess {
 }
 
 interface ServiceStats extends IdempotencyStats {
-  /** POSTs that came in. */
-  arrived: number
   pid: number
 }
 
 /** What can be said to the plugin in JSON. */
-type Options = Partial<Pick<IdempotencyOptions, 'onConflict' | 'waitTimeout' | 'lease'>>
+type Options = Partial<Pick<IdempotencyOptions, 'onConflict' | 'waitTimeout' | 'lease' | 'closeTimeout'>>
 
 export interface World {
   provider: Provider
   /** What a process of the service is given. */
   env (options?: Options): Record<string, string>
-  /** Another process of the service. */
-  start (options?: Options, script?: string): Promise<Service>
+  /** Another process of the service, which may be given more than that. */
+  start (options?: Options, more?: Record<string, string>, script?: string): Promise<Service>
 }
 
 /** Processes of one service, which share Redis and the payment provider, and end with the test. */
@@ -36,13 +34,13 @@ export async function startWorld (t: Test): Promise<World> {
   connectRedis(t, { prefix: keyPrefix })
   const provider = await startProvider(t)
   const env = (options: Options = {}): Record<string, string> => ({
-    REDIS_URL, PROVIDER_URL: provider.url, OPTIONS: JSON.stringify({ keyPrefix, ...options })
+    REDIS_URL, PROVIDER_URL: provider.url, OPTIONS: JSON.stringify({ keyPrefix, closeTimeout: 600_000, ...options })
   })
   return {
     provider,
     env,
-    async start (options = {}, script = 'test/processes/service.ts') {
-      const service = startServer(t, env(options), script)
+    async start (options = {}, more = {}, script = 'test/processes/service.ts') {
+      const service = startServer(t, { ...env(options), ...more }, script)
       const url = await service.listening()
       const get = async (path: string): Promise<unknown> => (await fetch(url + path)).json()
       return {
