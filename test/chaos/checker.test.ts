@@ -1,53 +1,8 @@
 import t from 'tap'
 import { check } from './checker.ts'
-import type { Evidence, History, Run, Try } from './history.ts'
-
-const LEASE = 1_000
-const TOLERANCE = 500
-
-const RECEIPT = JSON.stringify({ orderId: 'o1', paymentId: 'p1', amount: 100, status: 'paid' })
-
-/** Of the key `k`, unless it says otherwise. Ids are given in the order in which they are listed. */
-type Sent = Partial<Omit<Try, 'id'>> & Pick<Try, 'at'>
-
-const CREATED: Sent = { key: 'order', route: 'create', at: 0, status: 201, text: '{"id":"o1"}' }
-const PAID: Sent = { at: 20, status: 200, text: RECEIPT }
-const REPLAY: Sent = { ...PAID, at: 40, replayed: true }
-const IN_PROGRESS: Sent = { at: 25, status: 409, code: 'FST_IDEMPOTENCY_IN_PROGRESS', final: false }
-const OTHER_BODY: Sent = { at: 50, body: 'another', status: 422, code: 'FST_IDEMPOTENCY_KEY_REUSED' }
-const RUNS: Run[] = [owner(0, 1), owner(1, 21)]
-
-function owner (id: number, asked: number, more: Partial<Run> = {}): Run {
-  return { try: id, attempt: 1, asked, at: asked + 1, settling: asked + 8, settled: asked + 8, ...more }
-}
-
-function history (sent: Sent[], more: Partial<History> = {}): History {
-  return {
-    lease: LEASE,
-    tries: sent.map((entry, id) => ({ id, key: 'k', route: 'pay', body: 'own', app: 0, end: entry.at + 10, status: null, code: null, text: '', replayed: false, final: entry.status !== undefined, ...entry })),
-    runs: RUNS,
-    lives: [{ app: 0, from: -100, until: 100_000, end: null }, { app: 1, from: -100, until: 100_000, end: null }],
-    strikes: [],
-    abandoned: [],
-    work: [],
-    presses: [],
-    ...more
-  }
-}
-
-const BOOKS: Evidence = {
-  charges: [{ number: 'p1', status: 'charged', amount: 100 }],
-  orders: [{ id: 'o1', status: 'paid', amount: 100 }],
-  payments: [{ id: 'p1', orderId: 'o1', status: 'done', amount: 100, key: 'k' }],
-  effects: []
-}
-
-const CLEAN = [CREATED, PAID, IN_PROGRESS, REPLAY, OTHER_BODY]
-
-/** The numbers of the invariants that are broken. */
-function broken (seen: History, books = BOOKS): string[] {
-  return check(seen, books, TOLERANCE).verdicts.filter(({ violations }) => violations.length > 0).map(({ invariant }) => invariant.split('.', 1)[0] as string)
-}
+import type { Run } from './history.ts'
+import { BOOKS, broken, CLEAN, CREATED, history, IN_PROGRESS, LEASE, OTHER_BODY, owner, PAID, RECEIPT, REPLAY, RUNS, TOLERANCE } from './made.ts'
+import type { Sent } from './made.ts'
 
 t.test('a history in which everything went right breaks nothing, and each invariant had its case', async (t) => {
   const { verdicts } = check(history(CLEAN, { runs: [...RUNS, owner(3, 41)] }), BOOKS, TOLERANCE)
@@ -108,6 +63,9 @@ t.test('6. a key that is locked for longer than a lease after its owner has comp
   const died = { lives: [{ app: 0, from: 0, until: 500, end: 'killed' as const }], runs: [owner(1, 21, { settled: null })] }
   t.same(broken(history(refusedAt(500 + LEASE + TOLERANCE), died)), [])
   t.same(broken(history(refusedAt(500 + LEASE + TOLERANCE + 1), died)), ['6'])
+  const full = { kind: 'Redis full, for longer than a lease' as const, app: null, at: 20, until: 2_000 }
+  t.same(broken(history(refusedAt(2_000 + LEASE + TOLERANCE), { strikes: [full] })), [], 'what it had to write was written no sooner')
+  t.same(broken(history(refusedAt(2_000 + LEASE + TOLERANCE + 1), { strikes: [full] })), ['6'])
   t.same(broken(history(refusedAt(90_000), { runs: [owner(1, 21, { settled: null })] })), [], 'an owner that is alive may take its time')
 })
 

@@ -16,10 +16,13 @@ export class Injector {
   readonly strikes: Strike[] = []
   readonly #world: () => World
   readonly #targets = new Map<string, Promise<void>>()
+  readonly #failed: () => void
   #failure: Error | null = null
 
-  constructor (world: () => World) {
+  /** @param failed called when a fault could not be brought about, or not be ended: nothing that comes is as it should be */
+  constructor (world: () => World, failed: () => void) {
     this.#world = world
+    this.#failed = failed
   }
 
   /**
@@ -70,6 +73,7 @@ export class Injector {
     const before = this.#targets.get(target) ?? Promise.resolve()
     this.#targets.set(target, before.then(act).catch((error: Error) => {
       this.#failure ??= error
+      this.#failed()
       failed()
     }))
   }

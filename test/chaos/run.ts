@@ -48,7 +48,10 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
   const { seed, apps, patches, clients = CLIENTS, timeToFinish = TIME_TO_FINISH, progress = () => {} } = options
   const began = clock()
   const recorder = new Recorder()
-  const injector = new Injector(() => world)
+  const givenUp = new AbortController()
+  // All clients that pause listen.
+  setMaxListeners(0, givenUp.signal)
+  const injector = new Injector(() => world, () => givenUp.abort())
   const { directory, remove } = build(patches)
   const onEvent = (app: number, event: AppEvent): void => {
     recorder.hear(event)
@@ -58,9 +61,6 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
     remove()
     throw error
   })
-  const givenUp = new AbortController()
-  // All clients that pause listen.
-  setMaxListeners(0, givenUp.signal)
   const client = new Client(recorder, () => world.apps.map(({ url }) => url), givenUp.signal)
   const again: Request[][] = []
   let done = 0
