@@ -11,7 +11,7 @@ import type { PluginSettings, RouteSettings } from './options.ts'
 import { operatorOf } from './operator.ts'
 import { Pending } from './pending.ts'
 import { claim } from './request/claim.ts'
-import { settle, settleUnseen } from './request/complete.ts'
+import { letConnectionGo, settle, settleUnseen } from './request/complete.ts'
 import { fingerprinterOf } from './request/fingerprint.ts'
 import type { Fingerprinter } from './request/fingerprint.ts'
 import { isRecorded } from './request/record.ts'
@@ -174,8 +174,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   }
 
   app.addHook('onSend', function captureAndComplete (request, reply, payload, done) {
-    // Or the connection is kept alive, and the server waits for the client's next request. HTTP/2 has no such header.
-    if (closing.signal.aborted && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+    if (closing.signal.aborted) letConnectionGo(request, reply)
     const state = request[kIdempotency]
     // Undefined: a request of a child context that was there before the plugin, and has no decorations.
     if (state == null || state === ANSWERED) return done(null, payload)

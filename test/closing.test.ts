@@ -185,3 +185,24 @@ t.test('an app closes although its clients keep their connections alive', async 
   t.equal(await answered, 'close')
   await closed
 })
+
+t.test('an answer that is being stored when the app begins to close ends its connection too', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, closeTimeout: 60_000, server: { forceCloseConnections: false } }, noteClosing)
+  const complete = store.complete.bind(store)
+  const stored = gate()
+  let storing = false
+  store.complete = async (...args) => {
+    storing = true
+    await stored.opened
+    return complete(...args)
+  }
+  app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  const client = await listen()
+  const answer = client.post('/x', 'k')
+  await until(() => storing)
+  const { closed } = await beginClosing(app)
+  stored.open()
+  t.equal((await answer).headers.get('connection'), 'close')
+  await closed
+})
