@@ -121,6 +121,16 @@ t.test('a recorded answer is not given while the journal cannot be asked whether
   t.equal(await database.effects.count(), 1)
 })
 
+t.test('with errors: \'error-handler\' the app words what it is that was not committed', async (t) => {
+  const { client } = await start(t, async ({ complete, run, database }) => {
+    const receipt = { receipt: run }
+    await failing(database, run, async tx => complete(tx, { body: receipt })).catch(() => {})
+    return receipt
+  }, { errors: 'error-handler' })
+  t.match(await client.post('/pay', 'k'), { status: 500, json: { code: 'FST_IDEMPOTENCY_NOT_COMMITTED', message: /send it again/ }, replayed: false })
+  t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":2}', replayed: false })
+})
+
 const FIRST_ANSWERS: Array<[what: string, handler: Handler]> = [
   ['the recorded object', ({ complete, database }) => database.charge(async tx => complete(tx, { statusCode: 201, body: { receipt: 1 } }))],
   ['a copy of it', async ({ complete, database }) => ({ ...await database.charge(async tx => complete(tx, { statusCode: 201, body: { receipt: 1 } })) as object })],
