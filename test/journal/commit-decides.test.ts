@@ -1,3 +1,4 @@
+import postgres from '@fastify/postgres'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -107,6 +108,21 @@ t.test('of a loop that tries its transaction again, the answer of the one that c
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":2}', replayed: false })
   t.equal(await database.effects.count(), 1)
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":2}', replayed: true })
+})
+
+t.test('an answer that leaves before its transaction has ended, as with pg: { transact: true } of @fastify/postgres, is not believed either', async (t) => {
+  const { journal, effects } = await openDatabase(t)
+  const { app, listen } = await build(t, { journal }, async (app) => { await app.register(postgres, { connectionString: process.env.DATABASE_URL }) })
+  let run = 0
+  app.post('/pay', { pg: { transact: true }, config: { idempotency: true } }, async (request) => {
+    const tx = request.pg as pg.PoolClient
+    await tx.query(`INSERT INTO ${effects.table} DEFAULT VALUES`)
+    return request.idempotency?.complete(tx, { body: { receipt: ++run } })
+  })
+  const client = await listen()
+  t.match(await client.post('/pay', 'k'), { status: 500, json: { code: 'FST_IDEMPOTENCY_NOT_COMMITTED', retryable: true } })
+  t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":1}', replayed: true }, 'it has ended now')
+  t.equal(await effects.count(), 1)
 })
 
 t.test('a recorded answer is not given while the journal cannot be asked whether it was committed; the retry gets it', async (t) => {
