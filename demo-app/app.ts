@@ -63,7 +63,6 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   await migrate(databaseUrl, { demoCustomers })
 
   answerWithProblems(app)
-  letConnectionsGo(app)
   await app.register(pool, { databaseUrl, embedded })
   await app.register(authentication)
   await app.register(idempotency, {
@@ -72,8 +71,11 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     // The customer, not the token: a token may be renewed between a request and its retry.
     scope: request => request.customer.id,
     // Answers stand in the database beside what they tell of: whatever dies, and when, a retry gets the first one.
-    journal: postgresJournal(app.pg)
+    journal: postgresJournal(app.pg),
+    // Final refusals too: an order that could not be paid must not be paid by a late duplicate of that request.
+    journalAnswers: true
   })
+  // After the plugin: closing may begin while it stores an answer.
 
   // Remembered: an app that closes does not listen any more, but still finishes its payments.
   let origin = ''
@@ -100,18 +102,5 @@ function sweepWhileReady (app: FastifyInstance, provider: Provider, sweepAfter: 
   app.addHook('onReady', async () => {
     const sweeper = startSweeper(app.pg, provider, sweepAfter, app.log)
     app.addHook('onClose', () => sweeper.stop())
-  })
-}
-
-/**
- * When the app closes, the connections that are idle are closed with it. Those of requests that still run would be
- * kept alive after their answer, and keep the process waiting for the clients' next request.
- */
-function letConnectionsGo (app: FastifyInstance): void {
-  let closing = false
-  app.addHook('preClose', async () => { closing = true })
-  app.addHook('onSend', (_request, reply, _payload, done) => {
-    if (closing) reply.header('connection', 'close')
-    done()
   })
 }

@@ -8,6 +8,8 @@ const PROBLEMS = {
   FST_IDEMPOTENCY_RECORD_UNREADABLE: { statusCode: 409, title: 'Record cannot be read', retryable: false },
   FST_IDEMPOTENCY_BODY_UNREADABLE: { statusCode: 415, title: 'Request body cannot be compared', retryable: false },
   FST_IDEMPOTENCY_STORE_UNAVAILABLE: { statusCode: 503, title: 'Idempotency store unavailable', retryable: true },
+  FST_IDEMPOTENCY_NOT_COMMITTED: { statusCode: 500, title: 'Answer was not committed', retryable: true },
+  FST_IDEMPOTENCY_JOURNAL_INCONSISTENT: { statusCode: 500, title: 'Committed answer cannot be found', retryable: false },
   FST_IDEMPOTENCY_SCOPE_INVALID: { statusCode: 500, title: 'Idempotency scope invalid', retryable: false },
   FST_IDEMPOTENCY_ROUTE_UNSEEN: { statusCode: 500, title: 'Route declared before the idempotency plugin', retryable: false }
 } as const

@@ -1,6 +1,9 @@
 /** Milliseconds without any call after which a process no longer knows whether the store can be heard. */
 const PAUSE = 1_000
-/** Milliseconds: long enough for an owner that is alive to renew its lease, as soon as the store takes writes again. */
+/**
+ * Milliseconds: long enough for an owner that is alive to tell the store what it has kept, which it tries four times a
+ * second, or six times a lease.
+ */
 const HESITATION = 500
 
 /**
@@ -32,8 +35,9 @@ export class Hearing {
    * other processes may take that long to connect again; a moment after a pause.
    */
   patience (lease: number, now: number): number {
+    const hesitation = Math.min(HESITATION, lease / 2)
     const afterOutage = this.#lastFailure + lease - now
-    const afterPause = now - this.#lastHeard > PAUSE ? HESITATION : this.#heardSince + HESITATION - now
+    const afterPause = now - this.#lastHeard > PAUSE ? hesitation : this.#heardSince + hesitation - now
     return Math.max(0, afterOutage, afterPause)
   }
 }

@@ -46,6 +46,8 @@ const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
   replayable: aFunction('(statusCode) => boolean'),
   maxBodySize: anInteger(0, 512 * 1024 * 1024 - 1, 'bytes'),
   journal: value => value === false ? undefined : hasMethods('a journal, such as postgresJournal(app.pg), or false', ['record', 'find', 'purge'])(value),
+  journalLookup: oneOf('retries', 'always'),
+  journalAnswers: aBoolean,
   sanitize: aFunction('(response, request) => { headers, body }'),
   excludeHeaders: value => Array.isArray(value) && value.every(name => typeof name === 'string') ? undefined : 'an array of response header names'
 }
@@ -78,6 +80,8 @@ const ROUTE_DEFAULTS = {
   replayable: isSettling,
   maxBodySize: 1_048_576,
   journal: false,
+  journalLookup: 'retries',
+  journalAnswers: false,
   excludeHeaders: new Set<string>()
 } satisfies Partial<RouteSettings>
 
@@ -162,6 +166,10 @@ function settle (where: string, base: RouteSettings, options: RouteIdempotencyOp
   }
   if (settings.journal !== false && settings.onStoreError === 'bypass') {
     throw new IdempotencyOptionError(`fastify-idempotency: ${where}the options "journal" and "onStoreError: 'bypass'" exclude each other: what runs unprotected writes no journal`)
+  }
+  // Where the plugin is registered they may be meant for the routes that have one.
+  if (where !== '' && settings.journal === false && (given.journalAnswers === true || given.journalLookup === 'always')) {
+    throw new IdempotencyOptionError(`fastify-idempotency: ${where}the options "journalLookup" and "journalAnswers" need a "journal", and this route has none`)
   }
   return settings
 }

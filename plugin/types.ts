@@ -61,6 +61,16 @@ export interface RouteIdempotencyOptions {
    */
   journal?: Journal | false
   /**
+   * When the journal is asked before a handler runs: if an earlier attempt may have committed (`'retries'`, the default),
+   * or always, so that nothing is done elsewhere (at a payment provider, say) for a key that Redis has forgotten.
+   */
+  journalLookup?: 'retries' | 'always'
+  /**
+   * Whether the journal keeps answers that handlers did not complete with, too: refusals without an effect, say. Each in a
+   * statement of its own, before it is sent. Default `false`.
+   */
+  journalAnswers?: boolean
+  /**
    * Drops or masks what must not rest in the store (a card number, a token), before a response is stored or
    * journalled. What it returns is what replays serve; what it leaves out stays as it is. The first answer is sent as it
    * is. If it throws, nothing of the response is kept: the key settles as not replayable.
@@ -130,11 +140,21 @@ export interface RequestIdempotency {
   /**
    * On a route with a `journal`: store the outcome in your transaction, so that it is committed together with its
    * effects or not at all. Call it last; return or send what it resolves to, which is `body` as it is, once the
-   * transaction has committed. Not in a savepoint. The body passes through the route's response schema here.
+   * transaction has committed. Not in a savepoint. The body passes through the route's response schema here. Once in a
+   * run; again only in a new transaction, after the first was rolled back.
    * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if another attempt has committed its outcome. Let it end
    *   the transaction and the handler: the client gets that outcome.
+   * @throws {TypeError} if `tx` is not in a transaction, or the answer not one
    */
   complete<T = undefined> (tx: Queryable, answer: JournalledAnswer<T>): Promise<T>
+  /**
+   * On a route with a `journal`: ask it, before you act elsewhere, whether an outcome stands there for this key. Not in a
+   * transaction. Resolves if there is none.
+   * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if there is one, `FST_IDEMPOTENCY_KEY_REUSED` if it is that
+   *   of another request. Let it end the handler: the client gets that outcome, or a 422.
+   *   `FST_IDEMPOTENCY_STORE_UNAVAILABLE` if the journal cannot be asked
+   */
+  lookUp (): Promise<void>
 }
 
 /** What a handler stores in its transaction, and answers. */

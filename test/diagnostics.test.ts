@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { recordId } from '../plugin/request/key.ts'
 import type { IdempotencyEvents, IdempotencyStoreFailureEvent } from '../plugin/index.ts'
-import { build, connectRedis, gate, holdRoute, until } from './helper.ts'
+import { build, connectRedis, gate, holdRoute, lookAfterLeasesOften, until } from './helper.ts'
 import type { TestApp } from './helper.ts'
 import { openDatabase, payRoute } from './journal/helper.ts'
 import { ownRedis } from './store/own-redis.ts'
@@ -95,10 +95,13 @@ t.test('who waits is told when the wait is over, and how it ended', async (t) =>
 })
 
 t.test('a lost lease is told', async (t) => {
-  const { app, listen, names } = await listening(t, { lease: 100, maxExecution: 0 })
-  const { finish } = holdRoute(app)
+  const { app, listen, names, passTime } = await listening(t, { lease: 60_000, maxExecution: 0 })
+  lookAfterLeasesOften(app)
+  const { began, finish } = holdRoute(app)
   const client = await listen()
   const first = client.post('/x', 'k')
+  await began()
+  await passTime(60_000)
   await until(() => names().includes('leaseLost'), 'the loss')
   finish()
   await first
@@ -107,13 +110,15 @@ t.test('a lost lease is told', async (t) => {
 
 t.test('a store that fails is told, with what was asked of it', async (t) => {
   const server = await ownRedis(t)
-  const { app, listen, heard } = await listening(t, { redis: connectRedis(t, { url: server.url }), storeTimeout: 200 })
+  const redis = connectRedis(t, { url: server.url })
+  const { app, listen, heard } = await listening(t, { redis })
   const { opened, open } = gate()
   app.post('/x', { config: { idempotency: true } }, async () => opened.then(() => 'x'))
   const client = await listen()
   const first = client.post('/x', 'k')
   await until(() => app.idempotency.stats().running === 1, 'the run')
   await server.stop()
+  await until(() => redis.status !== 'ready', 'the client noticing')
   open()
   t.equal((await first).status, 200)
   t.equal((await client.post('/x', 'other')).status, 503)

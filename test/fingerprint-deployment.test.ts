@@ -21,14 +21,15 @@ const OLD: Version = {}
 const SENT = { amount: '7', tracking: 'x' }
 
 /** Two processes on one Redis, one before a deployment and one after it. */
-async function twoVersions (t: Test, before: Version, after: Version): Promise<[old: Client, current: Client, bodies: unknown[]]> {
+async function twoVersions (t: Test, before: Version, after: Version): Promise<[Client, Client, bodies: unknown[]]> {
   const keyPrefix = newPrefix()
   const redis = connectRedis(t, { prefix: keyPrefix })
   const bodies: unknown[] = []
   const start = async ({ idempotency, around, ...route }: Version): Promise<Client> => {
     const { app, listen } = await build(t, { redis, keyPrefix })
     await around?.(app)
-    app.post('/x', { ...route, config: { idempotency: idempotency ?? true } } as RouteShorthandOptions, async (request) => {
+    const options = { ...route, config: { idempotency: idempotency ?? true } } as RouteShorthandOptions
+    app.post('/x', options, async (request) => {
       bodies.push(request.body)
       return `run ${bodies.length}`
     })
@@ -49,29 +50,39 @@ function schema (properties: Record<string, unknown>, rest: Record<string, unkno
   return { schema: { body: { type: 'object', properties, ...rest } } }
 }
 
+function stampInPlace (body: object): object {
+  return Object.assign(body, { at: randomUUID() })
+}
+
 function stamp (request: FastifyRequest): void {
   request.body = { ...request.body as object, at: randomUUID() }
 }
 
-const money = Type.Object({ amount: Type.Integer(), currency: Type.String({ default: 'EUR' }) }, { additionalProperties: false })
+const text = { type: 'string' }
+const currency = { type: 'string', default: 'EUR' }
+const strict = { additionalProperties: false }
+const money = Type.Object({ amount: Type.Integer(), currency: Type.String({ default: 'EUR' }) }, strict)
 
 const DEPLOYMENTS: Record<string, [before: Version, after: Version]> = {
-  'a schema with a default': [schema({ amount: { type: 'string' } }), schema({ amount: { type: 'string' }, currency: { type: 'string', default: 'EUR' } })],
-  'another default': [schema({ currency: { type: 'string', default: 'EUR' } }), schema({ currency: { type: 'string', default: 'USD' } })],
+  'a schema with a default': [schema({ amount: text }), schema({ amount: text, currency })],
+  'another default': [schema({ currency }), schema({ currency: { ...currency, default: 'USD' } })],
   'a schema that makes a number of a text': [OLD, schema({ amount: { type: 'integer' } })],
-  'a schema that strips what it does not know': [OLD, schema({ amount: { type: 'string' } }, { additionalProperties: false })],
+  'a schema that strips what it does not know': [OLD, schema({ amount: text }, strict)],
   'a property that used to be stripped': [
-    schema({ amount: { type: 'string' } }, { additionalProperties: false }),
-    schema({ amount: { type: 'string' }, tracking: { type: 'string' } }, { additionalProperties: false })
+    schema({ amount: text }, strict), schema({ amount: text, tracking: text }, strict)
   ],
   'a default that is another one each time': [OLD, transforming(body => ({ id: randomUUID(), ...body }))],
   'a transformation into an instance of a class': [OLD, transforming(body => new Map(Object.entries(body)))],
-  'a transformation that changes the body in place': [OLD, transforming(body => Object.assign(body, { at: randomUUID() }))],
+  'a transformation that changes the body in place': [OLD, transforming(stampInPlace)],
   'a schema of TypeBox': [OLD, { schema: { body: money } }],
   'a preHandler of the route that stamps the body': [OLD, { preHandler: async request => stamp(request) }],
-  'a preHandler of the app that stamps the body': [OLD, { around: app => app.addHook('preHandler', async request => stamp(request)) }],
+  'a preHandler of the app that stamps the body': [OLD, {
+    around: app => app.addHook('preHandler', async request => stamp(request))
+  }],
   'a preValidation of the route that stamps the body': [OLD, { preValidation: async request => stamp(request) }],
-  'a preValidation of the route that changes the body in place': [OLD, { preValidation: [async request => { Object.assign(request.body as object, { at: randomUUID() }) }] }],
+  'a preValidation of the route that changes the body in place': [OLD, {
+    preValidation: [async (request) => { stampInPlace(request.body as object) }]
+  }],
   'an onRoute hook of another plugin that stamps the body': [OLD, {
     around: app => app.addHook('onRoute', (route) => { route.preValidation = async request => stamp(request) })
   }]
@@ -86,7 +97,9 @@ for (const [what, [before, after]] of Object.entries(DEPLOYMENTS)) {
     t.equal(retry.replayed, true)
 
     t.equal((await current.post('/x', 'k2', SENT)).text, 'run 2')
-    for (const version of [current, old]) t.equal((await version.post('/x', 'k2', SENT)).replayed, true, 'and the other way round')
+    for (const version of [current, old]) {
+      t.equal((await version.post('/x', 'k2', SENT)).replayed, true, 'and the other way round')
+    }
     t.equal((await current.post('/x', 'k2', { ...SENT, amount: 8 })).status, 422, 'another body is another request')
     t.equal(bodies.length, 2)
   })
@@ -95,9 +108,13 @@ for (const [what, [before, after]] of Object.entries(DEPLOYMENTS)) {
 /** What docs/options.md says of those that do change it. */
 const CHANGES: Record<string, [before: Version, after: Version]> = {
   'a parser that makes something else of the same bytes': [OLD, {
-    around: app => app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => done(null, body))
+    around (app) {
+      app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => done(null, body))
+    }
   }],
-  'an instance-wide preValidation that stamps the body': [OLD, { around: app => app.addHook('preValidation', async request => stamp(request)) }],
+  'an instance-wide preValidation that stamps the body': [OLD, {
+    around: app => app.addHook('preValidation', async request => stamp(request))
+  }],
   'a host for the route': [OLD, { constraints: { host: /^127\.0\.0\.1/ } }]
 }
 for (const [what, [before, after]] of Object.entries(CHANGES)) {
@@ -110,14 +127,19 @@ for (const [what, [before, after]] of Object.entries(CHANGES)) {
 }
 
 const FINGERPRINTS: Record<string, NonNullable<RouteIdempotencyOptions['fingerprint']>> = {
-  'picks members': ({ body }) => JSON.stringify([(body as { amount: string }).amount, (body as { currency?: string }).currency]),
+  'picks members' ({ body }) {
+    const { amount, currency } = body as Record<string, string>
+    return JSON.stringify([amount, currency])
+  },
   'leaves members out': ({ body }) => canonicalJson({ ...body as object, tracking: undefined })
 }
 for (const [what, fingerprint] of Object.entries(FINGERPRINTS)) {
-  t.test(`a fingerprint of the route’s own that ${what} sees the body as it was parsed, so a deployment changes nothing`, async (t) => {
+  t.test(`a fingerprint of the route’s own that ${what} is given the body as it was parsed`, async (t) => {
     const idempotency = { fingerprint }
-    const after = schema({ amount: { type: 'integer' }, currency: { type: 'string', default: 'EUR' } })
-    const [old, current, bodies] = await twoVersions(t, { idempotency }, { ...after, idempotency, preHandler: async request => stamp(request) })
+    const after: Version = {
+      ...schema({ amount: { type: 'integer' }, currency }), idempotency, preHandler: async request => stamp(request)
+    }
+    const [old, current, bodies] = await twoVersions(t, { idempotency }, after)
     await old.post('/x', 'k', SENT)
     t.equal((await current.post('/x', 'k', { ...SENT, tracking: 'y' })).replayed, true)
     t.equal((await current.post('/x', 'k', { ...SENT, amount: '8' })).status, 422)
@@ -127,18 +149,19 @@ for (const [what, fingerprint] of Object.entries(FINGERPRINTS)) {
 
 t.test('a form is compared as it was parsed', async (t) => {
   const around = (app: FastifyInstance) => app.register(formbody)
-  const [old, current] = await twoVersions(t, { around }, { around, ...schema({ amount: { type: 'integer' }, currency: { type: 'string', default: 'EUR' } }) })
+  const after = schema({ amount: { type: 'integer' }, currency })
+  const [old, current] = await twoVersions(t, { around }, { ...after, around })
   const type = { 'content-type': 'application/x-www-form-urlencoded' }
   await old.post('/x', 'k', 'amount=7&note=a', type)
   t.equal((await current.post('/x', 'k', 'note=a&amount=7', type)).replayed, true)
   t.equal((await current.post('/x', 'k', 'note=b&amount=7', type)).status, 422)
 })
 
-t.test('an upload whose parts are attached to the body is there for its fingerprint before the route’s validation', async (t) => {
+t.test('the parts of an upload that are attached to the body are there for its fingerprint', async (t) => {
   const around = (app: FastifyInstance) => app.register(multipart, { attachFieldsToBody: 'keyValues' as const })
   const idempotency = { fingerprint: ({ body }: FastifyRequest) => canonicalJson(body) }
   const [old, current] = await twoVersions(t, { around, idempotency }, {
-    around, idempotency, ...schema({ note: { type: 'string' }, currency: { type: 'string', default: 'EUR' } })
+    around, idempotency, ...schema({ note: text, currency })
   })
   const upload = async ({ url }: Client, note: string): Promise<Response> => {
     const body = new FormData()
@@ -155,7 +178,7 @@ t.test('an upload whose parts are attached to the body is there for its fingerpr
 t.test('a fingerprint that reads what a hook of the route prepares is asked again at the claim', async (t) => {
   interface Prepared { prepared?: { digest: string } | undefined }
   const ways: Record<string, NonNullable<RouteIdempotencyOptions['fingerprint']>> = {
-    'it throws until then': request => (request as Prepared).prepared?.digest ?? (() => { throw new Error('not yet') })(),
+    'it throws until then': request => (request as unknown as { prepared: { digest: string } }).prepared.digest,
     'it returns nothing until then': request => (request as Prepared).prepared?.digest as string,
     'it returns an empty text until then': request => (request as Prepared).prepared?.digest ?? ''
   }
@@ -164,7 +187,7 @@ t.test('a fingerprint that reads what a hook of the route prepares is asked agai
     let runs = 0
     app.post('/x', {
       config: { idempotency: { fingerprint } },
-      preHandler: async (request) => { (request as Prepared).prepared = { digest: (request.body as { digest: string }).digest } }
+      preHandler: async (request) => { (request as Prepared).prepared = request.body as { digest: string } }
     }, async () => `run ${++runs}`)
     const client = await listen()
     await client.post('/x', 'k', { digest: 'a', noise: 1 })
@@ -191,10 +214,14 @@ t.test('a body that a hook of the route reads is compared by what it read', asyn
   t.equal((await client.post('/x', 'k', 'two', type)).status, 422)
 })
 
+function refusal (message: string, statusCode: number): Error {
+  return Object.assign(new Error(message), { statusCode })
+}
+
 t.test('what cannot be compared is told to those who may know: after authentication and validation', async (t) => {
   const refused: Array<[what: string, options: RouteIdempotencyOptions, status: number]> = [
     ['a body that cannot be compared', {}, 415],
-    ['a fingerprint that throws', { fingerprint: () => { throw Object.assign(new Error('no digest'), { statusCode: 418 }) } }, 418],
+    ['a fingerprint that throws', { fingerprint: () => { throw refusal('no digest', 418) } }, 418],
     ['a fingerprint of another type', { fingerprint: (() => 7) as unknown as () => string }, 500]
   ]
   for (const [what, options, status] of refused) {
@@ -206,7 +233,7 @@ t.test('what cannot be compared is told to those who may know: after authenticat
       config: { idempotency: options },
       schema: { querystring: { type: 'object', required: ['valid'] } },
       preHandler: async (request) => {
-        if (request.headers.authorization === undefined) throw Object.assign(new Error('who is it?'), { statusCode: 401 })
+        if (request.headers.authorization === undefined) throw refusal('who is it?', 401)
       }
     }, async () => 'done')
     const client = await listen()
@@ -233,7 +260,7 @@ t.test('a key that a hook of the route finds protects the request too', async (t
   t.equal((await send(2)).status, 422)
 })
 
-t.test('a request is protected all the same where another plugin has thrown the route’s hooks before validation away', async (t) => {
+t.test('a request is protected although another plugin threw the route’s hooks before validation away', async (t) => {
   const { app, listen } = await build(t, {}, (app) => {
     app.addHook('onRoute', function (route) {
       // Later than this plugin's own hooks have been added.
@@ -264,7 +291,7 @@ t.test('the fingerprint costs those who cannot claim a key nothing: it is not ta
   t.equal(asked, 1, 'and once by those who can')
 })
 
-t.test('what an instance-wide preValidation makes of the body is compared: it is part of how bodies are parsed', async (t) => {
+t.test('what an instance-wide preValidation makes of the body is compared, as a part of parsing', async (t) => {
   const { app, listen } = await build(t)
   app.addHook('preValidation', async (request) => {
     const { sealed } = request.body as { sealed: string }

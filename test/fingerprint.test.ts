@@ -77,7 +77,8 @@ t.test('canonical JSON is the same for equal values and for no others', async (t
   const shuffled = (value: unknown): unknown => Array.isArray(value)
     ? value.map(shuffled)
     : typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).reverse().map(([name, member]) => [name, shuffled(member)])) : value
-  fc.assert(fc.property(fc.jsonValue({ maxDepth: 4 }), value => canonicalJson(value) === canonicalJson(shuffled(value))))
+  const isSame = (value: unknown): boolean => canonicalJson(value) === canonicalJson(shuffled(value))
+  fc.assert(fc.property(fc.jsonValue({ maxDepth: 4 }), isSame))
   t.pass('no counterexample')
 })
 
@@ -101,7 +102,7 @@ t.test('no body and an empty one are told from a body', async (t) => {
   t.equal((await client.post('/x', 'k', null)).status, 422)
 })
 
-t.test('the body counts as it was sent, not what the schema makes of it: defaults, coercion, what is stripped', async (t) => {
+t.test('the body counts as it was sent, not as the schema left it: defaults, coercion, what is stripped', async (t) => {
   const { app, listen } = await build(t, { store: new MemoryStore() })
   app.post('/x', {
     config: { idempotency: true },

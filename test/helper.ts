@@ -94,16 +94,17 @@ export async function build (
       return clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
     },
     async passTime (milliseconds) {
-      if (pluginOptions.redis instanceof Redis) await age(pluginOptions.redis, pluginOptions.keyPrefix ?? 'idem:', milliseconds)
+      if (pluginOptions.redis instanceof Redis) await age(pluginOptions.redis as Redis, pluginOptions.keyPrefix ?? 'idem:', milliseconds)
       forward ??= putClockForward(t)
       forward(milliseconds)
     }
   }
 }
 
-/** What Redis measures leases by is the time that a record has left. */
+/** What Redis measures leases by is the time that a record has left. One that has gone has no records. */
 async function age (redis: Redis, keyPrefix: string, milliseconds: number): Promise<void> {
-  for (const key of await redis.keys(`${keyPrefix}*`)) await redis.pexpire(key, await redis.pttl(key) - milliseconds)
+  const keys = await redis.keys(`${keyPrefix}*`).catch(() => [])
+  for (const key of keys) await redis.pexpire(key, await redis.pttl(key) - milliseconds)
 }
 
 /**

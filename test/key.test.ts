@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect as connectHttp2 } from 'node:http2'
 import { connect } from 'node:net'
 import Fastify from 'fastify'
-import type { FastifyInstance, FastifyServerOptions } from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from 'fastify'
 import fc from 'fast-check'
 import t from 'tap'
 import idempotency from '../plugin/index.ts'
@@ -20,9 +20,13 @@ async function raw (url: string, ...headerLines: string[]): Promise<{ status: nu
   return { status: Number(text.slice(9, 12)), body: text.slice(text.indexOf('\r\n\r\n') + 4) }
 }
 
+async function keyOf ({ idempotency }: FastifyRequest): Promise<{ key: string | null }> {
+  return { key: idempotency?.key ?? null }
+}
+
 async function echo (t: Parameters<typeof build>[0], options: Parameters<typeof build>[1] = {}): Promise<string> {
   const { app, listen } = await build(t, { store: new MemoryStore(), ...options })
-  app.post('/x', { config: { idempotency: true } }, async request => ({ key: request.idempotency?.key ?? null }))
+  app.post('/x', { config: { idempotency: true } }, keyOf)
   return (await listen()).url
 }
 
@@ -81,7 +85,7 @@ for (const [how, ...lines] of INVALID) {
   })
 }
 
-/** Names that Node.js treats in ways of its own: of repeated lines it keeps the first, or joins them with a semicolon. */
+/** Some of these Node.js treats in ways of its own: it keeps the first of repeated lines, or joins them otherwise. */
 for (const header of ['x-request-id', 'etag', 'from', 'cookie', 'set-cookie']) {
   t.test(`two lines of a header of one’s own choice are refused too: ${header}`, async (t) => {
     const url = await echo(t, { header })
@@ -89,13 +93,14 @@ for (const header of ['x-request-id', 'etag', 'from', 'cookie', 'set-cookie']) {
     for (const lines of [[`${header}: a`, `${header}: b`], [`${header}: a`, `${header.toUpperCase()}: a`]]) {
       const { status, body } = await raw(url, ...lines)
       t.equal(status, 400)
-      t.match(JSON.parse(body), { code: 'FST_IDEMPOTENCY_KEY_INVALID', detail: `The header ${header} was sent 2 times: send it once` })
+      const detail = `The header ${header} was sent 2 times: send it once`
+      t.match(JSON.parse(body), { code: 'FST_IDEMPOTENCY_KEY_INVALID', detail })
     }
   })
 }
 
 /** An answer over HTTP/2, to a request with this header, once or several times. */
-async function overHttp2 (url: string, header: string, value: string | string[]): Promise<{ status: number, body: string }> {
+async function overHttp2 (url: string, header: string, value: string | string[]): ReturnType<typeof raw> {
   const session = connectHttp2(url)
   try {
     const stream = session.request({ ':method': 'POST', ':path': '/x', [header]: value })
@@ -116,7 +121,7 @@ t.test('over HTTP/2 two key fields are refused as over HTTP/1, and one with a co
     const app = Fastify({ http2: true } as FastifyServerOptions) as unknown as FastifyInstance
     t.teardown(() => app.close())
     await app.register(idempotency, { store: new MemoryStore(), scope: 'global', header })
-    app.post('/x', { config: { idempotency: true } }, async request => ({ key: request.idempotency?.key ?? null }))
+    app.post('/x', { config: { idempotency: true } }, keyOf)
     const url = await app.listen({ port: 0, host: '127.0.0.1' })
     for (const value of ['a,b', '"a,b"']) {
       t.same(JSON.parse((await overHttp2(url, header, value)).body), { key: 'a,b' })
@@ -124,15 +129,17 @@ t.test('over HTTP/2 two key fields are refused as over HTTP/1, and one with a co
     for (const values of [['b1', 'b2'], ['b', 'b'], ['"b1"', '"b2"'], ['"b1";v=1', '"b2"']]) {
       const { status, body } = await overHttp2(url, header, values)
       t.equal(status, 400, values.join(' and '))
-      t.match(JSON.parse(body), { code: 'FST_IDEMPOTENCY_KEY_INVALID', detail: `The header ${header} was sent 2 times: send it once` })
+      const detail = `The header ${header} was sent 2 times: send it once`
+      t.match(JSON.parse(body), { code: 'FST_IDEMPOTENCY_KEY_INVALID', detail })
     }
   }
 })
 
-t.test('inject() with two values is refused as two header lines are, and one with a comma in it is a key', async (t) => {
+t.test('inject() with two values is refused as two header lines are, one with a comma in it is a key', async (t) => {
   const { app } = await build(t, { store: new MemoryStore() })
-  app.post('/x', { config: { idempotency: true } }, async request => ({ key: request.idempotency?.key ?? null }))
-  const send = (value: string | string[]) => app.inject({ method: 'POST', url: '/x', headers: { 'Idempotency-Key': value as string } })
+  app.post('/x', { config: { idempotency: true } }, keyOf)
+  const send = (value: string | string[]) =>
+    app.inject({ method: 'POST', url: '/x', headers: { 'Idempotency-Key': value as string } })
   t.same((await send('a,b')).json(), { key: 'a,b' })
   t.same((await send(['a'])).json(), { key: 'a' })
   t.match((await send(['a', 'b'])).json(), { code: 'FST_IDEMPOTENCY_KEY_INVALID', detail: /sent 2 times/ })
@@ -142,7 +149,7 @@ t.test('a schema that makes a number or a list of the header does not change the
   for (const type of ['integer', 'array']) {
     const { app, listen } = await build(t, { store: new MemoryStore() })
     const schema = { headers: { type: 'object', properties: { 'idempotency-key': { type } } } }
-    app.post('/x', { config: { idempotency: true }, schema }, async request => ({ key: request.idempotency?.key ?? null }))
+    app.post('/x', { config: { idempotency: true }, schema }, keyOf)
     const { url } = await listen()
     t.same(JSON.parse((await raw(url, 'idempotency-key: 007')).body), { key: '007' }, type)
     t.equal((await raw(url, 'idempotency-key: 7', 'idempotency-key: 8')).status, 400, `${type}, two lines`)
@@ -153,9 +160,11 @@ t.test('a hook may give a request its key, whatever its client sent', async (t) 
   for (const header of ['idempotency-key', 'x-request-id']) {
     const { app, listen } = await build(t, { store: new MemoryStore(), header })
     app.addHook('onRequest', async (request) => { request.headers[header] = 'of, the hook' })
-    app.post('/x', { config: { idempotency: { validateKey: () => true } } }, async request => ({ key: request.idempotency?.key ?? null }))
+    app.post('/x', { config: { idempotency: { validateKey: () => true } } }, keyOf)
     const { url } = await listen()
-    for (const lines of [[], [`${header}: a`]]) t.same(JSON.parse((await raw(url, ...lines)).body), { key: 'of, the hook' })
+    for (const lines of [[], [`${header}: a`]]) {
+      t.same(JSON.parse((await raw(url, ...lines)).body), { key: 'of, the hook' })
+    }
   }
 })
 

@@ -35,6 +35,8 @@ const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean 
   header: { values: ['', 'two words', 'a:b', 'ü', 7, null], expected: /must be the name of a request header/, route: true },
   key: { values: ['x-event-id', null, 7], expected: /must be a function \(request\) => string \| undefined/, route: true },
   required: { values: ['no', 0, null], expected: /must be true or false/, route: true },
+  journalLookup: { values: [true, 'never', 1], expected: /must be 'retries' or 'always'/, route: true },
+  journalAnswers: { values: ['yes', 1, null], expected: /must be true or false/, route: true },
   validateKey: { values: [/./, 'uuid', null], expected: /must be a function \(key\) => boolean/, route: true },
   fingerprint: { values: ['body', true, null], expected: /must be a function \(request\)/, route: true },
   retention: { values: [0, -1, 1.5, '1d', NaN, Infinity, 2 ** 48, null], expected: /must be a whole number of milliseconds from 1 to/, route: true },
@@ -151,13 +153,24 @@ t.test('the defaults are those of the documentation', async (t) => {
     retryAfter: 1,
     onStoreError: 'reject',
     maxBodySize: 1_048_576,
-    journal: false
+    journal: false,
+    journalLookup: 'retries',
+    journalAnswers: false
   })
   t.equal(excludeHeaders.size, 0)
   t.same(['a', '!', '~', 'x'.repeat(255)].map(validateKey), [true, true, true, true])
   t.same(['', ' ', 'a b', 'é', '\x7f', 'x'.repeat(256)].map(validateKey), [false, false, false, false, false, false])
   const released = Array.from({ length: 600 }, (_, status) => status).filter(status => status >= 200 && !replayable(status))
   t.same(released, [408, 425, 429, ...Array.from({ length: 100 }, (_, i) => 500 + i)])
+})
+
+t.test('what is asked of a journal needs one, on the route where it is asked for', async (t) => {
+  const journal = { record: async () => {}, find: async () => null, purge: async () => false, purgeInterval: 0 }
+  for (const asked of [{ journalAnswers: true }, { journalLookup: 'always' }]) {
+    t.match(await ready(good, asked), { message: /the options "journalLookup" and "journalAnswers" need a "journal", and this route has none/ })
+    t.equal(await ready({ ...good, ...asked }, { journal }), null)
+    t.equal(await ready({ ...good, journal }, asked), null)
+  }
 })
 
 t.test('a journal and running unprotected exclude each other, wherever the two are set', async (t) => {

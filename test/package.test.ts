@@ -7,7 +7,7 @@ import { CONTRACTS, countPassed, install, modulesOf, pack, PROGRAMS, run, runPro
 import { isEmpty, reach } from './reach.ts'
 
 // It is built, packed and installed first.
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 const packed = await pack(t)
 const { manifest, tarball, files } = packed
 const modules = modulesOf(manifest)

@@ -6,7 +6,7 @@ import { ownRedis } from './store/own-redis.ts'
 /** Two apps on one key space, so that the owner and its duplicates can be in different ones. */
 async function two (t: Parameters<typeof build>[0], stored: string, options: Parameters<typeof build>[1] = {}): Promise<[TestApp, TestApp]> {
   const shared = stored === 'memory' ? { store: new MemoryStore() } : { keyPrefix: newPrefix() }
-  const all = { ...shared, onConflict: 'wait' as const, ...options }
+  const all = { ...shared, onConflict: 'wait' as const, waitTimeout: 120_000, ...options }
   return [await build(t, all), await build(t, all)]
 }
 
@@ -57,7 +57,7 @@ for (const stored of ['Redis', 'memory']) {
 
   t.test(`a duplicate that waits takes over when the owner's lease runs out (${stored})`, async (t) => {
     // `maxExecution` 0: a lease that nobody renews is what a crashed owner leaves behind.
-    const [owner, duplicate] = await two(t, stored, { lease: 300, storeTimeout: 200, maxExecution: 0 })
+    const [owner, duplicate] = await two(t, stored, { lease: 300, maxExecution: 0 })
     const never = gate()
     t.teardown(() => never.open())
     const attempts: number[] = []

@@ -22,7 +22,8 @@ const Receipt = Type.Object({
 export const payRoute: FastifyPluginAsyncTypebox<{ provider: Provider }> = async (app, { provider }) => {
   app.post('/orders/:id/pay', {
     // By the time the handler runs, the plugin holds the key: no other request with it runs, here or elsewhere.
-    config: { idempotency: true },
+    // Should Redis have forgotten a key, the journal knows it before the provider is asked.
+    config: { idempotency: { journalLookup: 'always' } },
     schema: { params: OrderParams, body: PayBody, response: { 200: Receipt, 402: ProblemAnswer } }
   }, async (request) => {
     const attempt = request.idempotency?.attempt ?? 1

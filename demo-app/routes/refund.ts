@@ -22,7 +22,7 @@ const Refund = Type.Object({
 
 export const refundRoute: FastifyPluginAsyncTypebox<{ provider: Provider }> = async (app, { provider }) => {
   app.post('/orders/:id/refund', {
-    config: { idempotency: true },
+    config: { idempotency: { journalLookup: 'always' } },
     schema: { params: OrderParams, body: RefundBody, response: { 200: Refund, 402: ProblemAnswer } }
   }, async (request) => refundOrder(app.pg, provider, {
     orderId: request.params.id,

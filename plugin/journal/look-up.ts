@@ -11,6 +11,10 @@ export async function lookUp (journal: Journal, id: string, log: FastifyBaseLogg
     return await journal.find(id)
   } catch (err) {
     log.error({ err }, 'idempotency: the journal did not answer')
-    throw new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'Whether this request has been carried out before could not be found out: send it again later', { cause: err })
+    throw journalUnavailable(err)
   }
+}
+
+export function journalUnavailable (cause: unknown): IdempotencyError {
+  return new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'Whether this request has been carried out before could not be found out: send it again later', { cause })
 }

@@ -1,11 +1,14 @@
 import { StoreTimeoutError } from '../errors.ts'
-import type { KeptResponse } from '../store/store.ts'
+import { checkDatabase } from './check.ts'
 import { JournalConflictError } from './journal.ts'
-import type { Journal, JournalEntry, Queryable } from './journal.ts'
+import type { Journal, Queryable } from './journal.ts'
+import { ask, bytesOf, codeOf, entryOf, valuesOf } from './rows.ts'
+import type { Row } from './rows.ts'
 import { journalStatements, quotedTable } from './schema.ts'
+import { statementsFor } from './statements.ts'
 
 export { journalSchema } from './schema.ts'
-export { JournalConflictError } from './journal.ts'
+export { JournalConflictError, JournalUnusableError } from './journal.ts'
 export type { Journal, JournalEntry, Queryable } from './journal.ts'
 
 export interface PostgresJournalOptions {
@@ -24,64 +27,61 @@ export interface PostgresJournal extends Journal {
   createTable (client?: Queryable): Promise<void>
 }
 
-/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const UNIQUE_VIOLATION = '23505'
-
-interface Row {
-  fingerprint: Uint8Array
-  attempt: number
-  status: number
-  headers: string | null
-  body: Uint8Array | null
-}
 
 /**
  * A journal in a table of the app's own Postgres.
- * @param db what looks the journal up and purges it, outside of transactions: a pool such as `app.pg`
+ * @param db what looks the journal up and purges it, outside of transactions: a pool such as `app.pg`. Of the primary
+ *   server: a replica may not have yet what was committed
  * @throws {TypeError} naming the option that is wrong
  */
 export function postgresJournal (db: Queryable, options: PostgresJournalOptions = {}): PostgresJournal {
   const { table, timeout, purgeInterval, purgeBatch } = check(db, options)
+  const statements = statementsFor(table)
 
-  // A row that expired makes room for a new one; any other keeps the new one out. In this order: the insert reads what
-  // the deletion answers.
-  const insert = `
-    WITH expired AS (DELETE FROM ${table} WHERE id = $1 AND expires_at <= clock_timestamp() RETURNING 1)
-    INSERT INTO ${table} (id, fingerprint, attempt, status, headers, body, expires_at)
-    SELECT $1::bytea, $2::bytea, $3::integer, $4::smallint, $5::text, $6::bytea,
-      clock_timestamp() + $7::bigint * interval '1 millisecond'
-    FROM (SELECT count(*) FROM expired) AS deleted`
-  const select = `
-    SELECT fingerprint, attempt, status, headers, body FROM ${table}
-    WHERE id = $1 AND expires_at > clock_timestamp()`
-  // Several processes may purge at once: each skips what another has locked.
-  const purge = `
-    DELETE FROM ${table} WHERE id IN (
-      SELECT id FROM ${table} WHERE expires_at <= clock_timestamp()
-      ORDER BY expires_at LIMIT $1::integer FOR UPDATE SKIP LOCKED
-    ) RETURNING 1`
+  /** Resolves to whether the entry was written. */
+  async function put (tx: Queryable, values: unknown[], alone: boolean): Promise<boolean> {
+    let [row] = await ask<{ put: number, open: boolean }>(tx, statements.put, [...values, alone])
+    if (row?.open !== true) {
+      await tx.query(statements.open, [])
+      ;[row] = await ask<{ put: number, open: boolean }>(tx, statements.put, [...values, alone])
+      if (row?.open !== true) throw new TypeError(NO_TRANSACTION)
+    }
+    return row.put === 1
+  }
+
+  async function record (tx: Queryable, values: unknown[], alone: boolean): Promise<void> {
+    if (await put(tx, values, alone)) return
+    const [holder] = await ask<{ owner: string }>(tx, statements.holder, values.slice(0, 1))
+    try {
+      // Fails, and with it the transaction, even if the caller goes on.
+      await tx.query(statements.insert, values)
+    } catch (cause) {
+      if (codeOf(cause, code => code === UNIQUE_VIOLATION) === undefined) throw cause
+      throw new JournalConflictError('The outcome of this operation has been committed before', { cause, owner: holder?.owner ?? null })
+    }
+  }
 
   return {
     purgeInterval,
 
-    async record (tx, id, { fingerprint, attempt, outcome: { statusCode, response } }, keepFor) {
-      const headers = response === null ? null : JSON.stringify(response.headers)
-      try {
-        await tx.query(insert, [bytesOf(id), bytesOf(fingerprint), attempt, statusCode, headers, response === null ? null : Buffer.from(response.body as string), keepFor])
-      } catch (error) {
-        if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error
-        throw new JournalConflictError('Another attempt of this operation has committed its outcome', { cause: error })
-      }
+    async record (tx, id, entry, keepFor) {
+      const values = valuesOf(id, entry, keepFor)
+      await (tx === null ? within(timeout, record(db, values, true)) : record(tx, values, false))
     },
 
     async find (id) {
-      const { rows: [row] } = await within(timeout, db.query(select, [bytesOf(id)]))
-      return row === undefined ? null : entryOf(row as Row)
+      const [row] = await within(timeout, ask<Row>(db, statements.find, [bytesOf(id)]))
+      return row === undefined ? null : entryOf(row)
     },
 
     async purge () {
-      const { rows } = await db.query(purge, [purgeBatch])
-      return rows.length === purgeBatch
+      const [row] = await ask<{ purged: number }>(db, statements.purge, [purgeBatch])
+      return row?.purged === purgeBatch
+    },
+
+    async check () {
+      await within(timeout, checkDatabase(db, statements.check, table))
     },
 
     async createTable (client = db) {
@@ -90,22 +90,7 @@ export function postgresJournal (db: Queryable, options: PostgresJournalOptions 
   }
 }
 
-/** Ids and fingerprints are SHA-256 in base64url. */
-function bytesOf (hash: string): Buffer {
-  return Buffer.from(hash, 'base64url')
-}
-
-function entryOf ({ fingerprint, attempt, status, headers, body }: Row): JournalEntry {
-  const response = headers === null || body === null
-    ? null
-    : { headers: JSON.parse(headers) as KeptResponse['headers'], body: bufferOf(body) }
-  return { fingerprint: bufferOf(fingerprint).toString('base64url'), attempt, outcome: { statusCode: status, response } }
-}
-
-/** Some drivers hand out a plain Uint8Array. */
-function bufferOf ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
-  return Buffer.from(buffer, byteOffset, byteLength)
-}
+const NO_TRANSACTION = 'postgresJournal: the outcome must be recorded in the transaction of its effects, and this client is not in one. It takes the client that BEGIN was sent by, such as that of app.pg.transact(async (tx) => …), not a pool'
 
 async function within<T> (milliseconds: number, query: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined

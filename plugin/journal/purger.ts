@@ -3,7 +3,7 @@ import type { Journal } from './journal.ts'
 
 /** Deletes from each journal what expired, batch by batch, while the app runs. */
 export class Purger {
-  readonly #journals = new Set<Journal>()
+  readonly journals = new Set<Journal>()
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #log: FastifyBaseLogger
   #closed = false
@@ -13,11 +13,11 @@ export class Purger {
   }
 
   cover (journal: Journal): void {
-    this.#journals.add(journal)
+    this.journals.add(journal)
   }
 
   start (): void {
-    for (const journal of this.#journals) {
+    for (const journal of this.journals) {
       if (journal.purgeInterval === 0) continue
       let purging = false
       const timer = setInterval(() => {

@@ -32,6 +32,8 @@ export function journalStatements (table?: string): string[] {
   -- SHA-256 of what makes two requests the same.
   fingerprint bytea NOT NULL CHECK (octet_length(fingerprint) = 32),
   attempt     integer NOT NULL,
+  -- Which run's outcome it is: a name made up for it.
+  owner       text NOT NULL,
   status      smallint NOT NULL,
   -- Null, like the body, if the response was too large to be kept.
   headers     text,

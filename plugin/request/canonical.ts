@@ -75,5 +75,7 @@ function isPlain (value: object): boolean {
 }
 
 export function unreadable (why: string): IdempotencyError {
-  return new IdempotencyError('FST_IDEMPOTENCY_BODY_UNREADABLE', `The body of this request cannot be compared with that of a retry: ${why}. A route that takes such bodies needs an idempotency option "fingerprint" of its own`)
+  return new IdempotencyError('FST_IDEMPOTENCY_BODY_UNREADABLE',
+    `The body of this request cannot be compared with that of a retry: ${why}. ` +
+    'A route that takes such bodies needs an idempotency option "fingerprint" of its own')
 }

@@ -21,7 +21,9 @@ import { watchReplies } from './watch.ts'
  * answered with a replay.
  * @throws {IdempotencyError} what to answer instead
  */
-export function claim (engine: Engine, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+export function claim (
+  engine: Engine, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest, reply: FastifyReply
+): Promise<boolean> {
   const key = readKey(request, settings)
   if (key === undefined) return UNPROTECTED
   const scope = readScope(request, settings.scope)
@@ -36,7 +38,7 @@ export function claim (engine: Engine, settings: RouteSettings, fingerprintOf: F
     }
     const run = new Run(engine, subject, { ...claim, attempt: result.attempt }, settings, reply, asked)
     engine.leases.hold(run)
-    return result.attempt === 1
+    return result.attempt === 1 && settings.journalLookup === 'retries'
       ? proceed(engine, run, key, null)
       : recall(engine, run).then(earlier => proceed(engine, run, key, earlier))
   })

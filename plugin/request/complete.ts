@@ -1,17 +1,22 @@
 import { Readable } from 'node:stream'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { journalUnavailable } from '../journal/look-up.ts'
+import type { Journal } from '../journal/journal.ts'
 import { isSettling } from '../options.ts'
 import { capture } from './capture.ts'
 import type { Captured } from './capture.ts'
 import { headersToKeep, resetHeaders } from './headers.ts'
 import type { Headers } from './headers.ts'
 import { complete, release } from './outcome.ts'
-import { answerByJournal, refuseInstead } from './recall.ts'
+import { answerByJournal, applyRecorded, refuseInstead } from './recall.ts'
+import { recordAlone } from './record.ts'
+import type { Recorded } from './record.ts'
 import { inProgress } from './refuse.ts'
 import { bodyOf } from './replay.ts'
 import type { Run } from './run.ts'
 import { sanitized } from './sanitize.ts'
 import type { Engine } from '../engine.ts'
+import type { Outcome } from '../store/store.ts'
 
 /**
  * Settles a run as its answer passes through `onSend`, before the first byte leaves. Resolves to the payload to send.
@@ -49,19 +54,50 @@ function store (engine: Engine, run: Run, reply: FastifyReply, payload: unknown)
 
 /** What is committed, by this or an earlier attempt, stands above what the handler answers. */
 async function storeByJournal (engine: Engine, run: Run, reply: FastifyReply, payload: unknown, keepable: boolean): Promise<unknown> {
-  const { recorded } = run
-  if (recorded !== null && (recorded.answered || payload === recorded.body)) {
-    // It has committed, or it would not be answered with.
-    reply.code(recorded.outcome.statusCode).headers(recorded.headers)
-    const sent = snapshot(reply)
-    await complete(engine, run, recorded.outcome)
-    return finish(run, reply, sent, bodyOf(recorded.bytes))
-  }
+  // What stands there already is found when the answer is written.
+  if (keepable && run.settings.journalAnswers && !run.recording) return keep(engine, run, reply, payload)
   const sent = snapshot(reply)
   const decision = await answerByJournal(engine, run, reply, payload, keepable)
-  if (decision === null) return keepable ? keep(engine, run, reply, payload) : giveBack(engine, run, reply, payload)
-  if (!decision.replaced) return finish(run, reply, sent, payload)
+  switch (decision.send) {
+    case 'own':
+      return keepable ? keep(engine, run, reply, payload) : giveBack(engine, run, reply, payload)
+    case 'payload':
+      return finish(run, reply, sent, payload)
+    case 'recorded':
+      return sendRecorded(engine, run, reply, payload, decision.recorded, sent)
+    case 'other':
+      discard(payload)
+      run.stage = 'settled'
+      return decision.payload
+  }
+}
+
+async function sendRecorded (engine: Engine, run: Run, reply: FastifyReply, payload: unknown, recorded: Recorded, before: Snapshot): Promise<unknown> {
+  if (run.disturbed) putBack(reply, before)
+  applyRecorded(reply, recorded)
+  const sent = snapshot(reply)
   discard(payload)
+  await complete(engine, run, recorded.outcome)
+  return finish(run, reply, sent, bodyOf(recorded.bytes))
+}
+
+/** An answer that the handler did not complete with, and that the journal is to have too. */
+async function journalAnswer (engine: Engine, run: Run, journal: Journal, reply: FastifyReply, captured: Captured, outcome: Outcome, sent: Snapshot): Promise<unknown> {
+  let stands
+  try {
+    stands = await recordAlone(run, journal, outcome)
+  } catch (err) {
+    run.log.error({ err }, 'idempotency: the journal did not take the answer')
+    await release(engine, run, sent.statusCode)
+    return refuseInstead(engine, run, reply, journalUnavailable(err))
+  }
+  if (stands) {
+    await complete(engine, run, outcome)
+    return finish(run, reply, sent, captured.payload)
+  }
+  const decision = await answerByJournal(engine, run, reply, captured.payload, true)
+  if (decision.send !== 'other') return finish(run, reply, sent, captured.payload)
+  discard(captured.payload)
   run.stage = 'settled'
   return decision.payload
 }
@@ -98,7 +134,10 @@ function keepCaptured (engine: Engine, run: Run, reply: FastifyReply, payload: u
   const response = body === null || run.hasTrailers
     ? null
     : sanitized(run, sent.statusCode, { headers: headersToKeep(run.headersBefore, sent.headers, run.settings), body })
-  return complete(engine, run, { statusCode: sent.statusCode, response }).then((owned) => {
+  const outcome = { statusCode: sent.statusCode, response }
+  const { journal, journalAnswers } = run.settings
+  if (journal !== false && journalAnswers) return journalAnswer(engine, run, journal, reply, captured, outcome, sent)
+  return complete(engine, run, outcome).then((owned) => {
     // Another attempt runs, and may yet commit what contradicts this answer.
     if (owned === false && run.settings.journal !== false) return refuseInstead(engine, run, reply, inProgress())
     return finish(run, reply, sent, captured.payload)
@@ -117,11 +156,20 @@ function snapshot (reply: FastifyReply): Snapshot {
 
 function finish (run: Run, reply: FastifyReply, { statusCode, headers }: Snapshot, payload: unknown): unknown {
   run.stage = 'settled'
-  if (run.disturbed) {
-    reply.code(statusCode)
-    resetHeaders(reply, headers)
-  }
+  if (run.disturbed) putBack(reply, { statusCode, headers })
+  // It may have begun to close while the outcome was being stored.
+  if (run.appCloses) letConnectionGo(run.request, reply)
   return payload
+}
+
+/** Or the connection is kept alive, and the server waits for the client's next request. HTTP/2 has no such header. */
+export function letConnectionGo (request: FastifyRequest, reply: FastifyReply): void {
+  if (request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+}
+
+function putBack (reply: FastifyReply, { statusCode, headers }: Snapshot): void {
+  reply.code(statusCode)
+  resetHeaders(reply, headers)
 }
 
 /** A stream that is not sent after all must not be left open. */

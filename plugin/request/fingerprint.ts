@@ -23,9 +23,10 @@ export function fingerprinterOf (route: RouteOptions, { fingerprint: own }: Rout
   const mediaTypeOf = mediaTypes()
   return (request, early) => {
     const mediaType = mediaTypeOf(request)
+    const after = `\n${mediaType}\n${routeOf(request)}\n`
     return own === undefined
-      ? hashOfBody(`${request.method} ${request.url}\n${mediaType}\n${routeOf(request)}\n`, mediaType, request)
-      : hashOf(`${request.method} ${pathOf(request)}\n${mediaType}\n${routeOf(request)}\nown\n`, valueOf(own, request, early))
+      ? hashOfBody(`${request.method} ${request.url}${after}`, mediaType, request)
+      : hashOf(`${request.method} ${pathOf(request)}${after}own\n`, valueOf(own, request, early))
   }
 }
 
@@ -34,7 +35,8 @@ function textOf (constraints: Record<string, unknown>): string {
   const set = Object.entries(constraints)
   if (set.length === 0) return ''
   // Of an expression, as a host may be, JSON would say nothing.
-  return JSON.stringify(set.sort(([a], [b]) => a < b ? -1 : 1), (_name, value: unknown) => value instanceof RegExp ? String(value) : value)
+  const shown = (_name: string, value: unknown): unknown => value instanceof RegExp ? String(value) : value
+  return JSON.stringify(set.sort(([a], [b]) => a < b ? -1 : 1), shown)
 }
 
 /**
@@ -65,17 +67,22 @@ function hashOfBody (head: string, mediaType: string, request: FastifyRequest): 
   return sha256(`${head}json\n${canonicalJson(body)}`)
 }
 
+type Own = NonNullable<RouteSettings['fingerprint']>
+
 /** What the route's own `fingerprint` returns. */
-export function valueOf (own: NonNullable<RouteSettings['fingerprint']>, request: FastifyRequest, early: boolean): string | Uint8Array {
+export function valueOf (own: Own, request: FastifyRequest, early: boolean): string | Uint8Array {
   const value: unknown = own(request)
   if (early && value === '') throw new Error('nothing yet')
   if (typeof value === 'string' || value instanceof Uint8Array) return value
-  throw new TypeError(`fastify-idempotency: the option "fingerprint" of ${request.method} ${pathOf(request)} must return a string or a Buffer, got ${value === null ? 'null' : typeof value}`)
+  const option = `the option "fingerprint" of ${request.method} ${pathOf(request)}`
+  const got = value === null ? 'null' : typeof value
+  throw new TypeError(`fastify-idempotency: ${option} must return a string or a Buffer, got ${got}`)
 }
 
 export function hashOf (head: string, rest: string | Uint8Array): string {
+  if (typeof rest === 'string') return sha256(head + rest)
   // In two steps, since bytes could only be joined by copying them.
-  return typeof rest === 'string' ? sha256(head + rest) : createHash('sha256').update(head).update(rest).digest('base64url')
+  return createHash('sha256').update(head).update(rest).digest('base64url')
 }
 
 export function pathOf ({ url }: FastifyRequest): string {

@@ -58,7 +58,8 @@ function theLine ({ raw: { rawHeaders } }: FastifyRequest, header: string): stri
     lines++
   }
   if (lines > 1) {
-    throw new IdempotencyError('FST_IDEMPOTENCY_KEY_INVALID', `The header ${header} was sent ${lines} times: send it once`)
+    const detail = `The header ${header} was sent ${lines} times: send it once`
+    throw new IdempotencyError('FST_IDEMPOTENCY_KEY_INVALID', detail)
   }
   return line
 }

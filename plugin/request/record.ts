@@ -1,10 +1,11 @@
 import type { FastifyReply } from 'fastify'
-import { IdempotencyError } from '../errors.ts'
 import { JournalConflictError } from '../journal/journal.ts'
-import type { Queryable } from '../journal/journal.ts'
+import type { Journal, JournalEntry, Queryable } from '../journal/journal.ts'
 import type { Outcome } from '../store/store.ts'
 import type { JournalledAnswer } from '../types.ts'
 import { headersToKeep } from './headers.ts'
+import type { Headers } from './headers.ts'
+import { completedElsewhere } from './refuse.ts'
 import type { Run } from './run.ts'
 import { sanitized } from './sanitize.ts'
 
@@ -16,13 +17,20 @@ export interface Recorded {
   answered: boolean
   bytes: Buffer
   headers: Record<string, string | string[]>
+  /** Those of the reply when it was recorded. */
+  headersBefore: Headers
   outcome: Outcome
+}
+
+/** Whether a handler answers with what it recorded, as far as that can be told: a failure of its own may look the same. */
+export function isRecorded ({ body, answered, outcome }: Recorded, statusCode: number, payload: unknown): boolean {
+  return (answered || payload === body) && (statusCode < 400 || statusCode === outcome.statusCode)
 }
 
 /** `request.idempotency.complete()`: makes the answer what will be sent and kept, and writes it in the transaction. */
 export async function record<T> (run: Run, tx: Queryable, { body, headers = {}, statusCode = body === undefined ? 204 : 200 }: JournalledAnswer<T>): Promise<T> {
   const { reply } = run
-  const { journal, retention, maxExecution, maxBodySize } = run.settings
+  const { journal, maxBodySize } = run.settings
   if (journal === false) {
     throw new Error('fastify-idempotency: request.idempotency.complete() needs a journal: set the option "journal", where the plugin is registered or on this route')
   }
@@ -42,17 +50,45 @@ export async function record<T> (run: Run, tx: Queryable, { body, headers = {}, 
       ? null
       : sanitized(run, statusCode, { headers: headersToKeep(run.headersBefore, { ...reply.getHeaders(), ...given }, run.settings), body: bytes })
   }
-  const { fingerprint, attempt } = run.owned
   run.recording = true
   try {
-    // For as long as Redis may have the key: it counts from the completion, which is not before the commit.
-    await journal.record(tx, run.id, { fingerprint, attempt, outcome }, retention + maxExecution)
+    await journal.record(tx, run.id, entryOf(run, outcome), keepFor(run))
   } catch (cause) {
     if (!(cause instanceof JournalConflictError)) throw cause
-    throw new IdempotencyError('FST_IDEMPOTENCY_IN_PROGRESS', 'Another attempt of this request has been completed: send it again to get its answer', { cause })
+    if (cause.owner === run.owned.owner) {
+      throw new Error('fastify-idempotency: request.idempotency.complete() was called before in this run, and what it recorded has not been rolled back: call it once, as the last thing in the one transaction', { cause })
+    }
+    run.refused = true
+    throw completedElsewhere(cause)
   }
-  run.recorded = { body, answered: false, bytes, headers: given, outcome }
+  run.refused = false
+  run.recorded = { body, answered: false, bytes, headers: given, headersBefore: reply.getHeaders(), outcome }
   return body as T
+}
+
+/**
+ * Writes an answer that the handler did not complete with, in a statement of its own. Resolves to whether it stands there
+ * now; if not, that of another attempt does.
+ * @throws the error of the journal, if it cannot be asked
+ */
+export async function recordAlone (run: Run, journal: Journal, outcome: Outcome): Promise<boolean> {
+  try {
+    await journal.record(null, run.id, entryOf(run, outcome), keepFor(run))
+    return true
+  } catch (error) {
+    if (!(error instanceof JournalConflictError)) throw error
+    run.refused = true
+    return false
+  }
+}
+
+function entryOf ({ owned: { fingerprint, attempt, owner } }: Run, outcome: Outcome): JournalEntry {
+  return { fingerprint, attempt, owner, outcome }
+}
+
+/** For as long as Redis may have the key: it counts from the completion, which is not before the commit. */
+function keepFor ({ settings: { retention, maxExecution } }: Run): number {
+  return retention + maxExecution
 }
 
 function contentTypeOf (body: unknown): string | undefined {

@@ -27,3 +27,16 @@ export function keyReused (): IdempotencyError {
 export function notReplayable (statusCode: number): IdempotencyError {
   return new IdempotencyError('FST_IDEMPOTENCY_NOT_REPLAYABLE', `The request with this idempotency key was carried out and answered with status ${statusCode}, but its response was not kept: look its effect up instead of sending it again`, { originalStatus: statusCode })
 }
+
+/** Another attempt's outcome stands in the journal, so this one's transaction cannot commit. */
+export function completedElsewhere (cause?: unknown): IdempotencyError {
+  return new IdempotencyError('FST_IDEMPOTENCY_IN_PROGRESS', 'Another attempt of this request has been completed: send it again to get its answer', { cause })
+}
+
+export function notCommitted (): IdempotencyError {
+  return new IdempotencyError('FST_IDEMPOTENCY_NOT_COMMITTED', 'The request was worked on, but its answer does not stand where it was to be committed: send it again')
+}
+
+export function journalInconsistent (): IdempotencyError {
+  return new IdempotencyError('FST_IDEMPOTENCY_JOURNAL_INCONSISTENT', 'The request with this idempotency key was carried out before, but its answer cannot be found: look its effect up instead of sending it again')
+}

@@ -8,6 +8,7 @@ import type { RouteSettings } from '../options.ts'
 import { Ownership } from '../ownership.ts'
 import type { OwnedClaim } from '../store/store.ts'
 import type { JournalledAnswer, RequestIdempotency } from '../types.ts'
+import { askBefore } from './ask-before.ts'
 import type { Headers } from './headers.ts'
 import { hasLeft, unwatch, watch } from './connection.ts'
 import type { Watcher } from './connection.ts'
@@ -31,8 +32,10 @@ export class Run extends Ownership implements Watcher {
   disturbed = false
   /** The handler wrote to the journal: what becomes of its transaction decides what the outcome is. */
   recording = false
-  /** What it wrote. */
+  /** What it wrote, last if its transaction was tried again. It stands only if that one has committed. */
   recorded: Recorded | null = null
+  /** The journal refused to take it, since the outcome of another attempt stands there. */
+  refused = false
 
   constructor (engine: Engine, subject: Subject, owned: OwnedClaim, settings: RouteSettings, reply: FastifyReply, began: number) {
     super(subject, owned, settings, reply.log, began)
@@ -43,6 +46,11 @@ export class Run extends Ownership implements Watcher {
 
   override renewable (now: number): boolean {
     return !this.outcomeUnknown && super.renewable(now)
+  }
+
+  /** The app closes, and this run's connection is to be closed with it. */
+  get appCloses (): boolean {
+    return this.#engine.closing.aborted
   }
 
   override get isWatched (): boolean {
@@ -97,6 +105,10 @@ export class RunView implements RequestIdempotency {
   complete<T> (tx: Queryable, answer: JournalledAnswer<T>): Promise<T> {
     return record(this.#run, tx, answer)
   }
+
+  lookUp (): Promise<void> {
+    return askBefore(this.#run)
+  }
 }
 
 /** `request.idempotency` of a replay, which owns nothing. */
@@ -120,5 +132,9 @@ export class ReplayView implements RequestIdempotency {
 
   async complete (): Promise<never> {
     throw new Error('fastify-idempotency: a replay has nothing to complete')
+  }
+
+  async lookUp (): Promise<never> {
+    throw new Error('fastify-idempotency: a replay has nothing to look up')
   }
 }

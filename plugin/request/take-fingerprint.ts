@@ -13,11 +13,12 @@ declare module 'fastify' {
 
 /**
  * Before validation and the route's own hooks: what they make of the body (defaults, coercion, a time of day) changes
- * with the next deployment, and must not make another request of a retry. What cannot be taken yet (an own `fingerprint`
- * that reads what a hook prepares) is left to the claim. If it still cannot, it is refused there: authentication and
- * validation come first.
+ * with the next deployment, and must not make another request of a retry. What cannot be taken yet (an own
+ * `fingerprint` that reads what a hook prepares) is left to the claim. If it still cannot, it is refused there:
+ * authentication and validation come first.
  */
-export function takeFingerprint (fingerprintOf: Fingerprinter, { key, header }: RouteSettings, request: FastifyRequest): void {
+export function takeFingerprint (fingerprintOf: Fingerprinter, settings: RouteSettings, request: FastifyRequest): void {
+  const { key, header } = settings
   // Without a key nothing will be claimed.
   if (key === undefined && request.headers[header] === undefined) return
   try {

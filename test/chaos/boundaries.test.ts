@@ -6,7 +6,7 @@ import type { Try } from './history.ts'
 import { run } from './run.ts'
 
 // One payment for each place at which an app can die, one after the other, and one for each server that crashes.
-t.setTimeout(240_000)
+t.setTimeout(900_000)
 
 const CRASHES = ['Postgres crashed and restarted', 'Redis killed, back empty'] as const
 const payments = inARow(

@@ -5,7 +5,7 @@ import { run } from './run.ts'
 import { schedule } from './schedule.ts'
 
 // A short run of `npm run test:chaos`. On a machine that is busy it takes longer than a test usually may.
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 
 const OPTIONS = { seed: 20_250_101, payments: 300, faults: 3 * FAULT_KINDS.length, apps: 3 }
 

@@ -65,7 +65,7 @@ idempotentFetch({ tryTimeout: '1s' })
 idempotentFetch({ retries: 3 })
 `
 
-t.test('the built client is typed and works', { timeout: 120_000 }, async (t) => {
+t.test('the built client is typed and works', async (t) => {
   const dir = await build(t, 'esm')
 
   t.test('it imports nothing but its own files: no package, nothing of Node.js', async (t) => {

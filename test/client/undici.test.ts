@@ -216,7 +216,7 @@ t.test('the headers of an answer in raw form are those of the last try', async (
 
 t.test('when the time is over, the last answer is the cause', async (t) => {
   const { url } = await startScript(t, problem(409, { code: 'FST_IDEMPOTENCY_IN_PROGRESS', retryable: true }), hang)
-  const sent = request(url, { dispatcher: agentOf(t, { totalTimeout: 1_000, firstDelay: 2_000_000_000, maxDelay: 2_000_000_000 }), method: 'POST' })
+  const sent = request(url, { dispatcher: agentOf(t, { totalTimeout: 3_000, firstDelay: 2_000_000_000, maxDelay: 2_000_000_000 }), method: 'POST' })
   await t.rejects(sent, { name: 'RetryTimeoutError', outcomeUnknown: true, cause: { statusCode: 409, headers: { 'content-type': 'application/problem+json' }, body: /IN_PROGRESS/ } })
 })
 

@@ -70,7 +70,7 @@ async function arrange (t: Test, position: Position, { other, routes, options }:
     for (const step of steps) {
       if (step === 'other') await other(context)
       else {
-        await context.register(idempotency, { redis, keyPrefix, scope: 'global', ...options })
+        await context.register(idempotency, { redis, keyPrefix, scope: 'global', storeTimeout: 60_000, ...options })
         operator = context.idempotency
       }
     }

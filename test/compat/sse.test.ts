@@ -1,15 +1,16 @@
 import { fastifySSE } from '@fastify/sse'
 import type { FastifyInstance } from 'fastify'
-import { until } from '../helper.ts'
+import { lookAfterLeasesOften, until } from '../helper.ts'
 import { inEachPosition, replayed } from './helper.ts'
 
 const EVENTS = { accept: 'text/event-stream' }
 
 const arrangement = {
   other: (app: FastifyInstance) => app.register(fastifySSE),
-  // What was written past Fastify is noticed when the leases are looked after.
-  options: { global: true, lease: 600 },
+  options: { global: true },
   routes (app: FastifyInstance, run: () => number) {
+    // What was written past Fastify is noticed when the leases are looked after.
+    lookAfterLeasesOften(app)
     app.get('/events', { sse: 'only' }, async (request, reply) => {
       for (const id of ['1', '2', '3']) await reply.sse.send({ id, data: { protected: request.idempotency !== null } })
     })

@@ -92,7 +92,7 @@ export async function startApp (
     ...options,
     gateway,
     redis,
-    idempotency: { ...(redis !== null && { keyPrefix: prefix }), ...idempotency }
+    idempotency: { storeTimeout: 60_000, ...(redis !== null && { keyPrefix: prefix }), ...idempotency }
   })
   t.teardown(() => app.close())
   return { app, url: await app.listen({ host: '127.0.0.1', port: 0 }) }

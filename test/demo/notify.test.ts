@@ -9,7 +9,7 @@ const databaseUrl = await createDatabase(t)
 const gateway = await startGateway(t)
 const log = keepLog()
 // The provider's own notifications go nowhere: this file sends them.
-const { app, url } = await startApp(t, { databaseUrl, logger: log.logger, gateway: { ...gateway.options, timeout: 300, publicUrl: 'http://127.0.0.1:9' } })
+const { app, url } = await startApp(t, { databaseUrl, logger: log.logger, gateway: { ...gateway.options, timeout: 2_000, publicUrl: 'http://127.0.0.1:9' } })
 
 interface Told {
   status: number
@@ -97,7 +97,7 @@ t.test('what is no notification is refused', async (t) => {
 
 t.test('the whole way: the provider itself tells the app, and the order is paid without the client coming back', async (t) => {
   const own = await startGateway(t, { notify: { scale: 1e-4, duplicates: 0.5, shuffleMs: 50 } })
-  const { url } = await startApp(t, { databaseUrl, gateway: { ...own.options, timeout: 300 } })
+  const { url } = await startApp(t, { databaseUrl, gateway: { ...own.options, timeout: 2_000 } })
   const order = await createOrder(url)
   await own.fault({ kind: 'timeout-after-charge', delayMs: 60_000 })
   t.equal((await post(`${order}/pay`, CARD)).status, 503)

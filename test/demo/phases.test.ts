@@ -63,7 +63,7 @@ t.test('a refusal because another payment is under way is not kept: the same key
 
 t.test('a provider that charges and does not answer: the retry asks what became of it, and charges nothing', async (t) => {
   const gateway = await startGateway(t)
-  const { url } = await startApp(t, { databaseUrl, gateway: { ...gateway.options, timeout: 300, publicUrl: 'http://127.0.0.1:9' } })
+  const { url } = await startApp(t, { databaseUrl, gateway: { ...gateway.options, timeout: 2_000, publicUrl: 'http://127.0.0.1:9' } })
   const order = await createOrder(url)
   await gateway.fault({ kind: 'timeout-after-charge', delayMs: 60_000 })
   const key = randomUUID()
@@ -119,7 +119,7 @@ t.test('a payment that is declined is told so for good, and the order can be pai
 
 t.test('a refund whose answer is lost pays back once', async (t) => {
   const gateway = await startGateway(t)
-  const { url } = await startApp(t, { databaseUrl, gateway: { ...gateway.options, timeout: 300, publicUrl: 'http://127.0.0.1:9' } })
+  const { url } = await startApp(t, { databaseUrl, gateway: { ...gateway.options, timeout: 2_000, publicUrl: 'http://127.0.0.1:9' } })
   const order = await createOrder(url)
   await post(`${order}/pay`, CARD)
   await gateway.fault({ kind: 'timeout-after-charge', operation: 'refund', delayMs: 60_000 })

@@ -5,6 +5,8 @@ import { merchantOf } from '../gateway/helper.ts'
 
 const CARD = { method: 'card' }
 const NOBODY = 'http://127.0.0.1:9'
+/** Of an app that is started when there is something to sweep: not before, however long that takes. */
+const SWEEPING = { sweepAfter: 300 }
 
 const databaseUrl = await createDatabase(t)
 
@@ -14,10 +16,12 @@ async function statusOf (order: string): Promise<unknown> {
 
 t.test('a charge whose client never came back is settled, also if its notification got lost', async (t) => {
   const gateway = await startGateway(t)
-  const { url } = await startApp(t, { databaseUrl, gateway: { ...gateway.options, timeout: 300, publicUrl: NOBODY }, sweepAfter: 600 })
+  const options = { databaseUrl, gateway: { ...gateway.options, timeout: 2_000, publicUrl: NOBODY } }
+  const { url } = await startApp(t, options)
   const order = await createOrder(url)
   await gateway.fault({ kind: 'timeout-after-charge', delayMs: 60_000 })
   t.equal((await post(`${order}/pay`, CARD)).status, 503)
+  await startApp(t, { ...options, ...SWEEPING })
   await until(async () => await statusOf(order) === 'paid', 'the sweeper')
   t.equal((await gateway.ledger()).charges.length, 1)
 })
@@ -25,12 +29,14 @@ t.test('a charge whose client never came back is settled, also if its notificati
 t.test('a charge that never happened is made impossible, and the order can be paid again', async (t) => {
   const gateway = await startGateway(t)
   const log = keepLog()
-  const { url } = await startApp(t, { databaseUrl, logger: log.logger, gateway: { ...gateway.options, publicUrl: NOBODY }, sweepAfter: 600 })
+  const options = { databaseUrl, logger: log.logger, gateway: { ...gateway.options, publicUrl: NOBODY } }
+  const { url } = await startApp(t, options)
   const order = await createOrder(url)
   await gateway.fault({ kind: 'fail' })
   const key = randomUUID()
   t.equal((await post(`${order}/pay`, CARD, { key })).status, 503)
   const [row] = await query<{ id: string }>(databaseUrl, 'SELECT id FROM payments WHERE order_id = $1', [idOf(order)])
+  await startApp(t, { ...options, ...SWEEPING })
   await until(async () => await statusOf(order) === 'pending', 'the sweeper')
   t.match(await merchantOf(gateway).charge(row?.id ?? ''), { status: 409, json: { code: 'CLOSED' } }, 'whoever wakes up late')
   t.ok(log.find('an abandoned payment was settled'))
@@ -39,11 +45,13 @@ t.test('a charge that never happened is made impossible, and the order can be pa
 
 t.test('a refund that was promised is carried out late rather than not', async (t) => {
   const gateway = await startGateway(t)
-  const { url } = await startApp(t, { databaseUrl, gateway: { ...gateway.options, publicUrl: NOBODY }, sweepAfter: 600 })
+  const options = { databaseUrl, gateway: { ...gateway.options, publicUrl: NOBODY } }
+  const { url } = await startApp(t, options)
   const order = await createOrder(url)
   await post(`${order}/pay`, CARD)
   await gateway.fault({ kind: 'fail', operation: 'refund' })
   t.equal((await post(`${order}/refund`, {})).status, 503)
+  await startApp(t, { ...options, ...SWEEPING })
   await until(async () => await statusOf(order) === 'refunded', 'the sweeper')
   t.equal((await gateway.ledger()).refunds.filter(({ status }) => status === 'refunded').length, 1)
 })
@@ -51,23 +59,25 @@ t.test('a refund that was promised is carried out late rather than not', async (
 t.test('while the provider cannot say what became of it, the order stays as it is', async (t) => {
   const gateway = await startGateway(t)
   const log = keepLog()
-  const { url } = await startApp(t, { databaseUrl, logger: log.logger, gateway: { ...gateway.options, timeout: 300, publicUrl: NOBODY }, sweepAfter: 300 })
+  const options = { databaseUrl, logger: log.logger, gateway: { ...gateway.options, timeout: 2_000, publicUrl: NOBODY } }
+  const { url } = await startApp(t, options)
   const order = await createOrder(url)
   await gateway.fault({ kind: 'timeout-after-charge', delayMs: 60_000 })
   await gateway.fault({ kind: 'fail', operation: 'query', times: 3 })
   t.equal((await post(`${order}/pay`, CARD)).status, 503)
+  await startApp(t, { ...options, ...SWEEPING })
   await until(() => log.find('an abandoned payment cannot be settled yet'), 'a sweep in vain')
   await until(async () => await statusOf(order) === 'paid', 'a later sweep')
 })
 
 t.test('several apps that sweep at once settle each payment once', async (t) => {
   const gateway = await startGateway(t)
-  const options = { databaseUrl, gateway: { ...gateway.options, timeout: 300, publicUrl: NOBODY } }
+  const options = { databaseUrl, gateway: { ...gateway.options, timeout: 2_000, publicUrl: NOBODY } }
   const { url } = await startApp(t, options)
   const orders = await Promise.all(Array.from({ length: 10 }, () => createOrder(url)))
   await gateway.fault({ kind: 'timeout-after-charge', delayMs: 60_000, times: 10 })
   await Promise.all(orders.map(order => post(`${order}/pay`, CARD)))
-  await Promise.all([1, 2, 3].map(() => startApp(t, { ...options, sweepAfter: 300 })))
+  await Promise.all([1, 2, 3].map(() => startApp(t, { ...options, ...SWEEPING })))
   await until(async () => (await Promise.all(orders.map(statusOf))).every(status => status === 'paid'), 'the sweepers')
   const versions = await query<{ version: number }>(databaseUrl, 'SELECT version FROM orders WHERE id = ANY($1)', [orders.map(idOf)])
   t.same(new Set(versions.map(({ version }) => version)), new Set([3]), 'paying, paid')

@@ -4,7 +4,6 @@ import type { Redis } from 'ioredis'
 import pg from 'pg'
 import type { Test } from 'tap'
 import idempotency from '../../plugin/index.ts'
-import type { Queryable } from '../../plugin/index.ts'
 import { clientOf, connectRedis, newPrefix } from '../helper.ts'
 import type { Client } from '../helper.ts'
 import { ownDatabase } from './database.ts'
@@ -22,7 +21,7 @@ export interface Given {
   /** Pays an order. Its receipts count up. */
   pay: Counted<(orderId: string) => Promise<Receipt>>
   /** The same in a transaction of the caller's, once an order; then it says so. */
-  payIn: (tx: Queryable, orderId: string) => Promise<Receipt>
+  payIn: (tx: pg.ClientBase, orderId: string) => Promise<Receipt>
   /** Ships an order. */
   ship: Counted<(orderId: string, options: { checkFirst: boolean }) => Promise<{ parcel: string }>>
   /** Applies an event. */

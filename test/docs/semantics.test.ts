@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { build, connectRedis, gate, until } from '../helper.ts'
+import { putClockForward } from '../clock.ts'
+import { build, connectRedis, gate, lookAfterLeasesOften, until } from '../helper.ts'
 import { ownRedis } from '../store/own-redis.ts'
 import { listen } from './given.ts'
 import { readPage } from './markdown.ts'
@@ -38,7 +39,9 @@ t.test('the commands that access lists are said to need are enough, those of wai
   const { admin, port } = await ownRedis(t)
   await admin.call('ACL', 'SETUSER', username, 'on', `>${password}`, `~${keyPrefix}*`, `&${keyPrefix}*`, ...commands)
   const redis = connectRedis(t, { url: `redis://${username}:${password}@127.0.0.1:${port}` })
-  const { app, listen } = await build(t, { redis, keyPrefix, onConflict: 'wait', lease: 3_000 })
+  const { app, listen } = await build(t, { redis, keyPrefix, onConflict: 'wait', waitTimeout: 120_000, lease: 60_000 })
+  lookAfterLeasesOften(app)
+  const forward = putClockForward(t)
   const { opened, open } = gate()
   app.post('/held', { config: { idempotency: true } }, async () => { await opened })
   app.post('/failing', { config: { idempotency: true } }, async () => { throw new Error('failed') })
@@ -50,6 +53,7 @@ t.test('the commands that access lists are said to need are enough, those of wai
   await until(() => app.idempotency.stats().waited === 1, 'the waiter')
   let least = Infinity
   await until(async () => {
+    forward(20_000)
     const left = (await app.idempotency.find('k', 'global'))?.leaseLeft ?? 0
     least = Math.min(least, left)
     return left > least

@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import pg from 'pg'
 import type { Test } from 'tap'
 import { postgresJournal } from '../../plugin/journal/postgres.ts'
-import type { PostgresJournal, PostgresJournalOptions } from '../../plugin/journal/postgres.ts'
+import type { JournalEntry, PostgresJournal, PostgresJournalOptions } from '../../plugin/journal/postgres.ts'
 
 /** The Postgres that `npm test` started or was given. */
 const DATABASE_URL = process.env.DATABASE_URL
@@ -22,12 +22,12 @@ export interface Database {
 }
 
 /** A journal and a table for effects, with names of this test's own, dropped when the test is over. */
-export async function openDatabase (t: Test, options: PostgresJournalOptions = {}): Promise<Database> {
+export async function openDatabase (t: Test, options: PostgresJournalOptions = {}, { max = 6 } = {}): Promise<Database> {
   if (!DATABASE_URL) throw new Error('DATABASE_URL is not set: run the tests with "npm test"')
   const suffix = randomUUID().replaceAll('-', '').slice(0, 12)
   const table = `journal_${suffix}`
   const effects = `effects_${suffix}`
-  const pool = new pg.Pool({ connectionString: DATABASE_URL, max: 6 })
+  const pool = new pg.Pool({ connectionString: DATABASE_URL, max })
   pool.on('error', () => {})
   const statements: string[] = []
   pool.on('connect', (client) => {
@@ -94,4 +94,19 @@ export function payRoute (app: FastifyInstance, { charge }: Pick<Database, 'char
     })
   })
   return { runs: () => runs }
+}
+
+export const HOUR = 3_600_000
+
+export function newId (): string {
+  return createHash('sha256').update(randomUUID()).digest('base64url')
+}
+
+export function entry (body = 'done', attempt = 1): JournalEntry {
+  return {
+    fingerprint: createHash('sha256').update('request').digest('base64url'),
+    attempt,
+    owner: 'somebody',
+    outcome: { statusCode: 201, response: { headers: [['content-type', 'text/plain'], ['x-a', ['1', '2']], ['x-b', null]], body: Buffer.from(body) } }
+  }
 }

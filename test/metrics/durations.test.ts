@@ -1,5 +1,5 @@
 import t from 'tap'
-import { gate, holdRoute, until } from '../helper.ts'
+import { gate, holdRoute, lookAfterLeasesOften, until } from '../helper.ts'
 import { buildMeasured } from './helper.ts'
 
 t.test('how long runs and waits take is measured in seconds', async (t) => {
@@ -36,7 +36,8 @@ t.test('how long runs and waits take is measured in seconds', async (t) => {
 })
 
 t.test('a run that loses its key is counted when it does, not when it ends', async (t) => {
-  const { app, listen, scrape } = await buildMeasured(t, { lease: 400, maxExecution: 0, storeTimeout: 300 })
+  const { app, listen, passTime, scrape } = await buildMeasured(t, { lease: 60_000, maxExecution: 0 })
+  lookAfterLeasesOften(app)
   const finish = gate()
   const attempts: number[] = []
   app.post('/x', { config: { idempotency: true } }, async (request) => {
@@ -46,6 +47,8 @@ t.test('a run that loses its key is counted when it does, not when it ends', asy
   })
   const client = await listen()
   const late = client.post('/x', 'k')
+  await until(() => attempts.length === 1)
+  await passTime(60_000)
   await until(() => app.idempotency.stats().leasesLost === 1)
   await until(async () => (await client.post('/x', 'k')).status === 200, 'the take-over')
   t.same(attempts, [1, 2])

@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import { idempotencyMetrics } from '../../plugin/metrics/index.ts'
 import type { IdempotencyMetricsOptions } from '../../plugin/metrics/index.ts'
 import { build } from '../helper.ts'
-import type { Client } from '../helper.ts'
+import type { Client, TestApp } from '../helper.ts'
 
 export interface Measured {
   app: FastifyInstance
@@ -12,6 +12,7 @@ export interface Measured {
   stop: () => void
   /** Listens, and sends requests there. */
   listen (): Promise<Client>
+  passTime: TestApp['passTime']
   /** What `GET /metrics` tells, as a Prometheus server would read it: the value of each series. */
   scrape (): Promise<Record<string, number>>
 }
@@ -22,7 +23,7 @@ export async function buildMeasured (
   options: Parameters<typeof build>[1] = {},
   { gauges = false, ...metrics }: IdempotencyMetricsOptions & { gauges?: boolean } = {}
 ): Promise<Measured> {
-  const { app, listen } = await build(t, options)
+  const { app, listen, passTime } = await build(t, options)
   const register = new Registry()
   const stop = idempotencyMetrics({ register, ...metrics, ...(gauges && { idempotency: app.idempotency }) })
   t.teardown(stop)
@@ -32,6 +33,7 @@ export async function buildMeasured (
     app,
     register,
     stop,
+    passTime,
     async listen () {
       client = await listen()
       return client

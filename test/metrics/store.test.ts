@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { connectRedis, gate, holdRoute, until } from '../helper.ts'
+import { connectRedis, gate, holdRoute, lookAfterLeasesOften, until } from '../helper.ts'
 import { ownRedis } from '../store/own-redis.ts'
 import type { OwnRedis } from '../store/own-redis.ts'
 import { buildMeasured, counted } from './helper.ts'
@@ -11,7 +11,7 @@ async function buildOnOwnRedis (t: Test, options: Parameters<typeof buildMeasure
   const server = await ownRedis(t)
   const redis = connectRedis(t, { url: server.url, retryStrategy: () => 20 })
   await until(() => redis.status === 'ready')
-  return { server, ...await buildMeasured(t, { redis, storeTimeout: 300, ...options }, { gauges: true }) }
+  return { server, ...await buildMeasured(t, { redis, ...options }, { gauges: true }) }
 }
 
 t.test('a claim that the store did not take is counted, and its request is counted as nothing else', async (t) => {
@@ -52,7 +52,8 @@ t.test('a completion that the store did not take is counted, pending while it is
 })
 
 t.test('a release and renewals that the store did not take are counted as such', async (t) => {
-  const { app, server, listen, scrape } = await buildOnOwnRedis(t, { lease: 3_000 })
+  const { app, server, listen, passTime, scrape } = await buildOnOwnRedis(t, { lease: 60_000 })
+  lookAfterLeasesOften(app)
   const finish = gate()
   let runs = 0
   app.post('/x', { config: { idempotency: true } }, async () => {
@@ -64,6 +65,7 @@ t.test('a release and renewals that the store did not take are counted as such',
   const owner = client.post('/x', 'k')
   await until(() => runs === 1)
   await server.stop()
+  await passTime(20_000)
   const renewals = 'idempotency_store_failures_total{route="POST /x",operation="renew"}'
   await until(async () => (await scrape())[renewals] ?? 0, 'a renewal that fails')
   finish.open()

@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import { idempotencyTracing } from '../../plugin/opentelemetry/index.ts'
 import type { IdempotencyTracingOptions } from '../../plugin/opentelemetry/index.ts'
 import { build, until } from '../helper.ts'
-import type { Client } from '../helper.ts'
+import type { Client, TestApp } from '../helper.ts'
 
 const exporter = new InMemorySpanExporter()
 let sampler: Sampler = new AlwaysOnSampler()
@@ -35,6 +35,7 @@ export interface Traced {
   app: FastifyInstance
   stop: () => void
   listen (): Promise<Client>
+  passTime: TestApp['passTime']
   /** The span of the request that was sent with this `x-request` header, once it has ended. */
   spanOf (name: string): Promise<ReadableSpan>
 }
@@ -50,7 +51,7 @@ export async function buildTraced (
   complaints.length = 0
   const stop = idempotencyTracing(tracing)
   t.teardown(stop)
-  const { app, listen } = await build(t, options, (app) => {
+  const { app, listen, passTime } = await build(t, options, (app) => {
     app.addHook('onRequest', function startSpan (request, _reply, done) {
       if (!traced(request)) return done()
       const span = trace.getTracer('test').startSpan(String(request.headers['x-request'] ?? 'request'))
@@ -66,6 +67,7 @@ export async function buildTraced (
     app,
     stop,
     listen,
+    passTime,
     async spanOf (name) {
       const find = (): ReadableSpan | undefined => exporter.getFinishedSpans().find(span => span.name === name)
       await until(find, `the end of the span ${name}`)

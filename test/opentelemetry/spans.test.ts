@@ -5,7 +5,7 @@ import t from 'tap'
 import { channels } from '../../plugin/diagnostics.ts'
 import { idempotencyTracing } from '../../plugin/opentelemetry/index.ts'
 import { recordId } from '../../plugin/request/key.ts'
-import { connectRedis, gate, holdRoute, until } from '../helper.ts'
+import { connectRedis, gate, holdRoute, lookAfterLeasesOften, until } from '../helper.ts'
 import { ownRedis } from '../store/own-redis.ts'
 import { buildTraced, complaints, eventNames, eventsOf, named } from './helper.ts'
 
@@ -15,10 +15,13 @@ function heard (): string[] {
 }
 
 t.test('a lost lease is told on the span of its own run, not on that of the request whose context the timer has', async (t) => {
-  const { app, listen, spanOf } = await buildTraced(t)
+  const { app, listen, passTime, spanOf } = await buildTraced(t, { lease: 3_600_000 })
+  lookAfterLeasesOften(app)
   const held = holdRoute(app)
   const finish = gate()
-  app.post('/silent', { config: { idempotency: { lease: 200, maxExecution: 0 } } }, async () => {
+  let isSilent = false
+  app.post('/silent', { config: { idempotency: { lease: 60_000, maxExecution: 0 } } }, async () => {
+    isSilent = true
     await finish.opened
     return 'done'
   })
@@ -26,6 +29,8 @@ t.test('a lost lease is told on the span of its own run, not on that of the requ
   const first = client.post('/x', 'a', undefined, named('first'))
   await held.began()
   const silent = client.post('/silent', 'b', undefined, named('silent'))
+  await until(() => isSilent, 'the run')
+  await passTime(60_000)
   await until(() => app.idempotency.stats().leasesLost === 1, 'the loss')
   finish.open()
   held.finish()
@@ -38,8 +43,9 @@ t.test('a lost lease is told on the span of its own run, not on that of the requ
 
 t.test('a run that is settled by the timer, since its answer was written past Fastify, is not told on another span', async (t) => {
   const { app, listen, spanOf } = await buildTraced(t)
+  lookAfterLeasesOften(app)
   const held = holdRoute(app)
-  app.post('/raw', { config: { idempotency: { lease: 600 } } }, (_request, reply) => { reply.raw.end('raw') })
+  app.post('/raw', { config: { idempotency: true } }, (_request, reply) => { reply.raw.end('raw') })
   const client = await listen()
   const owner = client.post('/x', 'a', undefined, named('held'))
   await held.began()
@@ -56,7 +62,8 @@ t.test('what the store did not take is told by operation and kind of error, neve
   const server = await ownRedis(t)
   const redis = connectRedis(t, { url: server.url, retryStrategy: () => 20 })
   await until(() => redis.status === 'ready')
-  const { app, listen, spanOf } = await buildTraced(t, { redis, storeTimeout: 300, lease: 3_000 })
+  const { app, listen, passTime, spanOf } = await buildTraced(t, { redis, lease: 60_000 })
+  lookAfterLeasesOften(app)
   const route = holdRoute(app)
   const client = await listen()
   const owner = client.post('/x', 'k', undefined, named('owner'))
@@ -64,6 +71,7 @@ t.test('what the store did not take is told by operation and kind of error, neve
   await server.stop()
   t.equal((await client.post('/x', 'another', undefined, named('refused'))).status, 503)
   const failures = app.idempotency.stats().storeErrors
+  await passTime(20_000)
   await until(() => app.idempotency.stats().storeErrors > failures, 'a renewal that fails')
   route.finish()
   t.equal((await owner).text, 'done')
@@ -104,7 +112,8 @@ t.test('work that a handler does once by app.idempotency.run is told by events, 
 })
 
 t.test('work of app.idempotency.run that loses its key is not told on the span of whoever the timer belongs to', async (t) => {
-  const { app, listen, spanOf } = await buildTraced(t, { lease: 1_000 })
+  const { app, listen, passTime, spanOf } = await buildTraced(t, { lease: 60_000 })
+  lookAfterLeasesOften(app)
   const route = holdRoute(app)
   const client = await listen()
   const owner = client.post('/x', 'k', undefined, named('owner'))
@@ -115,6 +124,7 @@ t.test('work of app.idempotency.run that loses its key is not told on the span o
     t.notOk(signal.aborted)
     // Whoever has the key now is another one.
     const successor = app.idempotency.run({ scope: 'mails', key: 'm' }, async () => finish.opened)
+    await passTime(20_000)
     await until(() => signal.aborted, 'the loss')
     finish.open()
     await successor

@@ -45,7 +45,7 @@ export async function redisUnderTest (t: Test, settings: RedisSettings = {}): Pr
 }
 
 export function openStore (t: Test, redis: Redis | Cluster, keyPrefix: string, options: Partial<RedisStoreOptions> = {}): RedisStore {
-  const store = new RedisStore(redis, { keyPrefix, connectTimeout: 15_000, ...options })
+  const store = new RedisStore(redis, { keyPrefix, connectTimeout: 120_000, ...options })
   t.teardown(() => store.close())
   return store
 }
@@ -116,6 +116,6 @@ export function own (store: Store, claim: Claim = aClaim(), id = ID): Promise<Ow
 
 /** A time that began with `full` ms just now, give or take a slow machine. */
 export function isAbout (t: Test, milliseconds: number | null | undefined, full: number): void {
-  const inRange = typeof milliseconds === 'number' && milliseconds <= full && milliseconds > full - 15_000
+  const inRange = typeof milliseconds === 'number' && milliseconds <= full && milliseconds > full - 120_000
   t.ok(inRange, `the time left is ${full} ms or a little less, got ${String(milliseconds)}`)
 }

@@ -20,7 +20,7 @@ function runTstyche (): Promise<Outcome> {
   })
 }
 
-t.test('the types let right uses compile, and wrong ones not', { timeout: 180_000 }, async (t) => {
+t.test('the types let right uses compile, and wrong ones not', async (t) => {
   const { exitCode, output } = await runTstyche()
   t.equal(exitCode, 0, output)
   t.notMatch(output, /\b[1-9]\d* (failed|skipped|todo)\b/)
