@@ -88,5 +88,4 @@ t.test('a request that another version of this package names otherwise is the sa
   t.equal(isSameRequest(identity, 'old'), false)
   t.equal(isSameRequest({ ...identity, alternativeFingerprint: () => 'old' }, 'old'), true)
   t.equal(isSameRequest({ ...identity, alternativeFingerprint: () => 'older' }, 'old'), false)
-}), false)
 })
