@@ -76,7 +76,6 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     journalAnswers: true
   })
   // After the plugin: closing may begin while it stores an answer.
-  letConnectionsGo(app)
 
   // Remembered: an app that closes does not listen any more, but still finishes its payments.
   let origin = ''
@@ -103,18 +102,5 @@ function sweepWhileReady (app: FastifyInstance, provider: Provider, sweepAfter: 
   app.addHook('onReady', async () => {
     const sweeper = startSweeper(app.pg, provider, sweepAfter, app.log)
     app.addHook('onClose', () => sweeper.stop())
-  })
-}
-
-/**
- * When the app closes, the connections that are idle are closed with it. Those of requests that still run would be
- * kept alive after their answer, and keep the process waiting for the clients' next request.
- */
-function letConnectionsGo (app: FastifyInstance): void {
-  let closing = false
-  app.addHook('preClose', async () => { closing = true })
-  app.addHook('onSend', (_request, reply, _payload, done) => {
-    if (closing) reply.header('connection', 'close')
-    done()
   })
 }

@@ -11,7 +11,7 @@ import type { PluginSettings, RouteSettings } from './options.ts'
 import { operatorOf } from './operator.ts'
 import { Pending } from './pending.ts'
 import { claim } from './request/claim.ts'
-import { settle, settleUnseen } from './request/complete.ts'
+import { letConnectionGo, settle, settleUnseen } from './request/complete.ts'
 import { fingerprinterOf } from './request/fingerprint.ts'
 import type { Fingerprinter } from './request/fingerprint.ts'
 import { isRecorded } from './request/record.ts'
@@ -174,8 +174,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   }
 
   app.addHook('onSend', function captureAndComplete (request, reply, payload, done) {
-    // Or the connection is kept alive, and the server waits for the client's next request. HTTP/2 has no such header.
-    if (closing.signal.aborted && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+    if (closing.signal.aborted) letConnectionGo(request, reply)
     const state = request[kIdempotency]
     // Undefined: a request of a child context that was there before the plugin, and has no decorations.
     if (state == null || state === ANSWERED) return done(null, payload)
@@ -185,15 +184,24 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     return settle(engine, state, reply, payload)
   })
 
-  // Before the server closes and the app's databases do. New requests are answered 503 by Fastify meanwhile.
+  // Before the server closes and the app's databases do. Fastify gives a hook of this kind `pluginTimeout`, and no more.
+  let closeBegan = 0
   app.addHook('preClose', async function endWhatOwnsKeys () {
     closing.abort()
-    for (const owner of await leases.untilIdle(settings.closeTimeout)) {
-      if (!owner.ended) owner.log.error('idempotency: the app closes while this run still owns its key: once its lease is over a retry may run, with a higher attempt')
-    }
+    closeBegan = performance.now()
+    // Fastify does so after this hook only. Meanwhile it would answer 503 to all who connect, whom a load balancer, or
+    // the primary of node:cluster, sends to another process once this one is not listening. What comes over connections
+    // that are open is answered 503. Fastify's own call waits for the connections all the same.
+    app.server.close()
+    const { pluginTimeout = 0 } = app.initialConfig
+    await leases.untilIdle(pluginTimeout === 0 ? settings.closeTimeout : Math.min(settings.closeTimeout, pluginTimeout * 0.8))
   })
 
+  // What is registered before the plugin is closed after it.
   app.addHook('onClose', async function letGo () {
+    for (const owner of await leases.untilIdle(closeBegan + settings.closeTimeout - performance.now())) {
+      if (!owner.ended) owner.log.error('idempotency: the app closes while this run still owns its key: once its lease is over a retry may run, with a higher attempt')
+    }
     purger.close()
     stopListening?.()
     await pending.close()

@@ -106,6 +106,21 @@ t.test('closing waits for an outcome that the store has yet to take', async (t) 
   t.equal((await app.idempotency.find('k', 'global'))?.state, 'settled')
 })
 
+t.test('closing waits for longer than Fastify gives a preClose hook', async (t) => {
+  const server = { pluginTimeout: 200 }
+  const { app, listen } = await build(t, { store: new MemoryStore(), closeTimeout: 60_000, server }, noteClosing)
+  const route = holdRoute(app)
+  const { url } = await listen()
+  await sendAndLeave(url, 'k', () => route.runs() === 1)
+  const { closed } = await beginClosing(app)
+  const began = performance.now()
+  await until(() => performance.now() - began > 2 * server.pluginTimeout)
+  t.equal(app.idempotency.stats().running, 1)
+  route.finish()
+  await closed
+  t.equal((await app.idempotency.find('k', 'global'))?.state, 'settled')
+})
+
 t.test('closing waits for closeTimeout at most, and says in the log what it left', async (t) => {
   const { app, listen, logged } = await build(t, { store: new MemoryStore(), closeTimeout: 50 }, noteClosing)
   const route = holdRoute(app)
@@ -171,5 +186,26 @@ t.test('an app closes although its clients keep their connections alive', async 
   const { closed } = await beginClosing(app)
   route.finish()
   t.equal(await answered, 'close')
+  await closed
+})
+
+t.test('an answer that is being stored when the app begins to close ends its connection too', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, closeTimeout: 60_000, server: { forceCloseConnections: false } }, noteClosing)
+  const complete = store.complete.bind(store)
+  const stored = gate()
+  let storing = false
+  store.complete = async (...args) => {
+    storing = true
+    await stored.opened
+    return complete(...args)
+  }
+  app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  const client = await listen()
+  const answer = client.post('/x', 'k')
+  await until(() => storing)
+  const { closed } = await beginClosing(app)
+  stored.open()
+  t.equal((await answer).headers.get('connection'), 'close')
   await closed
 })

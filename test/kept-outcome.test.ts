@@ -13,6 +13,8 @@ import type { OwnRedis } from './store/own-redis.ts'
 // A completed run is never repeated while its process lives, whatever the store refuses, and for however long.
 
 const LEASE = 1_500
+/** Milliseconds: how long a client waits whose outcome is on a connection that just broke. */
+const STORE_TIMEOUT = 3_000
 
 interface Outage {
   begin (server: OwnRedis): Promise<unknown>
@@ -59,7 +61,7 @@ async function two (t: Test, body: unknown = 'paid', options: Parameters<typeof 
   const apps = await Promise.all([0, 1].map(async () => {
     const redis = connectRedis(t, { url: server.url })
     await until(() => redis.status === 'ready')
-    const built = await build(t, { redis, keyPrefix, lease: LEASE, ...options })
+    const built = await build(t, { redis, keyPrefix, lease: LEASE, storeTimeout: STORE_TIMEOUT, ...options })
     built.app.post('/x', { config: { idempotency: true } }, async (request) => {
       attempts.push(request.idempotency?.attempt ?? 0)
       await opened

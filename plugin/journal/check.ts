@@ -57,6 +57,8 @@ function whatToDo (code: string, table: string): string {
       return `its table ${table} lacks a column. Is it that of another version of fastify-idempotency, or of something else?`
     case '42501':
       return `SELECT, INSERT, UPDATE and DELETE on its table ${table} must be granted to who looks it up`
+    case '42883':
+      return 'its database is not Postgres 10 or later'
     default:
       return 'its database does not take query(text, values) as that of pg does, with $1 for the first value, and resolve to { rows } or an array of rows'
   }

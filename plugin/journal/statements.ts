@@ -59,7 +59,7 @@ export function statementsFor (table: string): Statements {
     )
     SELECT count(*)::integer AS purged FROM purged`,
     check: `
-    SELECT $1::bytea AS id, pg_is_in_recovery() AS replica,
+    SELECT $1::bytea AS id, pg_is_in_recovery() AS replica, txid_current_if_assigned() AS needed,
       (SELECT count(*) FROM (SELECT ${columns} FROM ${table} WHERE id = $1::bytea) AS entry)::integer AS found`
   }
 }

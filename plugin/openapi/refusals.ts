@@ -12,7 +12,7 @@ export interface Refusal {
   problem: JsonSchema | null
 }
 
-/** What clients may meet. The two codes with status 500 are not among it: they tell developers what to repair. */
+/** What clients may meet. The codes with status 500 are not among it: they tell developers what to repair. */
 const MEANINGS = {
   FST_IDEMPOTENCY_KEY_MISSING: 'the request has no idempotency key.',
   FST_IDEMPOTENCY_KEY_INVALID: 'the idempotency key is malformed.',

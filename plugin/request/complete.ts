@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { journalUnavailable } from '../journal/look-up.ts'
 import type { Journal } from '../journal/journal.ts'
 import { isSettling } from '../options.ts'
@@ -157,7 +157,14 @@ function snapshot (reply: FastifyReply): Snapshot {
 function finish (run: Run, reply: FastifyReply, { statusCode, headers }: Snapshot, payload: unknown): unknown {
   run.stage = 'settled'
   if (run.disturbed) putBack(reply, { statusCode, headers })
+  // It may have begun to close while the outcome was being stored.
+  if (run.appCloses) letConnectionGo(run.request, reply)
   return payload
+}
+
+/** Or the connection is kept alive, and the server waits for the client's next request. HTTP/2 has no such header. */
+export function letConnectionGo (request: FastifyRequest, reply: FastifyReply): void {
+  if (request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
 }
 
 function putBack (reply: FastifyReply, { statusCode, headers }: Snapshot): void {

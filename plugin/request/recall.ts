@@ -90,7 +90,7 @@ async function nothingFound (engine: Engine, run: Run, reply: FastifyReply, answ
     return { send: 'other', payload: refuseInstead(engine, run, reply, journalInconsistent()) }
   }
   if (answersRecorded) {
-    run.log.error('idempotency: the handler answers with what it recorded, but the journal does not have it: was its transaction rolled back, or does the journal look elsewhere?')
+    run.log.error('idempotency: the handler answers with what it recorded, but the journal does not have it: was its transaction rolled back, is it still open, or does the journal look elsewhere?')
     return { send: 'other', payload: refuseInstead(engine, run, reply, notCommitted()) }
   }
   // The transaction was rolled back, or its commit has not arrived yet: the next attempt will see.

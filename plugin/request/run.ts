@@ -48,6 +48,11 @@ export class Run extends Ownership implements Watcher {
     return !this.outcomeUnknown && super.renewable(now)
   }
 
+  /** The app closes, and this run's connection is to be closed with it. */
+  get appCloses (): boolean {
+    return this.#engine.closing.aborted
+  }
+
   override get isWatched (): boolean {
     return !this.outcomeUnknown
   }

@@ -43,12 +43,11 @@ export const waitCases: StoreCase[] = [
   }),
 
   aCase('a waiting duplicate looks again as soon as the owner’s client has left, and goes on waiting', async (world) => {
-    const { store, other, id, ended } = world
+    const { store, other, id } = world
     const owned = await own(store, id)
-    const waiting = other.wait(id, FOREVER, ended)
-    await isAwaited(world)
+    const { woken } = await beginToWait(world)
     await store.markLeft(id, owned)
-    await soon(waiting, 'who waits is woken')
+    await soon(woken, 'who waits is woken')
     const duplicate = claimUntilFree(world, other)
     await isAwaited(world)
     await store.complete(id, owned, anOutcome())
@@ -97,14 +96,13 @@ export const waitCases: StoreCase[] = [
   }),
 
   aCase('who began to wait for an owner that crashed is woken by its successor', async (world) => {
-    const { store, other, id, ended } = world
+    const { store, other, id } = world
     await own(store, id, aClaim({ lease: SHORT_LEASE }))
-    const waiting = other.wait(id, FOREVER, ended)
-    await isAwaited(world)
+    const { woken } = await beginToWait(world)
     await leaseRunsOut(store, id)
     const successor = await own(store, id)
     await store.complete(id, successor, anOutcome('the successor’s'))
-    await soon(waiting, 'who waits is woken')
+    await soon(woken, 'who waits is woken')
     isSettled(await other.claim(id, aClaim()), 2, anOutcome('the successor’s'))
   }),
 
@@ -112,38 +110,34 @@ export const waitCases: StoreCase[] = [
     const { store, other, id, ended } = world
     const first = endingWith(ended)
     await own(store, id, aClaim({ lease: SHORT_LEASE }))
-    const gaveUp = other.wait(id, FOREVER, first.signal)
-    await isAwaited(world)
+    const { woken: gaveUp } = await beginToWait({ ...world, ended: first.signal })
     await leaseRunsOut(store, id)
     const second = await own(store, id)
     first.abort()
     await soon(gaveUp, 'who gives up stops waiting')
     await store.release(id, second)
     const third = await own(store, id)
-    const waiting = other.wait(id, FOREVER, ended)
-    await isAwaited(world)
+    const { woken } = await beginToWait(world)
     await store.complete(id, third, anOutcome('the third run’s'))
-    await soon(waiting, 'who waits is woken')
+    await soon(woken, 'who waits is woken')
     isSettled(await other.claim(id, aClaim()), 3, anOutcome('the third run’s'))
   }),
 
   ...(['complete', 'release', 'renew and complete'] as const).map(end => aCase(`who waits is woken although the record got lost meanwhile, by an owner that is to ${end} it`, async (world) => {
-    const { store, other, id, ended } = world
+    const { store, id } = world
     const owned = await own(store, id)
     // Who is awaited already is so on a connection that stands: nothing else wakes the one that this is about.
     const before = newId()
     const earlier = await own(store, before)
-    const warm = other.wait(before, FOREVER, ended)
-    await isAwaited({ ...world, id: before })
+    const warm = await beginToWait({ ...world, id: before })
     await store.complete(before, earlier, anOutcome())
-    await soon(warm, 'who waits for another key is woken')
-    const waiting = other.wait(id, FOREVER, ended)
-    await isAwaited(world)
+    await soon(warm.woken, 'who waits for another key is woken')
+    const { woken } = await beginToWait(world)
     assert.equal(await store.forget(id), true)
     if (end === 'renew and complete') await store.renew(id, owned)
     if (end === 'release') await store.release(id, owned)
     else await store.complete(id, owned, anOutcome())
-    await soon(waiting, 'who waits is woken')
+    await soon(woken, 'who waits is woken')
   })),
 
   ...(['released', 'settled'] as const).map(state => aCase(`nobody waits for a key that is ${state}`, async (world) => {
@@ -191,6 +185,21 @@ async function claimUntilFree ({ id, ended }: World, store: Store, claim: Claim 
     await store.wait(id, FOREVER, ended)
     // A store may wake without a cause, and even at once: others get their turn.
     await setImmediate()
+  }
+}
+
+/**
+ * Somebody waits in the other process, and the store knows, or may be expected to. A store may let go of who waits too
+ * early, while it still connects: then they begin anew.
+ */
+async function beginToWait (world: World): Promise<{ woken: Promise<void> }> {
+  const { other, id, ended } = world
+  for (;;) {
+    let isOver = false
+    const woken = other.wait(id, FOREVER, ended).then(() => { isOver = true })
+    if (world.isAwaited === undefined) await setTimeout(HEAD_START)
+    else await until(async () => isOver || await world.isAwaited?.(id) === true, 'the store knows that somebody waits')
+    if (!isOver || world.isAwaited === undefined) return { woken }
   }
 }
 

@@ -45,8 +45,15 @@ export class App {
     })
   }
 
-  signal (signal: 'SIGKILL' | 'SIGCONT'): void {
+  signal (signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {
     this.#process?.signal(signal)
+  }
+
+  /** As a deployment does: told to end, it ends when it likes, and a new one starts. Resolves when that one listens. */
+  async deploy (): Promise<void> {
+    this.#isUp = false
+    this.#process?.signal('SIGTERM')
+    await this.up()
   }
 
   async close (): Promise<void> {
@@ -60,9 +67,11 @@ export class App {
       const { env } = this.#options
       const process = new NodeProcess({ ...this.#options, env: { ...env, PORT: String(this.#port) }, onEvent: event => this.#hear(event) })
       this.#process = process
-      const life = { app: this.#index, from: process.from, until: Infinity }
+      const life: Life = { app: this.#index, from: process.from, until: Infinity, end: null }
       this.lives.push(life)
-      life.until = await process.ended
+      const { at, signal } = await process.ended
+      life.until = at
+      life.end = signal === null ? 'exited' : 'killed'
       // One that could not start, since a server that it needs is down, is not started again in a tight loop.
       if (!this.#isUp && !this.#closing) await delay(LEASE / 10)
       this.#isUp = false

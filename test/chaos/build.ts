@@ -6,7 +6,10 @@ import { protect } from '../servers/reaper.ts'
 
 const PROJECT = resolve(import.meta.dirname, '../..')
 /** What the processes of a run need. */
-const SOURCES = ['plugin', 'demo-app', 'test/chaos/preload.ts', 'test/chaos/faults.ts', 'test/chaos/clock.ts']
+const SOURCES = [
+  'plugin', 'demo-app',
+  ...['clock', 'faults', 'preload', 'settings', 'tell', 'work-route'].map(name => `test/chaos/${name}.ts`)
+]
 
 /** A change of one place in one file, which breaks what a promise rests on. */
 export interface Patch {
@@ -14,6 +17,13 @@ export interface Patch {
   /** Must be there exactly once. */
   replace: string
   by: string
+}
+
+/** The suite's own routes beside the demo's. */
+const WITH_WORK: Patch = {
+  file: 'demo-app/app.ts',
+  replace: '  await app.register(notifyRoute, { provider })\n',
+  by: "  await app.register(notifyRoute, { provider })\n  await app.register((await import('../test/chaos/work-route.js')).workRoutes)\n"
 }
 
 export interface Build {
@@ -35,7 +45,7 @@ export function build (patches: Patch[] = []): Build {
       const target = join(directory, file)
       mkdirSync(dirname(target), { recursive: true })
       if (extname(file) !== '.ts') copyFileSync(join(PROJECT, file), target)
-      else writeFileSync(target.replace(/\.ts$/, '.js'), toJavaScript(patched(file, patches)))
+      else writeFileSync(target.replace(/\.ts$/, '.js'), toJavaScript(patched(file, [WITH_WORK, ...patches])))
     }
     for (const { file } of patches) readFileSync(join(directory, file.replace(/\.ts$/, '.js')))
     writeFileSync(join(directory, 'package.json'), '{"type":"module"}')

@@ -1,6 +1,8 @@
 import { groupBy } from './group-by.ts'
 import type { Evidence, History, Try } from './history.ts'
 import { longestLock, ownersAtOnce } from './locks.ts'
+import { committedOnce, completedOnce, nobodyRuns, pressedOnce, told } from './promises.ts'
+import { LONGEST_AFTERMATH } from './settings.ts'
 
 export interface Verdict {
   invariant: string
@@ -22,6 +24,7 @@ export interface Checked {
  */
 export function check (history: History, evidence: Evidence, tolerance: number): Checked {
   const byKey = groupBy(history.tries, ({ key }) => key)
+  const { alive, deployed } = completedOnce(history)
   const locks = longestLock(history, byKey, tolerance)
   return {
     verdicts: [
@@ -33,7 +36,13 @@ export function check (history: History, evidence: Evidence, tolerance: number):
       locks.verdict,
       ownersAtOnce(history),
       booksAgree(evidence),
-      nonePaying(evidence)
+      nonePaying(evidence),
+      alive,
+      deployed,
+      pressedOnce(history),
+      nobodyRuns(history, LONGEST_AFTERMATH),
+      told(history),
+      committedOnce(history, evidence)
     ],
     longestLock: locks.longest
   }
@@ -41,7 +50,7 @@ export function check (history: History, evidence: Evidence, tolerance: number):
 
 /** The tries that are what the violation was seen in. */
 export function cite (tries: Try[]): string {
-  return tries.map(({ id, app, status, code, text }) => `try ${id} (app ${app}): ${status ?? 'no answer'} ${code ?? text}`).join('; ')
+  return tries.map(({ id, app, status, code, text }) => `try ${id} (app ${app}): ${status ?? 'no answer'} ${code ?? text.slice(0, 200)}`).join('; ')
 }
 
 function chargedOnce ({ orders, payments, charges }: Evidence): Verdict {
@@ -69,6 +78,7 @@ function chargedIfSaid ({ tries }: History, { charges, payments, orders }: Evide
   for (const sent of tries) {
     if (sent.status === 402 && sent.body === 'own') declinedKeys.add(sent.key)
     if (sent.status === null || sent.status >= 300) continue
+    if (sent.route !== 'create' && sent.route !== 'pay') continue
     cases++
     const { id, paymentId, orderId, amount } = read(sent.text)
     if (sent.route === 'create') {
@@ -95,12 +105,15 @@ function read (text: string): { id?: string, paymentId?: string, orderId?: strin
   }
 }
 
-/** Of a key that has been answered for good, every final answer to its own request. */
+/**
+ * Of a key that has been answered for good, every final answer to its own request. Work without a journal may be done
+ * again after its process has died: what holds of it is the tenth promise.
+ */
 function answeredAlike (byKey: Map<string, Try[]>): Verdict {
   const violations: string[] = []
   let cases = 0
   for (const [key, tries] of byKey) {
-    const finals = tries.filter(({ body, final }) => body === 'own' && final)
+    const finals = tries.filter(({ body, final, route }) => body === 'own' && final && route !== 'work' && route !== 'wait')
     if (!finals.some(({ status }) => status === 402 || (status !== null && status < 300))) continue
     cases += finals.length
     const first = finals[0] as Try

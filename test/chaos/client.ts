@@ -4,6 +4,7 @@ import { clock } from './clock.ts'
 import { STRIKE_HEADER, TRY_HEADER } from './faults.ts'
 import type { Order } from './faults.ts'
 import type { Try } from './history.ts'
+import { Proxy } from './proxy.ts'
 import type { Recorder } from './recorder.ts'
 import { CLIENT_TIMEOUT } from './settings.ts'
 
@@ -19,6 +20,27 @@ export interface Request {
   /** Carried by each try, until it is carried out. */
   order?: Order | null
 }
+
+export interface PersistOptions {
+  /** Milliseconds after which the first try is given up. */
+  leavesAfter?: number
+  /** Gives up the try that is under way when it aborts, and none that comes later. */
+  leave?: AbortSignal
+  /** The client goes away for good once its order is carried out. */
+  untilStruck?: boolean
+}
+
+/** How one try is sent. */
+interface Sending {
+  /** Default: straight to its app. */
+  url?: string
+  order?: Order | null
+  leavesAfter?: number
+  leave?: AbortSignal | undefined
+}
+
+/** Of what is answered at length. */
+const KEPT_TEXT = 1_000
 
 /** Milliseconds between tries: short at first, for the retry to meet what the first try left behind. */
 const PAUSES = [20, 50, 100, 200, 300]
@@ -36,15 +58,11 @@ export class Client {
     this.#givenUp = givenUp
   }
 
-  /**
-   * Until there is a final answer, or it is given up. The last try.
-   * @param leavesAfter of the first try alone
-   * @param untilStruck the client goes away for good once its order is carried out
-   */
-  async persist (request: Request, leavesAfter = Infinity, { untilStruck = false } = {}): Promise<Try> {
+  /** Until there is a final answer, or it is given up. The last try. */
+  async persist (request: Request, { leavesAfter = Infinity, leave, untilStruck = false }: PersistOptions = {}): Promise<Try> {
     let order = request.order ?? null
     for (let n = 0; ; n++) {
-      const sent = await this.#once(request, request.app + n, order, n === 0 ? leavesAfter : Infinity)
+      const sent = await this.once(request, request.app + n, { order, leave, leavesAfter: n === 0 ? leavesAfter : Infinity })
       if (sent.final || this.#givenUp.aborted) return sent
       await delay(PAUSES[Math.min(n, PAUSES.length - 1)], undefined, { signal: this.#givenUp }).catch(() => {})
       if (!this.#recorder.hasStruck(sent)) continue
@@ -53,13 +71,49 @@ export class Client {
     }
   }
 
+  /** The same again and again until that time, whatever is answered, each time of the next app. */
+  async insist (request: Request, until: number): Promise<void> {
+    for (let n = 1; clock() < until && !this.#givenUp.aborted; n++) {
+      await this.once(request, request.app + n)
+      await delay(PAUSES[2], undefined, { signal: this.#givenUp }).catch(() => {})
+    }
+  }
+
+  /**
+   * One press of a button, by a client whose stack sends a request again, at once and on another connection, when the
+   * one that it was sent on is cut. The last try.
+   * @param cut when to cut the connection of each try but the last: resolves then
+   */
+  async press (request: Request, cut: Array<() => Promise<unknown>>): Promise<Try> {
+    const tries: number[] = []
+    this.#recorder.presses.push(tries)
+    for (let n = 0; ; n++) {
+      // By turns of the app that had it and of another one, as a load balancer would have it.
+      const app = request.app + Math.floor(n / 2)
+      const urls = this.#urls()
+      const proxy = await Proxy.listen(() => Number(new URL(urls[app % urls.length] as string).port))
+      const answer = this.once(request, app, { url: `http://127.0.0.1:${proxy.port}` })
+      tries.push(this.#recorder.tries.length - 1)
+      const cutting = cut[n]
+      if (cutting !== undefined) await Promise.race([cutting().then(() => proxy.cut()), answer])
+      const sent = await answer
+      await proxy.close()
+      if (sent.status !== null || cutting === undefined) return sent
+    }
+  }
+
   /** One try. It does not throw: no answer is an answer too. */
-  async #once ({ key, route, variant, body, path }: Request, app: number, order: Order | null, leavesAfter: number): Promise<Try> {
+  async once ({ key, route, variant, body, path }: Request, app: number, { url, order = null, leavesAfter = Infinity, leave }: Sending = {}): Promise<Try> {
     const urls = this.#urls()
     const index = app % urls.length
+    // By hand: with thousands of `AbortSignal.any` Node.js 20 does not come to its end.
+    const departure = new AbortController()
+    const depart = (): void => departure.abort()
+    const timeout = setTimeout(depart, Math.min(CLIENT_TIMEOUT, leavesAfter))
+    if (leave?.aborted === false) leave.addEventListener('abort', depart, { once: true })
     const sent = this.#recorder.begin({ key, route, body: variant, app: index, at: clock() })
     try {
-      const response = await fetch(urls[index] + path, {
+      const response = await fetch((url ?? urls[index]) + path, {
         method: 'POST',
         headers: {
           authorization: `Bearer ${DEMO_TOKENS.alice}`,
@@ -69,19 +123,22 @@ export class Client {
           ...(order !== null && { [STRIKE_HEADER]: JSON.stringify(order) })
         },
         body: JSON.stringify(body),
-        signal: AbortSignal.timeout(Math.min(CLIENT_TIMEOUT, leavesAfter))
+        signal: departure.signal
       })
       const text = await response.text()
-      const { code, retryable } = JSON.parse(text) as { code?: string, retryable?: boolean }
+      const { code, retryable } = JSON.parse(text === '' ? '{}' : text) as { code?: string, retryable?: boolean }
       Object.assign(sent, {
         status: response.status,
-        text,
+        text: text.slice(0, KEPT_TEXT),
         code: code ?? null,
         replayed: response.headers.get('idempotent-replayed') === 'true',
         final: response.status < 500 && retryable !== true
       } satisfies Partial<Try>)
     } catch {
       // Refused, reset, or too late.
+    } finally {
+      clearTimeout(timeout)
+      leave?.removeEventListener('abort', depart)
     }
     sent.end = clock()
     return sent

@@ -28,12 +28,14 @@ export async function readBooks (world: World, keys: Iterable<string>): Promise<
     const { rows: payments } = await pool.query<Omit<Evidence['payments'][number], 'key'> & { operation: string }>(
       'SELECT id, order_id AS "orderId", status, amount::double precision AS amount, encode(operation, \'hex\') AS operation FROM payments WHERE kind = \'capture\'')
     const { rows: [alice] } = await pool.query<{ id: string }>("SELECT id FROM customers WHERE name = 'alice'")
+    const { rows: effects } = await pool.query<{ key: string }>('SELECT key FROM chaos_effects')
     const keyOf = new Map(Array.from(keys, key => [operationOf(alice?.id ?? '', key), key]))
     const { charges } = await world.gateway.books()
     return {
       charges,
       orders,
-      payments: payments.map(({ operation, ...payment }) => ({ ...payment, key: keyOf.get(operation) ?? null }))
+      payments: payments.map(({ operation, ...payment }) => ({ ...payment, key: keyOf.get(operation) ?? null })),
+      effects: effects.map(({ key }) => key)
     }
   } finally {
     await pool.end()

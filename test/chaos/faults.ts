@@ -1,3 +1,5 @@
+import { OUTAGES } from './settings.ts'
+
 /** Where in a payment an app can be struck, in the order in which a payment passes by. */
 export const BOUNDARIES = ['after claim', 'in transaction', 'after charge', 'after commit', 'after completion', 'before response'] as const
 
@@ -18,7 +20,18 @@ export const LINKS = ['Redis', 'Postgres', 'gateway'] as const
 
 export type LinkName = typeof LINKS[number]
 
+/** What Redis does that is there and does not do what it is asked to. Each for less and for longer than a lease. */
+export const OUTAGES_OF_REDIS = [
+  'full', 'full for what is large', 'read-only', 'without its replicas', 'restarted with its data', 'failed over'
+] as const
+
+export type OutageOfRedis = typeof OUTAGES_OF_REDIS[number]
+
+export type Outage = keyof typeof OUTAGES
+
 export type FaultKind =
+  | `Redis ${OutageOfRedis}, ${Outage}` | `Postgres fails to commit, ${Outage}`
+  | 'app deployed while its client has left' | 'app frozen beyond its lease'
   | 'app killed at random' | `app killed ${Boundary}` | 'app stopped beyond its lease'
   | 'Redis killed, back empty' | 'Redis frozen' | 'Postgres crashed and restarted'
   | `link to ${LinkName} cut` | `link to ${LinkName} stalled`
@@ -30,8 +43,27 @@ export const FAULT_KINDS: readonly FaultKind[] = [
   'app stopped beyond its lease',
   'Redis killed, back empty', 'Redis frozen', 'Postgres crashed and restarted',
   ...LINKS.flatMap(link => [`link to ${link} cut`, `link to ${link} stalled`] as const),
-  ...Object.keys(PROVIDER_FAULTS) as ProviderFault[]
+  ...Object.keys(PROVIDER_FAULTS) as ProviderFault[],
+  ...(Object.keys(OUTAGES) as Outage[]).flatMap(outage => [
+    ...OUTAGES_OF_REDIS.map(what => `Redis ${what}, ${outage}` as const), `Postgres fails to commit, ${outage}` as const
+  ]),
+  'app deployed while its client has left', 'app frozen beyond its lease'
 ]
+
+/** What strikes while a handler runs that was let through for this: it ends under the fault. */
+export function strikesInHandler (kind: FaultKind): boolean {
+  return outageOf(kind) !== null || kind === 'app deployed while its client has left' || kind === 'app frozen beyond its lease'
+}
+
+/** How long it lasts, of what does so for less or for longer than a lease. */
+export function outageOf (kind: FaultKind): Outage | null {
+  return (Object.keys(OUTAGES) as Outage[]).find(outage => kind.endsWith(`, ${outage}`)) ?? null
+}
+
+/** Whether Redis cannot be written to while it lasts, by whatever app. */
+export function isOutageOfRedis (kind: FaultKind): boolean {
+  return kind.startsWith('Redis ')
+}
 
 /** A fault that is to strike when a certain payment begins. */
 export interface Fault {

@@ -7,13 +7,22 @@ export type AppEvent =
   | { event: 'granted', try: number, asked: number, at: number, attempt: number }
   /** It is about to complete or release its key. */
   | { event: 'settling', try: number, at: number }
+  /** Redis has taken that. */
+  | { event: 'settled', try: number, at: number }
+  /** The handler of the suite's own work was let through. */
+  | { event: 'began', try: number, attempt: number, at: number }
+  /** It is about to answer. `kept`: with an answer that must be kept; `aborted`: it was told that its key is lost. */
+  | { event: 'ended', try: number, kept: boolean, aborted: boolean, at: number }
   | { event: 'struck', try: number, action: Order['action'], boundary: Boundary, at: number }
+
+/** Routes of the suite's own: see work-route.ts. */
+export type WorkRoute = 'work' | 'wait' | 'journalled'
 
 /** One request of a client, with what became of it. */
 export interface Try {
   id: number
   key: string
-  route: 'create' | 'pay'
+  route: 'create' | 'pay' | WorkRoute
   /** `another`: not the one that the key was first sent with. */
   body: 'own' | 'another'
   app: number
@@ -38,6 +47,21 @@ export interface Run {
   at: number
   /** When it began to complete or release; `null`: never. */
   settling: number | null
+  /** When Redis had that; `null`: never, as far as its process has heard. */
+  settled: number | null
+}
+
+/** A handler of the suite's own work that was let through. */
+export interface WorkRun {
+  try: number
+  attempt: number
+  at: number
+  /** When it was about to answer; `null`: never. */
+  ended: number | null
+  /** Whether that was an answer to keep. */
+  kept: boolean
+  /** Whether it was told that its key is lost. */
+  aborted: boolean
 }
 
 /** A process of an app, from its start to its end. */
@@ -45,6 +69,8 @@ export interface Life {
   app: number
   from: number
   until: number
+  /** How; `null`: it lives. `exited`: by itself, after it was told to. */
+  end: 'killed' | 'exited' | null
 }
 
 /** The process of an app that lived at a time, if any did. */
@@ -55,8 +81,15 @@ export function lifeAt (lives: Life[], app: number, at: number): Life | undefine
 /** A fault that has struck. */
 export interface Strike {
   kind: FaultKind
+  /** Whom, if that is an app or one of its links. */
+  app: number | null
   at: number
   until: number
+}
+
+/** What struck at any time from one to another. */
+export function strikesDuring (strikes: Strike[], from: number, until: number): Strike[] {
+  return strikes.filter(strike => strike.at <= until && strike.until >= from)
 }
 
 /** All that was seen from outside. */
@@ -68,6 +101,9 @@ export interface History {
   strikes: Strike[]
   /** Keys whose client went away for good: nobody waits for their answer. */
   abandoned: string[]
+  work: WorkRun[]
+  /** Tries of one press of a button: a client's stack sent them all, at once when the connection of the last was cut. */
+  presses: number[][]
 }
 
 /** What stands in the books when all is over. */
@@ -77,4 +113,6 @@ export interface Evidence {
   orders: Array<{ id: string, status: string, amount: number }>
   /** `key` is the one that the payment was made with. */
   payments: Array<{ id: string, orderId: string, status: string, amount: number, key: string | null }>
+  /** Keys under which the suite's own journalled work was committed, once for each commit. */
+  effects: string[]
 }

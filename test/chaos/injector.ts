@@ -1,32 +1,47 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { clock } from './clock.ts'
-import { orderOf, PROVIDER_FAULTS } from './faults.ts'
-import type { Fault, FaultKind, LinkName, ProviderFault } from './faults.ts'
+import { failCommits } from './commits.ts'
+import { orderOf, outageOf, PROVIDER_FAULTS } from './faults.ts'
+import type { Fault, FaultKind, LinkName, OutageOfRedis, ProviderFault } from './faults.ts'
 import type { AppEvent, Strike } from './history.ts'
+import { prepareOutage } from './redis-outages.ts'
 import { STOPPED_FOR } from './settings.ts'
 import type { World } from './world.ts'
+
+/** After them an app has to start again. */
+const ENDS = new Set<FaultKind>(['app killed at random', 'app deployed while its client has left'])
 
 /** Brings the faults of the schedule about. Each target bears one at a time. */
 export class Injector {
   readonly strikes: Strike[] = []
   readonly #world: () => World
   readonly #targets = new Map<string, Promise<void>>()
+  readonly #failed: () => void
   #failure: Error | null = null
 
-  constructor (world: () => World) {
+  /** @param failed called when a fault could not be brought about, or not be ended: nothing that comes is as it should be */
+  constructor (world: () => World, failed: () => void) {
     this.#world = world
+    this.#failed = failed
   }
 
-  /** Resolves when it has struck. Those at a boundary strike with the payment's own request: see `hear`. */
-  async strike (fault: Fault): Promise<void> {
+  /**
+   * Resolves when it has struck. Those at a boundary strike with the payment's own request: see `hear`.
+   * @param prepare what has to be done before, as soon as the target bears no other fault
+   */
+  async strike (fault: Fault, prepare = async (): Promise<void> => {}): Promise<void> {
     if (orderOf(fault) !== null) return this.#world().untilTwoAreUp()
     await new Promise<void>((resolve) => {
       this.#next(targetOf(fault), async () => {
         const world = this.#world()
-        if (fault.kind === 'app killed at random') await Promise.all([world.apps[fault.app]?.up(), world.untilTwoAreUp()])
-        const strike = this.#record(fault.kind)
+        if (ENDS.has(fault.kind)) await Promise.all([world.apps[fault.app]?.up(), world.untilTwoAreUp()])
+        const outage = outageOf(fault.kind) !== null && fault.kind.startsWith('Redis')
+          ? await prepareOutage(world, fault.kind.slice('Redis '.length, fault.kind.indexOf(',')) as OutageOfRedis)
+          : null
+        await prepare()
+        const strike = this.#record(fault.kind, hasApp(fault.kind) ? fault.app : null)
         resolve()
-        await this.#act(world, fault)
+        await (outage === null ? this.#act(world, fault) : outage(() => delay(fault.milliseconds)))
         strike.until = clock()
       }, resolve)
     })
@@ -36,10 +51,10 @@ export class Injector {
   hear (app: number, event: AppEvent): void {
     if (event.event !== 'struck') return
     if (event.action === 'kill') {
-      this.strikes.push({ kind: `app killed ${event.boundary}`, at: event.at, until: event.at })
+      this.strikes.push({ kind: `app killed ${event.boundary}`, app, at: event.at, until: event.at })
       return
     }
-    const strike = this.#record('app stopped beyond its lease')
+    const strike = this.#record('app stopped beyond its lease', app)
     this.#next(`app ${app}`, async () => {
       await delay(STOPPED_FOR)
       this.#world().apps[app]?.signal('SIGCONT')
@@ -58,6 +73,7 @@ export class Injector {
     const before = this.#targets.get(target) ?? Promise.resolve()
     this.#targets.set(target, before.then(act).catch((error: Error) => {
       this.#failure ??= error
+      this.#failed()
       failed()
     }))
   }
@@ -68,6 +84,13 @@ export class Injector {
       case 'app killed at random':
         world.apps[app]?.signal('SIGKILL')
         return
+      case 'app deployed while its client has left':
+        return world.apps[app]?.deploy()
+      case 'app frozen beyond its lease':
+        world.apps[app]?.signal('SIGSTOP')
+        await delay(STOPPED_FOR)
+        world.apps[app]?.signal('SIGCONT')
+        return
       case 'Redis killed, back empty':
         return world.emptyRedis(lasting)
       case 'Redis frozen':
@@ -77,6 +100,9 @@ export class Injector {
         return
       case 'Postgres crashed and restarted':
         return world.postgres.restart()
+      case 'Postgres fails to commit, for less than a lease':
+      case 'Postgres fails to commit, for longer than a lease':
+        return failCommits(world.postgres.url, lasting)
       default: {
         const link = /^link to (\w+) (cut|stalled)$/.exec(kind)
         if (link === null) return world.gateway.fault({ kind: PROVIDER_FAULTS[kind as ProviderFault], delayMs: milliseconds })
@@ -89,11 +115,16 @@ export class Injector {
     }
   }
 
-  #record (kind: FaultKind): Strike {
-    const strike = { kind, at: clock(), until: clock() }
+  #record (kind: FaultKind, app: number | null): Strike {
+    const strike = { kind, app, at: clock(), until: Infinity }
     this.strikes.push(strike)
     return strike
   }
+}
+
+/** It strikes one app, or one of its links. */
+function hasApp (kind: FaultKind): boolean {
+  return kind.startsWith('app') || kind.startsWith('link')
 }
 
 function targetOf ({ kind, app }: Fault): string {

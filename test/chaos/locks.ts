@@ -1,4 +1,5 @@
 import type { Verdict } from './checker.ts'
+import { isOutageOfRedis } from './faults.ts'
 import { groupBy } from './group-by.ts'
 import { lifeAt } from './history.ts'
 import type { History, Run, Try } from './history.ts'
@@ -8,23 +9,30 @@ const IN_PROGRESS = 'FST_IDEMPOTENCY_IN_PROGRESS'
 /**
  * How long keys stay locked when nobody works on them any more.
  *
- * Each 409 "in progress" is measured from the moment when the key's last owner ended: began to complete or release the
- * key, or died. It is measured up to when the refused try was sent, when the key was locked for certain or was locked
- * later. More than the lease and the tolerance is a violation; so is a 409 of a key that nobody has ever owned.
+ * Each 409 "in progress" is measured from the moment when the key's last owner ended: had completed or released the
+ * key in Redis, or died. It is measured up to when the refused try was sent, when the key was locked for certain or was
+ * locked later. More than the lease and the tolerance is a violation; so is a 409 of a key that nobody has ever owned.
+ *
+ * An owner that ended while Redis took no writes, or just before, counts as one that ended with that: what it had to
+ * write was written no sooner, and who was away from Redis takes over nothing before it has heard it for a lease.
  *
  * The tolerance is for what is on its way when an owner ends. A claim or renewal of an app that is killed meanwhile may
  * lie in a stalled link or in front of a frozen Redis, and the lease begins when it arrives: the longest stall, and
  * something for a machine whose processes wait for each other.
  */
-export function longestLock ({ lease, lives, runs, tries }: History, byKey: Map<string, Try[]>, tolerance: number): { verdict: Verdict, longest: number } {
+export function longestLock ({ lease, lives, runs, tries, strikes }: History, byKey: Map<string, Try[]>, tolerance: number): { verdict: Verdict, longest: number } {
   const runOf = new Map(runs.map(run => [run.try, run]))
   const refused = tries.filter(({ code }) => code === IN_PROGRESS)
+  const outages = strikes.filter(({ kind }) => isOutageOfRedis(kind)).sort((a, b) => a.at - b.at)
   const violations: string[] = []
   let longest = 0
   for (const sent of refused) {
     let ended = -Infinity
     for (const other of byKey.get(sent.key) ?? []) {
       if (other !== sent && other.at <= sent.end) ended = Math.max(ended, endOf(other, runOf.get(other.id)))
+    }
+    for (const { at, until } of outages) {
+      if (at <= Math.min(ended + lease, sent.at) && until >= ended) ended = Math.min(until, sent.at)
     }
     const locked = sent.at - ended
     if (locked < Infinity) longest = Math.max(longest, locked)
@@ -35,7 +43,7 @@ export function longestLock ({ lease, lives, runs, tries }: History, byKey: Map<
   /** When this try can have owned the key for the last time. */
   function endOf (other: Try, run: Run | undefined): number {
     const diedAt = lifeAt(lives, other.app, run?.at ?? other.at)?.until ?? Infinity
-    if (run !== undefined) return run.settling ?? diedAt
+    if (run !== undefined) return run.settled ?? diedAt
     // Its claim may have been granted without its app ever hearing of it.
     if (other.status === null) return diedAt < other.end + lease ? diedAt : other.end
     return other.status >= 500 ? other.end : -Infinity

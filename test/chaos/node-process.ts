@@ -22,8 +22,8 @@ export interface ProcessOptions {
 /** A Node.js process with the preload, which ends with this one at the latest. */
 export class NodeProcess {
   readonly from = clock()
-  /** Resolves to when it had ended, and all that it told was heard. */
-  readonly ended: Promise<number>
+  /** Resolves to when it had ended, and by which signal if by one, when all that it told was heard. */
+  readonly ended: Promise<{ at: number, signal: NodeJS.Signals | null }>
   readonly #child: ChildProcess
   #stderr = ''
 
@@ -37,8 +37,8 @@ export class NodeProcess {
     if (child.pid !== undefined) protect(child.pid)
     child.stderr?.setEncoding('utf8').on('data', (text: string) => { this.#stderr = (this.#stderr + text).slice(-TAIL) })
     createInterface(child.stdio[3] as Readable).on('line', line => onEvent(JSON.parse(line) as AppEvent))
-    const exited = once(child, 'exit').then(clock)
-    this.ended = Promise.all([exited, once(child, 'close')]).then(([at]) => at)
+    const exited = once(child, 'exit').then(([, signal]) => ({ at: clock(), signal: signal as NodeJS.Signals | null }))
+    this.ended = Promise.all([exited, once(child, 'close')]).then(([end]) => end)
   }
 
   get stderr (): string {

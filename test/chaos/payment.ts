@@ -21,10 +21,10 @@ export async function makePayment (client: Client, recorder: Recorder, planned: 
   switch (planned.client) {
     case 'abandons':
       recorder.abandoned.push(pay.key)
-      await client.persist(pay, leavesAfter, { untilStruck: true })
+      await client.persist(pay, { leavesAfter, untilStruck: true })
       return [create]
     case 'disconnects':
-      await client.persist(pay, leavesAfter)
+      await client.persist(pay, { leavesAfter })
       return settled
     case 'races itself':
       await Promise.all([client.persist(pay), client.persist({ ...pay, app: app + 1 })])

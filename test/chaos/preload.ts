@@ -1,5 +1,4 @@
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
-import { writeSync } from 'node:fs'
 import { Server } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -9,7 +8,7 @@ import * as scripts from '../../plugin/store/scripts.ts'
 import { STRIKE_HEADER, TRY_HEADER } from './faults.ts'
 import type { Boundary, Order } from './faults.ts'
 import { clock } from './clock.ts'
-import type { AppEvent } from './history.ts'
+import { tell } from './tell.ts'
 
 /*
  * Loaded into each app of a chaos run by `--import`. It watches from outside what a request does to Redis, Postgres and
@@ -23,6 +22,7 @@ interface Followed {
   order: Order | null
   granted: boolean
   settling: boolean
+  settled: boolean
   /** An outcome stands in the journal, and is about to be committed. */
   recorded: boolean
 }
@@ -30,11 +30,6 @@ interface Followed {
 type Method = (this: unknown, ...args: unknown[]) => unknown
 
 const current = new AsyncLocalStorage<Followed>()
-
-/** Synchronously: the process may be about to end. */
-function tell (event: AppEvent): void {
-  writeSync(3, `${JSON.stringify(event)}\n`)
-}
 
 function reached (boundary: Boundary): void {
   const followed = current.getStore()
@@ -59,7 +54,7 @@ patch(Server.prototype, 'emit', original => function (...args) {
   if (id === undefined) return original.apply(this, args)
   const order = request.headers[STRIKE_HEADER]
   const followed: Followed = {
-    id: Number(id), order: order === undefined ? null : JSON.parse(String(order)) as Order, granted: false, settling: false, recorded: false
+    id: Number(id), order: order === undefined ? null : JSON.parse(String(order)) as Order, granted: false, settling: false, settled: false, recorded: false
   }
   // The body's events come from the parser of the connection, which knows of no request.
   patch(request, 'emit', emit => function (...event) { return current.run(followed, () => emit.apply(this, event)) })
@@ -97,6 +92,10 @@ patch(Redis.prototype, 'evalsha', original => async function (...args) {
   }
   const asked = clock()
   const answer = await original.apply(this, args)
+  if (settles && followed?.granted === true && !followed.settled) {
+    followed.settled = true
+    tell({ event: 'settled', try: followed.id, at: clock() })
+  }
   if (sha === scripts.complete.sha) reached('after completion')
   if (sha === scripts.takeOver.sha) {
     const [outcome, attempt] = answer as [number, number]

@@ -1,10 +1,14 @@
-import type { AppEvent, History, Run, Try } from './history.ts'
+import type { AppEvent, History, Run, Try, WorkRun } from './history.ts'
 
 /** Writes down what clients send and get, and what the apps' preloads tell. */
 export class Recorder {
   readonly tries: Try[] = []
   readonly abandoned: string[] = []
+  readonly presses: number[][] = []
   readonly #runs = new Map<number, Run>()
+  readonly #work = new Map<number, WorkRun>()
+  /** By key: who wants to know when its work begins. */
+  readonly #awaited = new Map<string, () => void>()
   /** Tries whose order to strike has been carried out. */
   readonly #struck = new Set<number>()
 
@@ -22,16 +26,35 @@ export class Recorder {
   hear (event: AppEvent): void {
     switch (event.event) {
       case 'granted':
-        this.#runs.set(event.try, { try: event.try, attempt: event.attempt, asked: event.asked, at: event.at, settling: null })
+        this.#runs.set(event.try, { try: event.try, attempt: event.attempt, asked: event.asked, at: event.at, settling: null, settled: null })
         break
       case 'settling': {
         const run = this.#runs.get(event.try)
         if (run !== undefined) run.settling = event.at
         break
       }
+      case 'settled': {
+        const run = this.#runs.get(event.try)
+        if (run !== undefined) run.settled = event.at
+        break
+      }
+      case 'began':
+        this.#work.set(event.try, { try: event.try, attempt: event.attempt, at: event.at, ended: null, kept: false, aborted: false })
+        this.#awaited.get(this.tries[event.try]?.key ?? '')?.()
+        break
+      case 'ended': {
+        const work = this.#work.get(event.try)
+        if (work !== undefined) Object.assign(work, { ended: event.at, kept: event.kept, aborted: event.aborted })
+        break
+      }
       case 'struck':
         this.#struck.add(event.try)
     }
+  }
+
+  /** Until work of this key begins, which may never be. */
+  async begun (key: string): Promise<void> {
+    await new Promise<void>((resolve) => { this.#awaited.set(key, resolve) })
   }
 
   /** Whether this try has made its app fall. */
@@ -40,6 +63,13 @@ export class Recorder {
   }
 
   history (rest: Pick<History, 'lease' | 'lives' | 'strikes'>): History {
-    return { ...rest, tries: this.tries, runs: this.runs, abandoned: this.abandoned }
+    return {
+      ...rest,
+      tries: this.tries,
+      runs: this.runs,
+      abandoned: this.abandoned,
+      work: [...this.#work.values()],
+      presses: this.presses
+    }
   }
 }

@@ -8,12 +8,14 @@ import { Client } from './client.ts'
 import type { Request } from './client.ts'
 import { clock } from './clock.ts'
 import { readBooks, untilNoneIsPaying } from './evidence.ts'
+import { strikesInHandler } from './faults.ts'
 import type { AppEvent, Evidence, History } from './history.ts'
 import { Injector } from './injector.ts'
 import { makePayment } from './payment.ts'
 import { Recorder } from './recorder.ts'
 import type { PlannedPayment } from './schedule.ts'
 import { CLIENTS, LEASE, LONGEST_STALL, SWEEP_AFTER, TIME_TO_FINISH } from './settings.ts'
+import { doWork, doWorkInPeace } from './work.ts'
 import { World } from './world.ts'
 
 export interface RunOptions {
@@ -46,7 +48,10 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
   const { seed, apps, patches, clients = CLIENTS, timeToFinish = TIME_TO_FINISH, progress = () => {} } = options
   const began = clock()
   const recorder = new Recorder()
-  const injector = new Injector(() => world)
+  const givenUp = new AbortController()
+  // All clients that pause listen.
+  setMaxListeners(0, givenUp.signal)
+  const injector = new Injector(() => world, () => givenUp.abort())
   const { directory, remove } = build(patches)
   const onEvent = (app: number, event: AppEvent): void => {
     recorder.hear(event)
@@ -56,9 +61,6 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
     remove()
     throw error
   })
-  const givenUp = new AbortController()
-  // All clients that pause listen.
-  setMaxListeners(0, givenUp.signal)
   const client = new Client(recorder, () => world.apps.map(({ url }) => url), givenUp.signal)
   const again: Request[][] = []
   let done = 0
@@ -79,13 +81,18 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
   }
   try {
     await forAll(planned, async (payment) => {
-      if (payment.fault !== null) await injector.strike(payment.fault)
-      again.push(await makePayment(client, recorder, payment))
+      const { fault } = payment
+      if (fault !== null && !strikesInHandler(fault.kind)) await injector.strike(fault)
+      again.push(...await Promise.all([
+        makePayment(client, recorder, payment),
+        doWork(client, recorder, payment, (fault, prepare) => injector.strike(fault, prepare))
+      ]))
       done++
     })
     await injector.calm()
     await world.gateway.clearFaults()
     await Promise.all(world.apps.map(app => app.up()))
+    await forAll(planned, async (payment) => { again.push(await doWorkInPeace(client, recorder, payment)) })
     progress(`the faults have stopped: every key is sent once more, after ${((clock() - began) / 1_000).toFixed(0)} s`)
     await untilNoneIsPaying(world, SWEEP_AFTER + timeToFinish)
     await forAll(again, async (requests) => {

@@ -1,10 +1,20 @@
 import { seeded } from '../../demo-app/gateway/random.ts'
-import { BOUNDARIES, FAULT_KINDS } from './faults.ts'
+import { BOUNDARIES, FAULT_KINDS, outageOf, strikesInHandler } from './faults.ts'
 import type { Fault, FaultKind } from './faults.ts'
-import { GATEWAY_TIMEOUT, LONGEST_STALL } from './settings.ts'
+import type { WorkRoute } from './history.ts'
+import { GATEWAY_TIMEOUT, LARGE_ANSWER, LONG_WORK, LONGEST_STALL, OUTAGES, WORK_STRUCK } from './settings.ts'
+import type { Work } from './work-route.ts'
 
 /** What clients do besides sending a payment until they get a final answer. `abandons`: sends it once, and goes away. */
 export const CLIENT_KINDS = ['sends another body', 'disconnects', 'races itself', 'races another key', 'abandons'] as const
+
+/** What clients do of the suite's own work. `leaves`: while it runs, and comes back for the answer. */
+export const WORK_CLIENT_KINDS = ['leaves', 're-sends by itself', 'leaves while it waits', 'is plain'] as const
+
+export interface PlannedWork extends Work {
+  route: WorkRoute
+  client: typeof WORK_CLIENT_KINDS[number]
+}
 
 export interface PlannedPayment {
   index: number
@@ -18,6 +28,8 @@ export interface PlannedPayment {
   leavesAfter: number
   /** Strikes when the payment begins. */
   fault: Fault | null
+  /** Is done beside the payment. */
+  work: PlannedWork | null
 }
 
 export interface ScheduleOptions {
@@ -30,6 +42,8 @@ export interface ScheduleOptions {
 
 /** One payment in so many has a client that is not plain. */
 const SPECIAL_CLIENTS = 5
+/** One payment in so many has work beside it, and each that is struck in a handler. */
+const WITH_WORK = 4
 /** One abandoned payment for so many apps that are killed after they charged: somebody else has to settle it. */
 const ABANDONED = 3
 
@@ -54,7 +68,8 @@ export function schedule ({ seed, payments, faults, apps }: ScheduleOptions): Pl
     app: below(apps),
     client: index % SPECIAL_CLIENTS === 0 ? clients[index / SPECIAL_CLIENTS] as PlannedPayment['client'] : 'is plain',
     leavesAfter: 2 + below(60),
-    fault: null
+    fault: null,
+    work: index % WITH_WORK === 2 ? workOf(WORK_CLIENT_KINDS[Math.floor(index / WITH_WORK) % WORK_CLIENT_KINDS.length] as PlannedWork['client'], random) : null
   }))
   // One fault in each of as many stretches, so that they come all the time and never two with one payment.
   let killsAfterCharge = 0
@@ -62,13 +77,36 @@ export function schedule ({ seed, payments, faults, apps }: ScheduleOptions): Pl
     const from = Math.floor(i * payments / faults)
     const to = Math.floor((i + 1) * payments / faults)
     const payment = planned[from + below(to - from)] as PlannedPayment
-    payment.fault = faultOf(kind, below(apps), random)
+    const fault = payment.fault = faultOf(kind, below(apps), random)
+    if (strikesInHandler(kind)) {
+      payment.app = fault.app
+      payment.work = workStruckBy(kind, random)
+    }
     if (kind === 'app killed after charge' && killsAfterCharge++ % ABANDONED === 0) {
       payment.client = 'abandons'
       payment.leavesAfter = GATEWAY_TIMEOUT
     }
   }
   return planned
+}
+
+function workOf (client: PlannedWork['client'], random: () => number): PlannedWork {
+  if (client === 'leaves while it waits') {
+    return { route: random() < 0.5 ? 'work' : 'wait', client, takes: LONG_WORK, size: 0, fails: random() < 0.7 ? 1 : 0 }
+  }
+  const route = client === 're-sends by itself' ? 'work' : random() < 0.5 ? 'work' : 'journalled'
+  return { route, client, takes: Math.round(300 * random()), size: random() < 0.2 ? LARGE_ANSWER : 0, fails: 0 }
+}
+
+/** It ends while the fault lasts, and its client is gone where the fault says so. */
+export function workStruckBy (kind: FaultKind, random: () => number): PlannedWork {
+  return {
+    route: kind.startsWith('Postgres') ? 'journalled' : 'work',
+    client: kind === 'app deployed while its client has left' || random() < 0.5 ? 'leaves' : 'is plain',
+    takes: kind.startsWith('app deployed') ? 4 * WORK_STRUCK : WORK_STRUCK,
+    size: kind.startsWith('Redis full for what is large') ? LARGE_ANSWER : 0,
+    fails: 0
+  }
 }
 
 function faultOf (kind: FaultKind, app: number, random: () => number): Fault {
@@ -79,6 +117,11 @@ function faultOf (kind: FaultKind, app: number, random: () => number): Fault {
 }
 
 function millisecondsOf (kind: FaultKind, random: () => number): number {
+  const outage = outageOf(kind)
+  if (outage !== null) {
+    const [least, most] = OUTAGES[outage]
+    return Math.round(least + (most - least) * random())
+  }
   switch (kind) {
     case 'provider times out after it charged': return GATEWAY_TIMEOUT * 1.5
     case 'provider is slow': return Math.round(GATEWAY_TIMEOUT * (0.2 + 0.5 * random()))

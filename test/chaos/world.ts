@@ -4,12 +4,16 @@ import type { PostgresServer } from '../servers/postgres.ts'
 import { startRedis } from '../servers/redis.ts'
 import type { RedisServer } from '../servers/redis.ts'
 import { App, TIME_TO_START } from './app.ts'
+import { prepareCommits } from './commits.ts'
 import { LINKS } from './faults.ts'
 import type { LinkName } from './faults.ts'
 import { Gateway } from './gateway.ts'
 import type { AppEvent } from './history.ts'
 import { Proxy } from './proxy.ts'
 import { GATEWAY_TIMEOUT, LEASE, SWEEP_AFTER } from './settings.ts'
+
+/** It has all that it acknowledged, however it ends, where its data are kept. */
+export const REDIS_ARGUMENTS = ['--appendonly', 'yes', '--appendfsync', 'always', '--repl-diskless-sync-delay', '0']
 
 export interface WorldOptions {
   apps: number
@@ -28,6 +32,7 @@ export class World {
   postgres!: PostgresServer
   gateway!: Gateway
   readonly #closing: Array<() => Promise<unknown>> = []
+  #restarts = 0
 
   static async start (options: WorldOptions): Promise<World> {
     const world = new World()
@@ -42,7 +47,7 @@ export class World {
 
   async #start ({ apps, seed, directory, onEvent }: WorldOptions): Promise<void> {
     await Promise.all([
-      this.#own(startRedis(), (redis) => { this.redis = redis }, () => this.redis.stop()),
+      this.#own(startRedis({ args: REDIS_ARGUMENTS }), (redis) => { this.redis = redis }, () => this.redis.stop()),
       this.#own(startPostgres(), (postgres) => { this.postgres = postgres }, () => this.postgres.stop()),
       this.#own(Gateway.start({ directory, seed }), (gateway) => { this.gateway = gateway }, () => this.gateway.close())
     ])
@@ -76,6 +81,7 @@ export class World {
       this.#closing.push(() => app.close())
     }
     await Promise.all(this.apps.map(app => app.up()))
+    await prepareCommits(this.postgres.url)
   }
 
   /** Before one more is struck: payments go on, if slowly, as long as one is left. */
@@ -87,7 +93,15 @@ export class World {
   async emptyRedis (pause: () => Promise<void> = async () => {}): Promise<void> {
     await this.redis.kill()
     await pause()
-    this.redis = await startRedis()
+    this.redis = await startRedis({ args: REDIS_ARGUMENTS })
+  }
+
+  /** Redis ends, by turns as in a crash and in good order, and comes back with all that it had. */
+  async restartRedis (pause: () => Promise<void>): Promise<void> {
+    const { directory } = this.redis
+    await (this.#restarts++ % 2 === 0 ? this.redis.kill({ keepData: true }) : this.redis.stop({ keepData: true }))
+    await pause()
+    this.redis = await startRedis({ args: REDIS_ARGUMENTS, directory })
   }
 
   /** Last to first. */

@@ -23,9 +23,12 @@ export interface ServerProcess {
 const END_WITH_PARENT = 'data:text/javascript,' + encodeURIComponent(
   'process.stdin.on("end", () => process.exit(9)).resume().unref()')
 
-/** `npm start` without npm: the real server in a process of its own, on a free port, with these variables and no others. */
-export function startServer (t: Test, env: Record<string, string> = {}): ServerProcess {
-  const child = spawn(process.execPath, [IMPORT_TYPESCRIPT, `--import=${END_WITH_PARENT}`, 'demo-app/server.ts'], {
+/**
+ * `npm start` without npm: the real server in a process of its own, on a free port, with these variables and no others.
+ * Or another script that is a server.
+ */
+export function startServer (t: Test, env: Record<string, string> = {}, script = 'demo-app/server.ts'): ServerProcess {
+  const child = spawn(process.execPath, [IMPORT_TYPESCRIPT, `--import=${END_WITH_PARENT}`, script], {
     cwd: resolve(import.meta.dirname, '../..'),
     env: { PATH: process.env.PATH, PORT: '0', ...env },
     stdio: 'pipe'

@@ -7,8 +7,11 @@ import { documented, readPage, ROOT } from './markdown.ts'
 import type { Block } from './markdown.ts'
 import { LINES_BEFORE, workspace } from './workspace.ts'
 
-/** What stands in the pages: code that is compiled and run, commands that are run, alerts, drawings. */
-const LANGUAGES = ['ts', 'sh', 'yaml', '']
+/**
+ * What stands in the pages: code that is compiled and run, commands that are run, alerts and manifests, configurations
+ * that test/clients runs, drawings.
+ */
+const LANGUAGES = ['ts', 'sh', 'yaml', 'haproxy', 'nginx', '']
 
 const blocks = (await Promise.all((await documented()).map(readPage))).flatMap(page => page.blocks)
 

@@ -53,10 +53,10 @@ async function load (t: Test, module: string, block: Block): Promise<Declared> {
   return declared
 }
 
-/** What has a way to be let go: a client of Redis, an app, a pool. */
+/** What has a way to be let go: listeners for signals, a client of Redis, an app, a pool. */
 function letGo (t: Test, value: unknown): void {
   if (typeof value !== 'object' || value === null) return
-  const { disconnect, close, end } = value as Partial<Record<'disconnect' | 'close' | 'end', () => unknown>>
-  const method = disconnect ?? close ?? end
+  const { uninstall, disconnect, close, end } = value as Partial<Record<'uninstall' | 'disconnect' | 'close' | 'end', () => unknown>>
+  const method = uninstall ?? disconnect ?? close ?? end
   if (typeof method === 'function') t.teardown(() => method.call(value))
 }

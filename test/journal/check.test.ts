@@ -59,6 +59,12 @@ t.test('a journal on a replica, which lags behind what was committed, is refused
   await t.rejects(ready(t, postgresJournal(db, { table })), /its database is a replica/)
 })
 
+t.test('a journal in a database that lacks what it is written with is refused', async (t) => {
+  const { pool, table } = await openDatabase(t)
+  const query: Queryable['query'] = async (text, values) => pool.query(text.replaceAll('txid_current_if_assigned', 'no_such_function'), values)
+  await t.rejects(ready(t, postgresJournal({ query }, { table })), /its database is not Postgres 10 or later/)
+})
+
 const ODD: Array<[what: string, wrap: (db: pg.Pool) => Queryable['query'], message: RegExp]> = [
   ['answers how many rows there were', db => async (text, values) => (await db.query(text, values)).rowCount as never, /must resolve to \{ rows \}/],
   ['answers nothing', db => async (text, values) => { await db.query(text, values); return undefined as never }, /must resolve to \{ rows \}/],

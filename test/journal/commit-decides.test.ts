@@ -1,3 +1,4 @@
+import postgres from '@fastify/postgres'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -109,6 +110,21 @@ t.test('of a loop that tries its transaction again, the answer of the one that c
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":2}', replayed: true })
 })
 
+t.test('an answer that leaves before its transaction has ended, as with pg: { transact: true } of @fastify/postgres, is not believed either', async (t) => {
+  const { journal, effects } = await openDatabase(t)
+  const { app, listen } = await build(t, { journal }, async (app) => { await app.register(postgres, { connectionString: process.env.DATABASE_URL }) })
+  let run = 0
+  app.post('/pay', { pg: { transact: true }, config: { idempotency: true } }, async (request) => {
+    const tx = request.pg as pg.PoolClient
+    await tx.query(`INSERT INTO ${effects.table} DEFAULT VALUES`)
+    return request.idempotency?.complete(tx, { body: { receipt: ++run } })
+  })
+  const client = await listen()
+  t.match(await client.post('/pay', 'k'), { status: 500, json: { code: 'FST_IDEMPOTENCY_NOT_COMMITTED', retryable: true } })
+  t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":1}', replayed: true }, 'it has ended now')
+  t.equal(await effects.count(), 1)
+})
+
 t.test('a recorded answer is not given while the journal cannot be asked whether it was committed; the retry gets it', async (t) => {
   const { client, database } = await start(t, async ({ complete }) => {
     const receipt = await database.charge(async tx => complete(tx, { body: { receipt: 1 } }))
@@ -119,6 +135,16 @@ t.test('a recorded answer is not given while the journal cannot be asked whether
   await database.pool.query(`ALTER TABLE ${database.table}_away RENAME TO ${database.table}`)
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":1}', replayed: true })
   t.equal(await database.effects.count(), 1)
+})
+
+t.test('with errors: \'error-handler\' the app words what it is that was not committed', async (t) => {
+  const { client } = await start(t, async ({ complete, run, database }) => {
+    const receipt = { receipt: run }
+    await failing(database, run, async tx => complete(tx, { body: receipt })).catch(() => {})
+    return receipt
+  }, { errors: 'error-handler' })
+  t.match(await client.post('/pay', 'k'), { status: 500, json: { code: 'FST_IDEMPOTENCY_NOT_COMMITTED', message: /send it again/ }, replayed: false })
+  t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":2}', replayed: false })
 })
 
 const FIRST_ANSWERS: Array<[what: string, handler: Handler]> = [

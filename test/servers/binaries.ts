@@ -43,6 +43,22 @@ export function postgresDirectory (machine = thisMachine()): string {
   return findOrInstall(machine, ['initdb', 'postgres'], 'postgresql', () => [...directories(machine.path), ...machine.postgresPlaces()])
 }
 
+/**
+ * The path of a program that is known by one of these names, of which the first is what its Debian package brings.
+ * @throws {MissingBinaryError}
+ */
+export function program (names: [string, ...string[]], debianPackage: string, machine = thisMachine()): string {
+  const places = [...directories(machine.path), ...SYSTEM_PLACES]
+  for (const name of names) {
+    const found = find([name], places)
+    if (found !== null) return join(found, name)
+  }
+  return join(findOrInstall(machine, [names[0]], debianPackage, () => places), names[0])
+}
+
+/** Where servers are, which are not on everybody's PATH. */
+const SYSTEM_PLACES = ['/usr/sbin', '/usr/local/sbin']
+
 function versionOf (binary: string): string {
   try {
     return execFileSync(binary, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })

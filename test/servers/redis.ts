@@ -13,28 +13,43 @@ export interface RedisServer {
   url: string
   port: number
   pid: number
+  /** Where its data are, if it keeps any. */
+  directory: string
   /** Ends it in good order. Does nothing if it has ended already. */
-  stop (): Promise<void>
+  stop (options?: EndOptions): Promise<void>
   /** Ends it at once, as a crash would. */
-  kill (): Promise<void>
+  kill (options?: EndOptions): Promise<void>
   /** Keeps it from answering, with its connections open. */
   freeze (): void
   thaw (): void
 }
 
-/** A Redis of one's own that keeps nothing on disk. Rejects if `port` is given and taken. */
-export async function startRedis ({ port, args = [], env = {} }: { port?: number, args?: string[], env?: Record<string, string> } = {}): Promise<RedisServer> {
+export interface EndOptions {
+  /** Leave its directory, for another one to be started there. */
+  keepData?: boolean
+}
+
+export interface StartOptions {
+  port?: number
+  args?: string[]
+  env?: Record<string, string>
+  /** Of one that ended with `keepData`. */
+  directory?: string
+}
+
+/** A Redis of one's own that keeps nothing on disk, unless `args` say so. Rejects if `port` is given and taken. */
+export async function startRedis ({ port, args = [], env = {}, directory }: StartOptions = {}): Promise<RedisServer> {
   for (let tries = 1; ; tries++) {
-    const started = await start(port ?? await freePort(), args, env)
+    const started = await start(port ?? await freePort(), args, env, directory)
     if (started !== null) return started
     if (port !== undefined || tries === 5) throw new Error(`redis-server did not start on port ${port ?? '(any)'}`)
   }
 }
 
 /** `null` if it ended before it answered, for which a port that was taken meanwhile is the usual reason. */
-async function start (port: number, args: string[], env: Record<string, string>): Promise<RedisServer | null> {
+async function start (port: number, args: string[], env: Record<string, string>, given?: string): Promise<RedisServer | null> {
   const binary = redisServer()
-  const directory = mkdtempSync(join(tmpdir(), 'test-redis-'))
+  const directory = given ?? mkdtempSync(join(tmpdir(), 'test-redis-'))
   protect(directory)
   const server = spawn(binary, [
     '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory, ...args
@@ -43,13 +58,13 @@ async function start (port: number, args: string[], env: Record<string, string>)
   protect(pid)
   const ended = once(server, 'exit')
   const hasEnded = (): boolean => server.exitCode !== null || server.signalCode !== null
-  const end = async (signal: NodeJS.Signals): Promise<void> => {
+  const end = async (signal: NodeJS.Signals, { keepData = false }: EndOptions = {}): Promise<void> => {
     if (!hasEnded()) {
       server.kill('SIGCONT')
       server.kill(signal)
     }
     await ended
-    rmSync(directory, { recursive: true, force: true })
+    if (!keepData) rmSync(directory, { recursive: true, force: true })
   }
   try {
     await until(async () => hasEnded() || await answers(port, pid), 'redis-server answering')
@@ -58,15 +73,16 @@ async function start (port: number, args: string[], env: Record<string, string>)
     throw error
   }
   if (hasEnded()) {
-    await end('SIGKILL')
+    await end('SIGKILL', { keepData: given !== undefined })
     return null
   }
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
     pid,
-    stop: () => end('SIGTERM'),
-    kill: () => end('SIGKILL'),
+    directory,
+    stop: options => end('SIGTERM', options),
+    kill: options => end('SIGKILL', options),
     freeze: () => { server.kill('SIGSTOP') },
     thaw: () => { server.kill('SIGCONT') }
   }

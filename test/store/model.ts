@@ -130,6 +130,7 @@ export class Invariants {
   /** Who was granted which attempt since the key was new. */
   readonly #granted = new Map<number, string>()
   #last: StoredRecord | null = null
+  readonly #withdrewBefore = new Set<string>()
   /** Whether the last step took back a claim, and its attempt with it. */
   #withdrawn = false
   #lastBytes: string | null = null
@@ -148,14 +149,15 @@ export class Invariants {
     const attempt = this.#last?.attempt ?? 0
     assert.equal(this.#granted.get(attempt), owner, 'what is withdrawn is the last claim that was granted')
     this.#granted.delete(attempt)
+    this.#withdrewBefore.add(owner)
     this.#holder = null
     this.#withdrawn = true
   }
 
   succeeded (kind: 'renew' | 'complete' | 'release', { owner, attempt }: OwnedClaim): void {
     const name = owner
-    // A record that got lost is written again as the attempt that it was.
-    if (attempt > 0) this.#granted.set(attempt, name)
+    // A record that got lost is written again as the attempt that it was. Who withdrew has released already.
+    if (attempt > 0 && !(kind === 'release' && this.#withdrewBefore.has(name))) this.#granted.set(attempt, name)
     assert.ok(this.#holder === null || this.#holder === name, `${kind} of a late owner succeeded`)
     this.#holder = kind === 'renew' ? name : null
   }

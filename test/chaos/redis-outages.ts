@@ -1,0 +1,86 @@
+import { Redis } from 'ioredis'
+import { until } from '../helper.ts'
+import { startRedis } from '../servers/redis.ts'
+import type { RedisServer } from '../servers/redis.ts'
+import type { OutageOfRedis } from './faults.ts'
+import { LARGE_ANSWER } from './settings.ts'
+import { REDIS_ARGUMENTS } from './world.ts'
+import type { World } from './world.ts'
+
+/** Bytes that are left for what is small, when Redis is full for what is large. */
+const LEFT_FOR_SMALL = LARGE_ANSWER / 4
+/** Nobody listens there. */
+const DEAD_PORT = 1
+
+/** From its beginning to its end. */
+export type OutageRun = (lasting: () => Promise<void>) => Promise<void>
+
+/** All that has to be there before it can begin at once. */
+export async function prepareOutage (world: World, what: OutageOfRedis): Promise<OutageRun> {
+  switch (what) {
+    case 'restarted with its data':
+      return lasting => world.restartRedis(lasting)
+    case 'failed over':
+      return prepareFailOver(world)
+    case 'full for what is large':
+      return lasting => withAdmin(world.redis, admin => fullForWhatIsLarge(admin, lasting()))
+    case 'full':
+      return setFor(world, 'maxmemory', 1)
+    case 'without its replicas':
+      return setFor(world, 'min-replicas-to-write', 1)
+    case 'read-only':
+      return lasting => withAdmin(world.redis, async (admin) => {
+        await admin.replicaof('127.0.0.1', DEAD_PORT)
+        await lasting()
+        await admin.replicaof('NO', 'ONE')
+      })
+  }
+}
+
+/** A setting that is 0 otherwise. */
+function setFor (world: World, name: string, value: number): OutageRun {
+  return lasting => withAdmin(world.redis, async (admin) => {
+    await admin.config('SET', name, value)
+    await lasting()
+    await admin.config('SET', name, 0)
+  })
+}
+
+/** A command's arguments count as memory while Redis decides about it: what is larger than what is left is refused. */
+async function fullForWhatIsLarge (admin: Redis, over: Promise<void>): Promise<void> {
+  let isOver = false
+  void over.then(() => { isOver = true })
+  await until(async () => {
+    const used = /^used_memory:(\d+)/m.exec(await admin.info('memory'))?.[1]
+    await admin.config('SET', 'maxmemory', isOver ? 0 : Number(used) + LEFT_FOR_SMALL)
+    return isOver
+  }, 'the end of the outage', 60_000)
+}
+
+/**
+ * To a replica that has everything, as one that is promoted on purpose. The old master takes no writes from then on,
+ * and is gone in the end.
+ */
+async function prepareFailOver (world: World): Promise<OutageRun> {
+  const old = world.redis
+  const replica = await startRedis({ args: [...REDIS_ARGUMENTS, '--replicaof', `127.0.0.1 ${old.port}`] })
+  const is = (what: string) => () => withAdmin(replica, async admin => (await admin.info('replication')).includes(what))
+  await until(is('master_link_status:up'), 'the replica has everything')
+  return async (lasting) => {
+    await withAdmin(old, admin => admin.call('FAILOVER', 'TO', '127.0.0.1', replica.port))
+    await until(is('role:master'), 'the replica is promoted')
+    await lasting()
+    world.redis = replica
+    await old.kill()
+  }
+}
+
+async function withAdmin<T> ({ port }: RedisServer, work: (admin: Redis) => Promise<T>): Promise<T> {
+  const admin = new Redis(port, '127.0.0.1')
+  admin.on('error', () => {})
+  try {
+    return await work(admin)
+  } finally {
+    admin.disconnect()
+  }
+}

@@ -1,0 +1,72 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Client, Request } from './client.ts'
+import { clock } from './clock.ts'
+import { strikesInHandler } from './faults.ts'
+import type { Fault } from './faults.ts'
+import type { Recorder } from './recorder.ts'
+import type { PlannedPayment } from './schedule.ts'
+import { LEASE, LONGEST_AFTERMATH } from './settings.ts'
+
+/** Brings a fault about when `prepare` is done. */
+export type Strike = (fault: Fault, prepare: () => Promise<void>) => Promise<void>
+
+type WorkOf = Pick<PlannedPayment, 'app' | 'work' | 'fault' | 'leavesAfter'> & { index: number | string }
+
+/** How many wait beside the first, and leave. */
+const WAITING = 4
+
+/** The suite's own work that goes with a payment, if any does, as its client asks for it. Answers as `makePayment`. */
+export async function doWork (client: Client, recorder: Recorder, planned: WorkOf, strike: Strike): Promise<Request[]> {
+  const { index, work, app, fault, leavesAfter } = planned
+  if (work === null) return []
+  const { route, client: kind, ...body } = work
+  const request: Request = { key: `work-${index}`, route, variant: 'own', path: `/chaos/${route}`, body, app }
+  if (fault !== null && strikesInHandler(fault.kind)) await struck(client, recorder, request, fault, kind === 'leaves', strike)
+  else if (kind === 're-sends by itself') await reSent(client, recorder, request, leavesAfter)
+  else if (kind === 'leaves while it waits') await left(client, recorder, request, leavesAfter)
+  else await client.persist(request, { leavesAfter: kind === 'leaves' ? leavesAfter : Infinity })
+  return [request]
+}
+
+/** When nothing strikes any more: the work of those clients that are only answered well while nothing does, once more. */
+export async function doWorkInPeace (client: Client, recorder: Recorder, planned: PlannedPayment): Promise<Request[]> {
+  if (planned.work?.client !== 're-sends by itself' && planned.work?.client !== 'leaves while it waits') return []
+  return doWork(client, recorder, { ...planned, index: `${planned.index}-in-peace`, fault: null }, async () => {})
+}
+
+/** The fault strikes while the handler runs. Then the same is asked for all the time until it is long over. */
+async function struck (client: Client, recorder: Recorder, request: Request, fault: Fault, leaves: boolean, strike: Strike): Promise<void> {
+  const leave = new AbortController()
+  const answers: Array<Promise<unknown>> = []
+  await strike(fault, async () => {
+    const begun = recorder.begun(request.key)
+    const answer = client.persist(request, { leave: leave.signal })
+    answers.push(answer)
+    await Promise.race([begun, answer])
+    if (leaves) leave.abort()
+  })
+  await Promise.all(answers)
+  await client.insist(request, clock() + fault.milliseconds + 1.5 * LEASE)
+  await client.persist(request)
+}
+
+/** Cut while the handler runs, as often as a browser with idle connections would send it again. */
+async function reSent (client: Client, recorder: Recorder, request: Request, cutAfter: number): Promise<void> {
+  const begun = recorder.begun(request.key)
+  const later = (): Promise<unknown> => delay(cutAfter)
+  await client.press(request, [() => begun.then(later), later, later])
+  await client.persist(request)
+}
+
+/** The first, whose work begins, and those who wait for its answer: all of them leave. Then one comes who stays. */
+async function left (client: Client, recorder: Recorder, request: Request, leavesAfter: number): Promise<void> {
+  const leave = new AbortController()
+  const begun = recorder.begun(request.key)
+  const first = client.once(request, request.app, { leave: leave.signal })
+  await Promise.race([begun, first])
+  leave.abort()
+  await Promise.all(Array.from({ length: WAITING }, (_, n) => client.once(request, request.app + n, { leavesAfter: leavesAfter + 50 })))
+  // It would be in front of them otherwise.
+  await delay(LONGEST_AFTERMATH)
+  await client.persist(request)
+}

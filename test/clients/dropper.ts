@@ -1,0 +1,73 @@
+import { connect, createServer } from 'node:net'
+import type { Socket } from 'node:net'
+import type { Test } from 'tap'
+import { until } from '../helper.ts'
+import { listen } from '../processes/listen.ts'
+
+/** A POST that has passed through, whole. */
+export interface Passed {
+  /** Cut its connections, to the client and to the server, as a network would. */
+  cut (how?: 'closed' | 'reset'): void
+}
+
+export interface Dropper {
+  url: string
+  /** In the order in which they came. */
+  posts: Passed[]
+  /** Until so many POSTs have passed. */
+  passed (count: number): Promise<void>
+}
+
+/**
+ * A TCP proxy for HTTP/1.1 that the test tells which connections to cut. The first POST goes to the first of the
+ * addresses, the second one to the second, and so on; all the rest goes to the first.
+ * @param mayPass what a POST waits for before it passes, by how many have passed before it
+ */
+export async function startDropper (t: Test, addresses: string[], mayPass = async (_before: number): Promise<void> => {}): Promise<Dropper> {
+  const ports = addresses.map(address => Number(new URL(address).port))
+  const posts: Passed[] = []
+  const open = new Set<Socket>()
+  const keep = (socket: Socket): Socket => {
+    open.add(socket)
+    return socket.on('error', () => {}).once('close', () => open.delete(socket))
+  }
+  const server = createServer({ noDelay: true }, (client) => {
+    keep(client)
+    const upstreams = new Map<number, Socket>()
+    const upstreamAt = (index: number): Socket => {
+      const port = ports[index % ports.length] as number
+      const known = upstreams.get(port)
+      if (known !== undefined) return known
+      const upstream = keep(connect({ port, host: '127.0.0.1', noDelay: true }))
+      upstreams.set(port, upstream)
+      return upstream.on('data', data => client.write(data)).once('close', () => client.destroy())
+    }
+    const cut = (how: 'closed' | 'reset' = 'closed'): void => {
+      for (const socket of [client, ...upstreams.values()]) {
+        if (how === 'reset') socket.resetAndDestroy()
+        else socket.destroy()
+      }
+    }
+    let upstream = upstreamAt(0)
+    const pass = async (data: Buffer): Promise<void> => {
+      const [, method] = /^([A-Z]+) \S+ HTTP\/1\.1\r\n/.exec(data.toString('latin1')) ?? []
+      if (method === 'POST') {
+        await mayPass(posts.length)
+        upstream = upstreamAt(posts.length)
+        posts.push({ cut })
+      } else if (method !== undefined) upstream = upstreamAt(0)
+      upstream.write(data)
+    }
+    client.on('data', (data: Buffer) => {
+      client.pause()
+      pass(data).then(() => client.resume(), () => cut())
+    }).once('close', () => cut())
+  })
+  const url = await listen(t, server)
+  t.teardown(() => { for (const socket of open) socket.destroy() })
+  return {
+    url,
+    posts,
+    passed: count => until(() => posts.length >= count, `POST number ${count}`, 60_000)
+  }
+}

@@ -1,0 +1,98 @@
+import { randomUUID } from 'node:crypto'
+import type { Test } from 'tap'
+import { until } from '../helper.ts'
+import { startWorld } from '../processes/start.ts'
+import type { Service, World } from '../processes/start.ts'
+import { curlOnce } from './command.ts'
+import type { Got, Pay } from './command.ts'
+import { startDropper } from './dropper.ts'
+import { startHaproxy, startNginx } from './proxies.ts'
+
+/** A way from clients to processes of one service. */
+export interface Way {
+  name: string
+  services: Service[]
+  /** In which order POSTs that come directly meet them; or the address of the proxy before them. */
+  addresses: string[]
+}
+
+/** A duplicate that is held for no reason is a hang, and one that is held for a good one is never given up. */
+const OPTIONS = { waitTimeout: 3_600_000 }
+
+/** Two processes, reached directly, and behind proxies that pass on that a client has left. */
+export async function waysTo (t: Test, { start }: World): Promise<Way[]> {
+  const [one, other] = await Promise.all([start(OPTIONS), start(OPTIONS)])
+  const services = [one, other]
+  const [haproxy, nginx] = await Promise.all([startHaproxy(t, services), startNginx(t, services)])
+  return [
+    { name: 'one process', services, addresses: [one.url] },
+    { name: 'two processes, of which the other gets what is sent again', services, addresses: [one.url, other.url] },
+    { name: 'two processes behind HAProxy', services, addresses: [haproxy.url] },
+    { name: 'two processes behind nginx', services, addresses: [nginx.url] }
+  ]
+}
+
+/** How many duplicates are, or were, held for the answer of their owner. */
+export async function waited (services: Service[]): Promise<number> {
+  const stats = await Promise.all(services.map(service => service.stats()))
+  return stats.reduce((sum, { waited }) => sum + waited, 0)
+}
+
+/**
+ * A client pays once, and the network cuts its connection while the handler runs, so many times: each time the client
+ * sends its POST again by itself. What it gets in the end, and how often the handler ran.
+ */
+export async function payThroughDrops (t: Test, { provider }: World, { services, addresses }: Way, pay: Pay, { drops = 1, how = 'closed' }: { drops?: number, how?: 'closed' | 'reset' } = {}): Promise<{ got: Got, charges: number, posts: number }> {
+  const key = randomUUID()
+  const leftSeen = (): number => services.reduce((sum, { stdout }) => sum + stdout().split(`"left":"${key}"`).length - 1, 0)
+  const { url, posts, passed } = await startDropper(t, addresses, async (before) => {
+    // A client sends again at once. What its end takes to reach the service on another way than what it sends is a
+    // matter of milliseconds, and of how busy the machine is: a tenth of a second is allowed for, and not the subject.
+    await until(() => leftSeen() >= before, 'the service seeing its client leave', 60_000)
+  })
+  const heldBefore = await waited(services)
+  const answer = pay(url, key)
+  await Promise.race([provider.asked(key), answer])
+  for (let drop = 1; drop <= drops; drop++) {
+    posts[drop - 1]?.cut(how)
+    // It fails, or is answered with an error, rather than send again.
+    await Promise.race([passed(drop + 1), answer])
+    // Only then is the next one cut, so that it is one that waits.
+    await Promise.race([until(async () => await waited(services) >= heldBefore + drop, 'the duplicate waiting'), answer])
+  }
+  provider.answer(key)
+  const got = await answer
+  return { got, charges: provider.charges(key), posts: posts.length }
+}
+
+/** One press, one run, one 200. */
+export function testDrops (t: Test, client: string, { world, ways }: { world: World, ways: Way[] }, pay: (t: Test) => Pay): void {
+  for (const way of ways) {
+    for (const how of ['closed', 'reset'] as const) {
+      t.test(`${client}, ${way.name}: a connection that is ${how} while the handler runs is one run and one 200`, async (t) => {
+        const { got, charges, posts } = await payThroughDrops(t, world, way, pay(t), { how })
+        t.same({ status: got.status, charges, posts }, { status: 200, charges: 1, posts: 2 }, got.body)
+        t.match(JSON.parse(got.body), { charge: 1 })
+      })
+    }
+
+    t.test(`${client}, ${way.name}: while its connection stands, somebody else's duplicate is a 409 at once`, async (t) => {
+      const { provider } = world
+      const { url } = await startDropper(t, way.addresses)
+      const key = randomUUID()
+      const answer = pay(t)(url, key)
+      await Promise.race([provider.asked(key), answer])
+      const other = await curlOnce(url, key)
+      t.equal(other.status, 409)
+      t.match(JSON.parse(other.body), { code: 'FST_IDEMPOTENCY_IN_PROGRESS' })
+      provider.answer(key)
+      t.equal((await answer).status, 200)
+      t.equal(provider.charges(key), 1)
+    })
+  }
+}
+
+export async function startWays (t: Test): Promise<{ world: World, ways: Way[] }> {
+  const world = await startWorld(t)
+  return { world, ways: await waysTo(t, world) }
+}

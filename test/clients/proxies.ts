@@ -1,0 +1,85 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { readPage } from '../docs/markdown.ts'
+import { freePort } from '../servers/port.ts'
+import { answers, ownDirectory, startDaemon } from './daemon.ts'
+import type { Daemon } from './daemon.ts'
+import { pathOf } from './programs.ts'
+
+export interface ReverseProxy {
+  url: string
+  daemon: Daemon
+}
+
+/** What a test changes in the configuration that docs/deploying.md has. */
+type Edit = (config: string) => string
+
+/** The addresses that the page has for the processes of the service. */
+const DOCUMENTED = ['10.0.0.1:3000', '10.0.0.2:3000']
+
+/** HAProxy as docs/deploying.md has it, before two processes. */
+export async function startHaproxy (t: Test, services: Array<{ url: string }>, edit: Edit = config => config): Promise<ReverseProxy> {
+  const file = join(ownDirectory(t, 'haproxy'), 'haproxy.cfg')
+  const config = await documented('haproxy', services)
+  return await startOnFreePort((port) => {
+    writeFileSync(file, edit(config).replace('bind :80', `bind 127.0.0.1:${port}`))
+    return startDaemon(t, pathOf('haproxy'), ['-db', '-f', file])
+  })
+}
+
+export interface Nginx extends ReverseProxy {
+  /** Changes its configuration and has it read that. */
+  reload (edit: Edit): void
+}
+
+/** nginx as docs/deploying.md has it, before two processes. */
+export async function startNginx (t: Test, services: Array<{ url: string }>, edit: Edit = config => config): Promise<Nginx> {
+  const directory = ownDirectory(t, 'nginx')
+  const file = join(directory, 'nginx.conf')
+  const config = await documented('nginx', services)
+  const write = (port: string, edit: Edit): void => writeFileSync(file, `
+${process.getuid?.() === 0 ? 'user root;' : ''}
+daemon off;
+pid ${directory}/pid;
+error_log stderr;
+events {}
+http {
+access_log off;
+${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(what => `${what}_temp_path ${directory}/${what};`).join('\n')}
+${edit(config).replace('listen 80', `listen 127.0.0.1:${port}`)}
+}
+`)
+  const started = await startOnFreePort((port) => {
+    write(String(port), edit)
+    return startDaemon(t, pathOf('nginx'), ['-p', directory, '-c', file, '-e', 'stderr'])
+  })
+  return {
+    ...started,
+    reload (edit) {
+      write(new URL(started.url).port, edit)
+      started.daemon.kill('SIGHUP')
+    }
+  }
+}
+
+/** The page's configuration in this language, with the addresses that these processes have. */
+async function documented (language: string, services: Array<{ url: string }>): Promise<string> {
+  const { blocks } = await readPage('docs/deploying.md')
+  const code = blocks.find(block => block.language === language)?.code ?? ''
+  return DOCUMENTED.reduce((config, address, index) => {
+    if (!config.includes(address)) throw new Error(`docs/deploying.md has no ${address} in its ${language}`)
+    return config.replace(address, new URL(services[index]?.url ?? '').host)
+  }, code)
+}
+
+/** Somebody else may take a port that was free: then it is another one. */
+async function startOnFreePort (start: (port: number) => Daemon): Promise<ReverseProxy> {
+  for (let tries = 1; ; tries++) {
+    const port = await freePort()
+    const daemon = start(port)
+    const url = `http://127.0.0.1:${port}`
+    if (await answers(daemon, `${url}/ready`)) return { url, daemon }
+    if (tries === 3) throw new Error(`it did not start: ${daemon.log()}`)
+  }
+}

@@ -1,0 +1,54 @@
+import type { Test } from 'tap'
+import { startServer } from '../demo/process.ts'
+import type { ServerProcess } from '../demo/process.ts'
+import { connectRedis, newPrefix, REDIS_URL } from '../helper.ts'
+import type { FoundRecord, IdempotencyOptions, IdempotencyStats } from '../../plugin/index.ts'
+import { startProvider } from './provider.ts'
+import type { Provider } from './provider.ts'
+
+export interface Service extends ServerProcess {
+  url: string
+  stats (): Promise<ServiceStats>
+  /** What is stored for a key. */
+  find (key: string, scope?: string): Promise<Partial<FoundRecord>>
+}
+
+interface ServiceStats extends IdempotencyStats {
+  pid: number
+}
+
+/** What can be said to the plugin in JSON. */
+type Options = Partial<Pick<IdempotencyOptions, 'onConflict' | 'waitTimeout' | 'lease' | 'closeTimeout'>>
+
+export interface World {
+  provider: Provider
+  /** What a process of the service is given. */
+  env (options?: Options): Record<string, string>
+  /** Another process of the service, which may be given more than that. */
+  start (options?: Options, more?: Record<string, string>, script?: string): Promise<Service>
+}
+
+/** Processes of one service, which share Redis and the payment provider, and end with the test. */
+export async function startWorld (t: Test): Promise<World> {
+  const keyPrefix = newPrefix()
+  connectRedis(t, { prefix: keyPrefix })
+  const provider = await startProvider(t)
+  const env = (options: Options = {}): Record<string, string> => ({
+    REDIS_URL, PROVIDER_URL: provider.url, OPTIONS: JSON.stringify({ keyPrefix, closeTimeout: 600_000, ...options })
+  })
+  return {
+    provider,
+    env,
+    async start (options = {}, more = {}, script = 'test/processes/service.ts') {
+      const service = startServer(t, { ...env(options), ...more }, script)
+      const url = await service.listening()
+      const get = async (path: string): Promise<unknown> => (await fetch(url + path)).json()
+      return {
+        ...service,
+        url,
+        stats: async () => await get('/stats') as ServiceStats,
+        find: async (key, scope = 'global') => await get(`/keys/${scope}/${key}`) as Partial<FoundRecord>
+      }
+    }
+  }
+}
