@@ -1,5 +1,5 @@
 import t from 'tap'
-import { build, gate, holdRoute, MemoryStore, until } from './helper.ts'
+import { build, gate, holdRoute, lookAfterLeasesOften, MemoryStore, until } from './helper.ts'
 import type { Answer } from './helper.ts'
 
 const DOCS = 'https://github.com/fastify-idempotency/fastify-idempotency#what-clients-see'
@@ -155,18 +155,18 @@ t.test('statuses below 500 are kept, but for 425 and 429; the others release the
 })
 
 t.test('a handler’s 408 says that nobody knows the outcome: the key stays taken until its lease is over', async (t) => {
-  const { app, listen } = await build(t, { lease: 600, onConflict: 'reject' })
+  const { app, listen, passTime } = await build(t, { lease: 60_000, onConflict: 'reject' })
+  lookAfterLeasesOften(app)
   const attempts: unknown[] = []
   app.post('/x', { config: { idempotency: true } }, async (request, reply) => {
     attempts.push(request.idempotency?.attempt)
     return reply.code(attempts.length === 1 ? 408 : 200).send('answer')
   })
   const client = await listen()
-  const began = performance.now()
   t.equal((await client.post('/x', 'k')).status, 408)
   isProblem(t, await client.post('/x', 'k'), 409, 'FST_IDEMPOTENCY_IN_PROGRESS', true)
+  await passTime(60_000)
   await until(async () => (await client.post('/x', 'k')).status === 200, 'the next attempt')
-  t.ok(performance.now() - began >= 600)
   t.same(attempts, [1, 2])
   t.equal(app.idempotency.stats().leasesLost, 0, 'nobody lost anything')
 })

@@ -4,7 +4,9 @@ import { createInterface } from 'node:readline'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { putClockForward } from './clock.ts'
 import { build, connectRedis, MemoryStore, newPrefix, REDIS_URL, until } from './helper.ts'
+import { IMPORT_TYPESCRIPT } from './typescript/import.ts'
 
 // Processes that stood still: a paused instance, a blocked event loop.
 
@@ -14,14 +16,16 @@ function block (milliseconds: number): void {
 }
 
 t.test('a handler that goes on after its lease is told by its signal, whichever timer comes first', async (t) => {
-  const { app, listen, logged } = await build(t, { store: new MemoryStore(), lease: 600 })
+  const { app, listen, logged } = await build(t, { store: new MemoryStore(), lease: 60_000 })
+  const forward = putClockForward(t)
   const seen: boolean[] = []
   let thrown: unknown
   app.post('/x', { config: { idempotency: true } }, async (request) => {
     const signal = request.idempotency?.signal as AbortSignal
     seen.push(signal.aborted)
     const woken = sleep(1)
-    block(1_000)
+    // Nothing else happens meanwhile, as in a process that stands still.
+    forward(60_000)
     await woken
     seen.push(signal.aborted)
     try {
@@ -40,22 +44,24 @@ t.test('a handler that goes on after its lease is told by its signal, whichever 
 t.test('a process that was stopped for longer than its lease does not act beside the next attempt', async (t) => {
   const prefix = newPrefix()
   connectRedis(t, { prefix })
-  const child = spawn(process.execPath, ['--import=tsx', resolve(import.meta.dirname, 'processes/frozen-app.ts')], {
+  const child = spawn(process.execPath, [IMPORT_TYPESCRIPT, resolve(import.meta.dirname, 'processes/frozen-app.ts')], {
     env: { ...process.env, REDIS_URL, KEY_PREFIX: prefix }, stdio: ['ignore', 'pipe', 'inherit']
   })
   t.teardown(() => child.kill('SIGKILL'))
   const lines: string[] = []
   const output = createInterface(child.stdout)
   output.on('line', line => lines.push(line))
-  await until(() => lines.length > 0, 'the other process listening', 60_000)
+  await until(() => lines.length > 0, 'the other process listening')
   const url = lines[0] ?? ''
   const first = fetch(`${url}/x`, { method: 'POST', headers: { 'idempotency-key': 'k' } })
   await until(() => lines.includes('running'))
   child.kill('SIGSTOP')
+  const stopped = performance.now()
   const { app, listen } = await build(t, { keyPrefix: prefix, lease: 1_000 })
   app.post('/x', { config: { idempotency: true } }, async request => `attempt ${request.idempotency?.attempt}`)
   const client = await listen()
-  await until(async () => (await client.post('/x', 'k')).text === 'attempt 2', 'the take-over', 60_000)
+  await until(async () => (await client.post('/x', 'k')).text === 'attempt 2', 'the take-over')
+  await until(() => performance.now() - stopped > 3_500, 'more time than its lease')
   child.kill('SIGCONT')
   t.equal(await (await first).text(), 'aborted: true')
   const exited = once(child, 'exit')

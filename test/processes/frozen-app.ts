@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import idempotency from '../../plugin/index.ts'
 
-const LEASE = 1_000
+const LEASE = 3_000
 
 /** An app whose handler looks at its signal as soon as a timer tells it that the process stood still for its lease. */
 const app = Fastify()
