@@ -44,7 +44,7 @@ export interface IdempotencyEvents {
   conflicted: IdempotencyEvent
   /** Refused: the key belongs to another request. `duration`: of the claim. */
   mismatched: IdempotencyEvent
-  /** Had to wait for the owner, with `onConflict: 'wait'`. `duration`: of the wait. Another event tells how it ended. */
+  /** Was held for the owner's answer. `duration`: of the wait. Another event tells how it ended. */
   waited: IdempotencyEvent
   /** An outcome was stored. `duration`: of the run, from the claim until it was stored. */
   completed: IdempotencyOutcomeEvent

@@ -214,7 +214,7 @@ export interface IdempotencyStats {
   released: number
   /** Answered with a kept outcome. */
   replayed: number
-  /** Answered 409 because another request was running. */
+  /** Answered 409 because another request was running, or since its response was not kept. */
   conflicts: number
   /** Answered 422. */
   mismatches: number
@@ -232,7 +232,7 @@ export interface IdempotencyStats {
   running: number
   /** Duplicates that are held now. */
   waiting: number
-  /** Completions and releases that are being tried again in the background now. */
+  /** Completions and releases that the store has yet to take, and claims that are to be undone, now. */
   pending: number
 }
 

@@ -116,7 +116,7 @@ t.test('exactly one of redis and store is required', async (t) => {
 t.test('a client or a store without the methods that are needed is refused, and they are named', async (t) => {
   t.match(await ready({ scope: 'global', redis: { get () {}, set () {} } }), { message: /option "redis" must be an ioredis Redis or Cluster; this one has no setBuffer, evalsha, / })
   t.match(await ready({ scope: 'global', redis: 'redis://localhost' }), { message: /option "redis" must be an ioredis Redis or Cluster, got "redis:\/\/localhost"/ })
-  t.match(await ready({ scope: 'global', store: new Map() }), { message: /option "store" must be a store; this one has no claim, renew, complete, release, wait, find, forget/ })
+  t.match(await ready({ scope: 'global', store: new Map() }), { message: /option "store" must be a store; this one has no claim, renew, complete, release, withdraw, markLeft, wait, find, forget/ })
 })
 
 t.test('keyPrefix goes with redis only', async (t) => {

@@ -50,7 +50,7 @@ export function instrumentsOn (register: Registry, prefix: string): Instruments 
     }),
     waits: new Histogram({
       name: `${prefix}idempotency_wait_duration_seconds`,
-      help: 'How long duplicates were held until the run that has their idempotency key settled',
+      help: 'How long duplicates were held for the answer of the run that has their idempotency key',
       labelNames: ['route'],
       buckets: WAIT_BUCKETS,
       registers
@@ -69,6 +69,6 @@ export function instrumentsOn (register: Registry, prefix: string): Instruments 
 export function gaugesOn (register: Registry, prefix: string, idempotency: Pick<Idempotency, 'stats'>): void {
   const gauge = (name: string, help: string, read: () => number): Gauge =>
     new Gauge({ name: `${prefix}${name}`, help, registers: [register], collect () { this.set(read()) } })
-  gauge('idempotency_runs_running', 'Handlers that run now and own an idempotency key', () => idempotency.stats().running)
-  gauge('idempotency_writes_pending', 'Completions and releases that are tried again since the store did not take them', () => idempotency.stats().pending)
+  gauge('idempotency_runs_running', 'Runs that own an idempotency key now: at work, or ended and not stored yet', () => idempotency.stats().running)
+  gauge('idempotency_writes_pending', 'Completions, releases and withdrawals that are tried again since the store did not take them', () => idempotency.stats().pending)
 }

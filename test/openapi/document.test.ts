@@ -65,7 +65,7 @@ for (const version of ['3.0.3', '3.1.0', '3.2.0']) {
         headers: { 'Idempotent-Replayed': REPLAYED, 'Retry-After': RETRY_AFTER, Link: LINK },
         content: {
           'application/problem+json': {
-            schema: problem(409, ['FST_IDEMPOTENCY_IN_PROGRESS', 'FST_IDEMPOTENCY_NOT_REPLAYABLE'], {
+            schema: problem(409, ['FST_IDEMPOTENCY_IN_PROGRESS', 'FST_IDEMPOTENCY_NOT_REPLAYABLE', 'FST_IDEMPOTENCY_RECORD_UNREADABLE'], {
               originalStatus: { type: 'integer', description: 'The status of the response that was not kept.' }
             })
           }

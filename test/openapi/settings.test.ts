@@ -28,12 +28,16 @@ t.test('the document says that a key is optional where requests without one run 
 t.test('the document has a 503 only where a store that fails is the client’s business', async (t) => {
   const { operation } = await describe(t, (app) => {
     app.post('/rejects', { config: { idempotency: true } }, handler)
-    app.post('/bypasses', { config: { idempotency: { onStoreError: 'bypass' } } }, handler)
+    app.post('/bypasses', { config: { idempotency: { onStoreError: 'bypass', onConflict: 'reject' } } }, handler)
     app.post('/waits', { config: { idempotency: { onStoreError: 'bypass', onConflict: 'wait' } } }, handler)
+    app.post('/may-wait', { config: { idempotency: { onStoreError: 'bypass' } } }, handler)
   })
   t.strictSame(codesOf(operation('/rejects').responses[503]), ['FST_IDEMPOTENCY_STORE_UNAVAILABLE'])
   t.equal(operation('/bypasses').responses[503], undefined)
-  t.strictSame(codesOf(operation('/waits').responses[503]), ['FST_IDEMPOTENCY_STORE_UNAVAILABLE'], 'whoever waits for a run must not join it')
+  for (const path of ['/waits', '/may-wait']) {
+    const codes = codesOf(operation(path).responses[503])
+    t.strictSame(codes, ['FST_IDEMPOTENCY_STORE_UNAVAILABLE'], 'whoever waits for a run must not join it')
+  }
 })
 
 t.test('the document has a 415 only where there is a body that might not be comparable', async (t) => {

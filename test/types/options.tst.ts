@@ -45,19 +45,27 @@ describe('the options of the plugin', () => {
       maxExecution: 1_000,
       onConflict: 'wait' as const,
       waitTimeout: 1_000,
+      maxWaiters: 100,
+      maxWaitersPerKey: 10,
       retryAfter: 1,
       onStoreError: 'bypass' as const,
       storeTimeout: 1_000,
+      closeTimeout: 10_000,
       replayable: (statusCode: number) => statusCode < 400,
       maxBodySize: 1_024,
       journal: false as const,
       excludeHeaders: ['x-trace'] as const,
       errors: 'error-handler' as const,
-      docsUrl: 'https://example.com/docs'
+      docsUrl: 'https://example.com/docs',
+      recordVersion: 1 as const,
+      keyPrefix: 'shop:'
     })
+    expect<IdempotencyOptions['onConflict']>().type.toBe<'auto' | 'wait' | 'reject' | undefined>()
+    expect<IdempotencyOptions['recordVersion']>().type.toBe<1 | 2 | undefined>()
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', leese: 1_000 })
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', lease: '30s' })
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', onConflict: 'queue' })
+    expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', recordVersion: 3 })
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', errors: 'json' })
     expect(app.register).type.not.toBeCallableWith(idempotency, { redis: {}, scope: 'global' })
   })
@@ -69,6 +77,7 @@ describe('the options of a route', () => {
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: false } }, handler)
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: { lease: 5_000, scope: 'global' } } }, handler)
     expect(app.route).type.toBeCallableWith({ method: 'POST', url: '/', handler, config: { idempotency: { required: false } } })
+    expect(app.post).type.toBeCallableWith('/', { config: { idempotency: { onConflict: 'auto', maxWaitersPerKey: 5 } } }, handler)
     expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: 'yes' } }, handler)
     expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { lease: 'long' } } }, handler)
     expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: () => true } }, handler)
@@ -84,7 +93,8 @@ describe('the options of a route', () => {
 
   test('what holds for the whole plugin cannot differ by route', () => {
     expect<Exclude<keyof IdempotencyOptions, keyof RouteIdempotencyOptions>>().type.toBe<
-      'redis' | 'store' | 'global' | 'storeTimeout' | 'errors' | 'docsUrl' | 'keyPrefix'
+      'redis' | 'store' | 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'errors' | 'docsUrl' | 'recordVersion' |
+      'keyPrefix'
     >()
   })
 
