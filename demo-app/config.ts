@@ -27,7 +27,7 @@ export const SANDBOX_API_KEY = 'sandbox-merchant-key'
 export function readConfig (env: NodeJS.ProcessEnv): Config {
   return readSettings(env, (read) => {
     const lease = read('IDEMPOTENCY_LEASE_MS', undefined, integer(1, 86_400_000), 'a number of milliseconds, from 1 to 86400000')
-    const onConflict = read('IDEMPOTENCY_ON_CONFLICT', undefined, oneOf('reject', 'wait'), '"reject" or "wait"')
+    const onConflict = read('IDEMPOTENCY_ON_CONFLICT', undefined, oneOf('auto', 'reject', 'wait'), '"auto", "reject" or "wait"')
     return {
       host: read('HOST', '127.0.0.1', text => text, 'a host name or an IP address'),
       port: read('PORT', 3000, integer(0, 65_535), 'a port number, from 0 (any free one) to 65535'),

@@ -55,6 +55,12 @@ t.test('every variable has its effect', async (t) => {
   })
 })
 
+t.test('a duplicate can be treated as the plugin does by itself, rejected, or made to wait', async (t) => {
+  for (const onConflict of ['auto', 'reject', 'wait']) {
+    t.match(readConfig({ IDEMPOTENCY_ON_CONFLICT: onConflict }), { idempotency: { onConflict } })
+  }
+})
+
 const wrong: Array<[name: string, value: string]> = [
   ['PORT', '65536'], ['PORT', 'http'], ['PORT', '-1'], ['PORT', '1e3'],
   ['LOG_LEVEL', 'loud'],
