@@ -9,7 +9,8 @@ import { pathOf } from './programs.ts'
 
 const FLAGS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-dev-shm-usage', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-extensions'
+  '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-extensions',
+  '--ignore-certificate-errors'
 ]
 
 /**

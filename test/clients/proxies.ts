@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { readPage } from '../docs/markdown.ts'
 import { freePort } from '../servers/port.ts'
-import { answers, ownDirectory, startDaemon } from './daemon.ts'
+import { listens, ownDirectory, startDaemon } from './daemon.ts'
 import type { Daemon } from './daemon.ts'
 import { pathOf } from './programs.ts'
 
@@ -79,7 +79,7 @@ async function startOnFreePort (start: (port: number) => Daemon): Promise<Revers
     const port = await freePort()
     const daemon = start(port)
     const url = `http://127.0.0.1:${port}`
-    if (await answers(daemon, `${url}/ready`)) return { url, daemon }
+    if (await listens(daemon, port)) return { url, daemon }
     if (tries === 3) throw new Error(`it did not start: ${daemon.log()}`)
   }
 }
