@@ -17,7 +17,7 @@ const FLAGS = [
  * Opens the service's page in a Chromium of its own. The page opens so many connections and then calls `fetch` once.
  * Resolves to what that gave it: status 0 if it failed.
  */
-export async function payInChromium (t: Test, url: string, key: string, { idle = 1 } = {}): Promise<Got> {
+export async function payInChromium (t: Test, url: string, key: string, { idle = 2 } = {}): Promise<Got> {
   const { opened: reported, open: report } = gate<Got>()
   const reports = await listen(t, createServer((request, response) => {
     void text(request).then((body) => {

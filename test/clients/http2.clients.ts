@@ -29,15 +29,15 @@ const go = await buildGo(t)
 /** The client pays once, and its connection breaks while the handler runs. What it does then is the client's. */
 async function payThroughBreak (t: Test, address: string, pay: Pay, again: (url: string, key: string) => Promise<Got>): Promise<void> {
   const key = randomUUID()
-  let isCut = false
+  let running: Buffer | null = null
   const { url, cutAll } = await startDropper(t, [address], async () => {
-    if (isCut) await seenToLeave(services, key, 1)
+    if (running !== null) await seenToLeave(world, services, key, 1, running)
   })
   const secure = url.replace('http:', 'https:')
   const heldBefore = await waited(services)
   const first = pay(secure, key)
   await Promise.race([world.provider.asked(key), first])
-  isCut = true
+  running = await world.record(key)
   cutAll()
   const answer = first.catch(() => again(secure, key))
   await Promise.race([until(async () => await waited(services) > heldBefore, 'the duplicate waiting', 60_000), answer])

@@ -38,17 +38,18 @@ export async function waited (services: Service[]): Promise<number> {
   return stats.reduce((sum, { waited }) => sum + waited, 0)
 }
 
-/** How often the service has seen a client with this key leave. */
-export function leftSeen (services: Service[], key: string): number {
-  return services.reduce((sum, { stdout }) => sum + stdout().split(`"left":"${key}"`).length - 1, 0)
-}
-
 /**
- * A client sends again at once. What its end takes to reach the service on another way than what it sends is a matter of
- * milliseconds, and of how busy the machine is: a tenth of a second is allowed for, and is not the subject of the tests.
+ * A client sends again at once. What its end takes to reach the service, and what the owner's process says of it to the
+ * others, on another way than what is sent again, is a matter of milliseconds, and of how busy the machine is: a tenth of
+ * a second is allowed for, and is not the subject of the tests. So they hold back what is sent again until then.
+ * @param running what Redis had for the key when the handler ran, and nobody had left
  */
-export function seenToLeave (services: Service[], key: string, times: number): Promise<void> {
-  return until(() => leftSeen(services, key) >= times, 'the service seeing its client leave', 60_000)
+export async function seenToLeave (
+  { record }: World, services: Service[], key: string, times: number, running: Buffer | null
+): Promise<void> {
+  const seen = (): number => services.reduce((sum, { stdout }) => sum + stdout().split(`"left":"${key}"`).length - 1, 0)
+  await until(() => seen() >= times, 'the service seeing its client leave', 60_000)
+  await until(async () => running?.equals(await record(key) ?? running) === false, 'the mark that says so', 60_000)
 }
 
 interface Drops {
@@ -71,10 +72,14 @@ export async function payThroughDrops (t: Test, world: World, way: Way, pay: Pay
   const { services, addresses } = way
   const { provider } = world
   const key = randomUUID()
-  const { url, posts, passed } = await startDropper(t, addresses, before => seenToLeave(services, key, before))
+  let running: Buffer | null = null
+  const { url, posts, passed } = await startDropper(t, addresses, async (before) => {
+    if (before > 0) await seenToLeave(world, services, key, before, running)
+  })
   const heldBefore = await waited(services)
   const answer = pay(url, key)
   await Promise.race([provider.asked(key), answer])
+  running = await world.record(key)
   for (let drop = 1; drop <= drops; drop++) {
     posts[drop - 1]?.cut(how)
     // It fails, or is answered with an error, rather than send again.
