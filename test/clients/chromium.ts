@@ -27,6 +27,7 @@ export async function payInChromium (t: Test, url: string, key: string, { idle =
   }))
   const directory = ownDirectory(t, 'chromium')
   const page = `${url}/page?${new URLSearchParams({ key, idle: String(idle), report: reports }).toString()}`
-  startDaemon(t, pathOf('chromium'), [...FLAGS, `--user-data-dir=${directory}`, page], { ...process.env, HOME: directory })
+  const flags = [...FLAGS, `--user-data-dir=${directory}`]
+  startDaemon(t, pathOf('chromium'), [...flags, page], { ...process.env, HOME: directory })
   return await reported
 }

@@ -49,7 +49,7 @@ export function startDaemon (t: Test, command: string, args: string[], env: Node
   }
 }
 
-/** Until a server that was started on a port takes connections. `false`: it has ended, as it does if the port was taken. */
+/** Until a server takes connections on its port. `false`: it has ended, as it does if the port was taken. */
 export async function listens (daemon: Daemon, port: number): Promise<boolean> {
   const takesOne = async (): Promise<boolean> => {
     const socket = connect(port, '127.0.0.1')

@@ -23,8 +23,8 @@ export interface Dropper {
 type MayPass = (before: number) => Promise<void>
 
 /**
- * A TCP proxy that the test tells which connections to cut. Of HTTP/1.1 it sees the POSTs: the first one goes to the first of the
- * addresses, the second one to the second, and so on; all the rest goes to the first.
+ * A TCP proxy that the test tells which connections to cut. Of HTTP/1.1 it sees the POSTs: the first one goes to the
+ * first of the addresses, the second one to the second, and so on; all the rest goes to the first.
  * @param mayPass what a POST waits for before it passes, by how many have passed before it; of other protocols what a
  *   connection begins with
  */

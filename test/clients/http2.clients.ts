@@ -9,7 +9,7 @@ import { until } from '../helper.ts'
 import { startWorld } from '../processes/start.ts'
 import { payInChromium } from './chromium.ts'
 import { buildGo, curl, goEnvironment } from './command.ts'
-import type { Got, Pay } from './command.ts'
+import type { Pay } from './command.ts'
 import { ownDirectory } from './daemon.ts'
 import { startDropper } from './dropper.ts'
 import { OPTIONS, seenToLeave, waited } from './one-run.ts'
@@ -27,7 +27,7 @@ const PROXIES = {
 const go = await buildGo(t)
 
 /** The client pays once, and its connection breaks while the handler runs. What it does then is the client's. */
-async function payThroughBreak (t: Test, address: string, pay: Pay, again: (url: string, key: string) => Promise<Got>): Promise<void> {
+async function payThroughBreak (t: Test, address: string, pay: Pay, again: Pay): Promise<void> {
   const key = randomUUID()
   let running: Buffer | null = null
   const { url, cutAll } = await startDropper(t, [address], async () => {
@@ -47,7 +47,7 @@ async function payThroughBreak (t: Test, address: string, pay: Pay, again: (url:
 }
 
 for (const [name, { url }] of Object.entries(PROXIES)) {
-  t.test(`Chromium over HTTP/2, behind ${name}: a connection breaks while the handler runs: one run, one 200`, async (t) => {
+  t.test(`Chromium over HTTP/2, behind ${name}: a connection breaks in the handler: one run, one 200`, async (t) => {
     await payThroughBreak(t, url, (url, key) => payInChromium(t, url, key), async () => {
       throw new Error('Chromium has not sent it again')
     })
@@ -55,7 +55,7 @@ for (const [name, { url }] of Object.entries(PROXIES)) {
 
   // These two do not send again by themselves what they sent over HTTP/2: an error goes to whoever called them.
   for (const [client, pay] of Object.entries({ curl, Go: go })) {
-    t.test(`${client} over HTTP/2, behind ${name}: a connection breaks, and whoever called calls again: one run, one 200`, async (t) => {
+    t.test(`${client} over HTTP/2, behind ${name}: its caller calls again: one run, one 200`, async (t) => {
       await payThroughBreak(t, url, pay, pay)
     })
   }
