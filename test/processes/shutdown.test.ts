@@ -69,6 +69,20 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGUSR2'] as const) {
   })
 }
 
+t.test('after closeTimeout a process ends all the same, says what it leaves, and the retry is attempt 2', async (t) => {
+  const service = await world.start({ closeTimeout: 100, lease: 1_000 })
+  const key = randomUUID()
+  await payAndLeave(world, service, key)
+  service.kill('SIGTERM')
+  t.equal(await service.ended, 0)
+  t.match(service.stdout(), /the app closes while this run still owns its key/)
+  provider.answer(key)
+  const client = clientOf(next.url)
+  await until(async () => (await client.post('/pay', key, {})).status === 200, 'the retry being let through', 60_000)
+  t.match(await next.find(key), { state: 'settled', attempt: 2 })
+  t.equal(provider.charges(key), 2)
+})
+
 t.test('a process that is told to end finishes what app.idempotency.run() does, and keeps its value', async (t) => {
   const service = await world.start()
   const key = randomUUID()
