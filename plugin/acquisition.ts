@@ -14,7 +14,7 @@ import type { ClaimResult } from './store/store.ts'
  * Milliseconds in which the owner's client may turn out to have left: its end reaches the owner's process, and the
  * duplicate that it sends in the same moment another one, in any order.
  */
-const GRACE = 100
+const GRACE = 250
 /** How often in a row the store may end a wait at once before it is not asked again for `BRAKE` milliseconds. */
 const QUICK_WAITS = 3
 const BRAKE = 50

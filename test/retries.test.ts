@@ -45,7 +45,7 @@ async function startService (t: Test, apps: 1 | 2): Promise<Service> {
     async running (...keys) {
       await until(() => routes.reduce((sum, { runs }) => sum + runs(), 0) === keys.length, 'all of them running')
       const before = await records(keys)
-      // A tenth of a second is allowed for that, which is not the subject here, nor is how busy the machine is.
+      // A quarter of a second is allowed for that, which is not the subject here, nor is how busy the machine is.
       return () => until(async () => {
         return (await records(keys)).every((record, index) => record?.equals(before[index] ?? record) === false)
       }, 'the mark in the record')
