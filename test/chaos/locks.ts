@@ -1,8 +1,8 @@
 import type { Verdict } from './checker.ts'
-import { isOutageOfRedis } from './faults.ts'
+import { keepsFromRedis } from './faults.ts'
 import { groupBy } from './group-by.ts'
 import { lifeAt } from './history.ts'
-import type { History, Run, Try } from './history.ts'
+import type { History, Try } from './history.ts'
 
 const IN_PROGRESS = 'FST_IDEMPOTENCY_IN_PROGRESS'
 
@@ -14,24 +14,26 @@ const IN_PROGRESS = 'FST_IDEMPOTENCY_IN_PROGRESS'
  * locked later. More than the lease and the tolerance is a violation; so is a 409 of a key that nobody has ever owned.
  *
  * An owner that ended while Redis took no writes, or just before, counts as one that ended with that: what it had to
- * write was written no sooner, and who was away from Redis takes over nothing before it has heard it for a lease.
+ * write was written no sooner, and who was away from Redis takes over nothing before it has heard it for a lease. So
+ * does one that is refused by an app whose own link to Redis was broken.
  *
  * The tolerance is for what is on its way when an owner ends. A claim or renewal of an app that is killed meanwhile may
  * lie in a stalled link or in front of a frozen Redis, and the lease begins when it arrives: the longest stall, and
  * something for a machine whose processes wait for each other.
  */
 export function longestLock ({ lease, lives, runs, tries, strikes }: History, byKey: Map<string, Try[]>, tolerance: number): { verdict: Verdict, longest: number } {
-  const runOf = new Map(runs.map(run => [run.try, run]))
+  const runsOf = groupBy(runs, run => run.try)
   const refused = tries.filter(({ code }) => code === IN_PROGRESS)
-  const outages = strikes.filter(({ kind }) => isOutageOfRedis(kind)).sort((a, b) => a.at - b.at)
+  const outages = strikes.filter(({ kind }) => keepsFromRedis(kind)).sort((a, b) => a.at - b.at)
   const violations: string[] = []
   let longest = 0
   for (const sent of refused) {
     let ended = -Infinity
     for (const other of byKey.get(sent.key) ?? []) {
-      if (other !== sent && other.at <= sent.end) ended = Math.max(ended, endOf(other, runOf.get(other.id)))
+      if (other !== sent && other.at <= sent.end) ended = Math.max(ended, endOf(other))
     }
-    for (const { at, until } of outages) {
+    for (const { at, until, app } of outages) {
+      if (app !== null && app !== sent.app) continue
       if (at <= Math.min(ended + lease, sent.at) && until >= ended) ended = Math.min(until, sent.at)
     }
     const locked = sent.at - ended
@@ -40,12 +42,13 @@ export function longestLock ({ lease, lives, runs, tries, strikes }: History, by
   }
   return { verdict: { invariant: '6. no key stays locked longer than its lease', cases: refused.length, violations }, longest }
 
-  /** When this try can have owned the key for the last time. */
-  function endOf (other: Try, run: Run | undefined): number {
-    const diedAt = lifeAt(lives, other.app, run?.at ?? other.at)?.until ?? Infinity
-    if (run !== undefined) return run.settled ?? diedAt
+  /** When what this try asked for can have owned the key for the last time. */
+  function endOf (other: Try): number {
+    const diedAt = (at: number): number => lifeAt(lives, other.app, at)?.until ?? Infinity
+    const own = runsOf.get(other.id)
+    if (own !== undefined) return Math.max(...own.map(({ settled, at }) => settled ?? diedAt(at)))
     // Its claim may have been granted without its app ever hearing of it.
-    if (other.status === null) return diedAt < other.end + lease ? diedAt : other.end
+    if (other.status === null) return diedAt(other.at) < other.end + lease ? diedAt(other.at) : other.end
     return other.status >= 500 ? other.end : -Infinity
   }
 }

@@ -1,4 +1,5 @@
 import type { Verdict } from './checker.ts'
+import { keepsFromRedis } from './faults.ts'
 import { groupBy } from './group-by.ts'
 import { lifeAt, strikesDuring } from './history.ts'
 import type { Evidence, History, Life, Strike, Try, WorkRun } from './history.ts'
@@ -60,7 +61,7 @@ function standsStill (kind: Strike['kind']): boolean {
 
 /** The app cannot write to Redis while it lasts. */
 function cutsOff ({ kind, app }: Strike, whom: number): boolean {
-  return kind.startsWith('Redis ') || (app === whom && (kind.startsWith('link to Redis') || standsStill(kind)))
+  return (app === null || app === whom) && (keepsFromRedis(kind) || standsStill(kind))
 }
 
 function during (strikes: Strike[], from: number, until: number): string {
