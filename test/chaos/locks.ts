@@ -13,9 +13,9 @@ const IN_PROGRESS = 'FST_IDEMPOTENCY_IN_PROGRESS'
  * key in Redis, or died. It is measured up to when the refused try was sent, when the key was locked for certain or was
  * locked later. More than the lease and the tolerance is a violation; so is a 409 of a key that nobody has ever owned.
  *
- * An owner that ended while Redis took no writes, or just before, counts as one that ended with that: what it had to
- * write was written no sooner, and who was away from Redis takes over nothing before it has heard it for a lease. So
- * does one that is refused by an app whose own link to Redis was broken.
+ * Time in which Redis took no writes, or in which the link of the app that refuses was broken, does not count, nor does
+ * the lease after it: what an owner had to write was written no sooner, and who was away from Redis takes over nothing
+ * before it has heard it for a lease.
  *
  * The tolerance is for what is on its way when an owner ends. A claim or renewal of an app that is killed meanwhile may
  * lie in a stalled link or in front of a frozen Redis, and the lease begins when it arrives: the longest stall, and
@@ -32,15 +32,23 @@ export function longestLock ({ lease, lives, runs, tries, strikes }: History, by
     for (const other of byKey.get(sent.key) ?? []) {
       if (other !== sent && other.at <= sent.end) ended = Math.max(ended, endOf(other))
     }
-    for (const { at, until, app } of outages) {
-      if (app !== null && app !== sent.app) continue
-      if (at <= Math.min(ended + lease, sent.at) && until >= ended) ended = Math.min(until, sent.at)
-    }
-    const locked = sent.at - ended
+    const locked = ended === -Infinity ? Infinity : healthyTime(ended, sent)
     if (locked < Infinity) longest = Math.max(longest, locked)
     if (locked > lease + tolerance) violations.push(`${sent.key}: in progress ${locked < Infinity ? `${Math.round(locked)} ms after its last owner had ended` : 'and nobody owned it'}. try ${sent.id} (app ${sent.app})`)
   }
   return { verdict: { invariant: '6. no key stays locked longer than its lease', cases: refused.length, violations }, longest }
+
+  /** Milliseconds from then to when the refused try was sent. */
+  function healthyTime (from: number, sent: Try): number {
+    let sum = 0
+    let since = from
+    for (const { at, until, app } of outages) {
+      if (at >= sent.at || (app !== null && app !== sent.app)) continue
+      sum += Math.max(0, at - since)
+      since = Math.max(since, until + lease)
+    }
+    return sum + Math.max(0, sent.at - since)
+  }
 
   /** When what this try asked for can have owned the key for the last time. */
   function endOf (other: Try): number {

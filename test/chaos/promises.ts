@@ -130,16 +130,19 @@ export function told ({ lease, work, tries, strikes }: History): Verdict {
   return { invariant: '14. who was away for longer than its lease is told', cases, violations }
 }
 
-/** What is answered as done was committed, once; a transaction that failed in the end is no answer. */
-export function committedOnce ({ tries }: History, { effects }: Evidence): Verdict {
+/** What is answered as done was committed before, once; a transaction that failed in the end is no answer. */
+export function committedOnce ({ tries, work }: History, { effects }: Evidence): Verdict {
   const committed = groupBy(effects, key => key)
   const done = groupBy(tries.filter(({ route, status }) => route === 'journalled' && status === 204), ({ key }) => key)
   const violations: string[] = []
   for (const [key, { length }] of committed) {
     if (length > 1) violations.push(`${key}: committed ${length} times`)
   }
-  for (const [key, sent] of done) {
-    if (!committed.has(key)) violations.push(`${key}: answered as done, and nothing was committed. try ${sent[0]?.id} (app ${sent[0]?.app})`)
+  const runs = groupBy(work, run => tries[run.try]?.key ?? '')
+  for (const [key, [sent]] of done) {
+    // A process that dies after its commit tells of no end.
+    const began = runs.get(key)?.some(({ at, ended, kept }) => at <= (sent as Try).end && (kept || ended === null))
+    if (!committed.has(key) || began !== true) violations.push(`${key}: answered as done, and nothing was committed. try ${sent?.id} (app ${sent?.app})`)
   }
   return { invariant: '15. what is answered as done was committed, once', cases: done.size, violations }
 }
