@@ -122,10 +122,13 @@ export function told ({ lease, work, tries, strikes }: History): Verdict {
   for (const run of work) {
     const sent = tries[run.try]
     if (run.ended === null || sent === undefined) continue
-    const still = strikes.filter(({ kind, app, at, until }) => app === sent.app && standsStill(kind) && at >= run.at && until <= (run.ended as number) && until - at >= lease)
-    if (still.length === 0) continue
+    const [still, another] = strikesDuring(strikes, run.at, run.ended).filter(({ kind, app }) => app === sent.app && standsStill(kind))
+    // The end of one would be the end of both.
+    if (still === undefined || another !== undefined) continue
+    const { at, until } = still
+    if (at < run.at || until > run.ended || until - at < lease) continue
     cases++
-    if (!run.aborted) violations.push(`${sent.key}: went on after ${Math.round((still[0] as Strike).until - (still[0] as Strike).at)} ms, and was not told. try ${sent.id} (app ${sent.app})`)
+    if (!run.aborted) violations.push(`${sent.key}: went on after ${Math.round(until - at)} ms, and was not told. try ${sent.id} (app ${sent.app})`)
   }
   return { invariant: '14. who was away for longer than its lease is told', cases, violations }
 }
