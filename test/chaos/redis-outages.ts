@@ -66,9 +66,12 @@ async function fullForWhatIsLarge (admin: Redis, over: Promise<void>): Promise<v
 async function prepareFailOver (world: World): Promise<OutageRun> {
   const old = world.redis
   const replica = await startRedis({ args: [...REDIS_ARGUMENTS, '--replicaof', `127.0.0.1 ${old.port}`] })
-  const tells = (server: RedisServer, what: string) => () =>
-    withAdmin(server, async admin => (await admin.info('replication')).includes(what))
+  const tells = (server: RedisServer, ...what: string[]) => () => withAdmin(server, async (admin) => {
+    const info = await admin.info()
+    return what.every(line => info.includes(line))
+  })
   await until(tells(old, 'state=online'), 'the replica has everything', TIME_TO_FAIL_OVER)
+  await until(tells(replica, 'aof_rewrite_in_progress:0', 'aof_rewrite_scheduled:0'), 'the replica has everything on disk', TIME_TO_FAIL_OVER)
   return async (lasting) => {
     await withAdmin(old, admin => admin.call('FAILOVER', 'TO', '127.0.0.1', replica.port))
     await until(tells(replica, 'role:master'), 'the replica is promoted', TIME_TO_FAIL_OVER)
