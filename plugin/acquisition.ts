@@ -99,6 +99,8 @@ export class Acquisition {
       this.#withdrawWhenKnown(call, claim)
       throw new StoreTimeoutError('The idempotency store granted the key only after its lease was over')
     }, (error: unknown) => {
+      // It may still be on its way, and look at the lease after an outage: what it was allowed before holds no more.
+      claim.takeOver = false
       this.#withdrawWhenKnown(call, claim)
       throw error
     })

@@ -41,7 +41,7 @@ export interface Obtained {
 
 /** One question to the store. */
 export interface Asked {
-  readonly claim: Claim
+  readonly claim: Claim & { takeOver: boolean }
   /** `performance.now()` before it was sent. */
   readonly asked: number
 }
