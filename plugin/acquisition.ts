@@ -3,6 +3,7 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { answerOf } from './deadline.ts'
 import type { Engine } from './engine.ts'
 import { StoreTimeoutError } from './errors.ts'
+import { HESITATION } from './hearing.ts'
 import { HeldPursuit } from './held-pursuit.ts'
 import { answered, conflict, failed } from './pursuit.ts'
 import type { Asked, Obtained, Pursuit } from './pursuit.ts'
@@ -13,7 +14,7 @@ import type { ClaimResult } from './store/store.ts'
  * Milliseconds in which the owner's client may turn out to have left: its end reaches the owner's process, and the
  * duplicate that it sends in the same moment another one, in any order.
  */
-const GRACE = 100
+const GRACE = 250
 /** How often in a row the store may end a wait at once before it is not asked again for `BRAKE` milliseconds. */
 const QUICK_WAITS = 3
 const BRAKE = 50
@@ -33,6 +34,11 @@ export class Acquisition {
   #isOwned = false
   #ownerLeft = false
   #leaseLeft = 0
+  /**
+   * `performance.now()` at which a key whose lease ran out may be taken over, where it is only a moment until then: it
+   * is waited for in every mode, since whoever asks will have the key.
+   */
+  #freeAt = 0
 
   constructor (first: Pursuit) {
     this.#engine = first.engine
@@ -93,6 +99,8 @@ export class Acquisition {
       this.#withdrawWhenKnown(call, claim)
       throw new StoreTimeoutError('The idempotency store granted the key only after its lease was over')
     }, (error: unknown) => {
+      // It may still be on its way, and look at the lease after an outage: what it was allowed before holds no more.
+      claim.takeOver = false
       this.#withdrawWhenKnown(call, claim)
       throw error
     })
@@ -150,6 +158,7 @@ export class Acquisition {
         this.#isOwned = true
         this.#ownerLeft = false
         this.#leaseLeft = this.#first.settings.lease
+        this.#freeAt = 0
         const owner = this.#held.find(({ pursuit }) => pursuit.client?.hasLeft !== true)
         // While the app closes nothing new is begun for those who waited.
         if (owner === undefined || (owner.isHeld && this.#engine.closing.aborted)) this.#withdraw(asked.claim)
@@ -160,6 +169,7 @@ export class Acquisition {
         this.#isOwned = true
         this.#ownerLeft = result.ownerLeft
         this.#leaseLeft = Number.isFinite(result.leaseLeft) ? result.leaseLeft : 0
+        this.#freeAt = this.#leaseLeft > 0 || asked.claim.takeOver ? 0 : this.#hesitatesUntil()
         return this.#holdAll()
       default:
         for (const held of this.#takeAll()) held.resolve(answered(held.pursuit, asked, result))
@@ -180,7 +190,7 @@ export class Acquisition {
     const waits = onConflict === 'wait' || held.isWaiting || (onConflict === 'auto' && this.#ownerLeft)
     // Whose client was answered while the handler goes on (`handlerTimeout`) has nobody who could yet leave.
     const mayLeave = onConflict === 'auto' && owner?.isWatched !== false
-    const until = began + (waits ? waitTimeout : mayLeave ? GRACE : 0)
+    const until = Math.max(began + (waits ? waitTimeout : mayLeave ? GRACE : 0), this.#freeAt)
     const isFull = !held.isHeld && (engine.waiting >= engine.settings.maxWaiters || this.#held.length > maxWaitersPerKey)
     if (isFull || until <= performance.now() || pursuit.client?.hasLeft === true || (engine.closing.aborted && !isLocal)) {
       return this.#refuse(held)
@@ -194,12 +204,22 @@ export class Acquisition {
     if (this.#held.length === 0) this.#waiting?.abort()
   }
 
+  #hesitatesUntil (): number {
+    const now = performance.now()
+    const patience = this.#engine.hearing.patience(this.#first.settings.lease, now)
+    return patience > HESITATION ? 0 : now + patience + 1
+  }
+
   /** Until the store is worth asking again. False: it is not, since the owner is this process's own and still at work. */
   async #pause (): Promise<boolean> {
     const { engine, subject: { id }, settings: { onConflict, lease } } = this.#first
     const now = performance.now()
     const { signal } = this.#waiting = new AbortController()
     const owner = engine.leases.ownerOf(id)
+    if (this.#freeAt > now) {
+      await sleep(this.#freeAt - now, undefined, { signal }).catch(() => {})
+      return true
+    }
     if (onConflict === 'auto' && !this.#ownerLeft) {
       const graceEnds = Math.min(...this.#held.map(({ began }) => began + GRACE))
       await sleep(Math.max(1, graceEnds - now), undefined, { signal }).catch(() => {})

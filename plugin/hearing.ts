@@ -4,7 +4,7 @@ const PAUSE = 1_000
  * Milliseconds: long enough for an owner that is alive to tell the store what it has kept, which it tries four times a
  * second, or six times a lease.
  */
-const HESITATION = 500
+export const HESITATION = 500
 
 /**
  * Since when this process has heard the store, which decides whether it may take over a lease that ran out. An owner is

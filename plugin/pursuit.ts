@@ -41,7 +41,7 @@ export interface Obtained {
 
 /** One question to the store. */
 export interface Asked {
-  readonly claim: Claim
+  readonly claim: Claim & { takeOver: boolean }
   /** `performance.now()` before it was sent. */
   readonly asked: number
 }
@@ -51,21 +51,34 @@ export interface Asked {
  * @throws {IdempotencyError} `FST_IDEMPOTENCY_KEY_REUSED`
  */
 export function answered (pursuit: Pursuit, { claim, asked }: Asked, result: Exclude<ClaimResult, { state: 'running' }>): Obtained | Promise<Obtained> {
-  return result.state === 'mismatch'
-    ? recallOrRefuse(pursuit, claim, asked)
-    : { result, claim, asked, recalled: false }
+  if (result.state === 'mismatch') return recallOrRefuse(pursuit, claim, asked)
+  const obtained = { result, claim, asked, recalled: false }
+  // What the store had no room for may stand in the journal.
+  const hasMore = result.state === 'settled' && result.outcome.response === null && pursuit.settings.journal !== false
+  return hasMore ? recallResponse(pursuit, obtained) : obtained
+}
+
+async function recallResponse (pursuit: Pursuit, obtained: Obtained): Promise<Obtained> {
+  const recalled = await recalledOf(pursuit, obtained.claim, obtained.asked)
+  return recalled ?? obtained
 }
 
 /** Redis may have lost the record, and given the key to another body since. That one's record is left to its owner. */
-async function recallOrRefuse ({ engine, settings: { journal }, subject, log }: Pursuit, claim: Claim, asked: number): Promise<Obtained> {
-  const entry = journal === false ? null : await lookUp(journal, subject.id, log)
-  if (entry !== null && isSameRequest(claim, entry.fingerprint)) {
-    engine.counts.recalled++
-    return { result: { state: 'settled', attempt: entry.attempt, outcome: entry.outcome }, claim, asked, recalled: true }
-  }
+async function recallOrRefuse (pursuit: Pursuit, claim: Claim, asked: number): Promise<Obtained> {
+  const recalled = await recalledOf(pursuit, claim, asked)
+  if (recalled !== null) return recalled
+  const { engine, subject } = pursuit
   engine.counts.mismatches++
   if (channels.mismatched.hasSubscribers) channels.mismatched.publish(eventOf(subject, null, asked))
   throw keyReused()
+}
+
+/** What the journal has of this request; `null` if that is nothing. */
+async function recalledOf ({ engine, settings: { journal }, subject, log }: Pursuit, claim: Claim, asked: number): Promise<Obtained | null> {
+  const entry = journal === false ? null : await lookUp(journal, subject.id, log)
+  if (entry === null || !isSameRequest(claim, entry.fingerprint)) return null
+  engine.counts.recalled++
+  return { result: { state: 'settled', attempt: entry.attempt, outcome: entry.outcome }, claim, asked, recalled: true }
 }
 
 /** The key has an owner, and this one is not held (any longer). */

@@ -32,7 +32,8 @@ export class Connection {
   /** Sends a POST, without waiting for an answer: what is sent next is pipelined. */
   post (key: string, path = '/x'): void {
     this.#socket.write([
-      `POST ${path} HTTP/1.1`, 'host: x', `idempotency-key: ${key}`, 'content-type: application/json', 'content-length: 2', '', '{}'
+      `POST ${path} HTTP/1.1`, 'host: x', `idempotency-key: ${key}`,
+      'content-type: application/json', 'content-length: 2', '', '{}'
     ].join('\r\n'))
   }
 

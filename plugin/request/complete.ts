@@ -39,17 +39,22 @@ function store (engine: Engine, run: Run, reply: FastifyReply, payload: unknown)
     run.stage = 'settled'
     return Promise.resolve(payload)
   }
-  const statusCode = statusOf(reply, payload)
-  const keepable = !run.releaseRequested && isReplayable(run, statusCode)
-  if (!keepable && isUndecided(run, statusCode)) {
-    // Browsers send a 408 again at once, several times over. The lease keeps them out, and is no longer renewed.
-    run.stage = 'settled'
-    run.ended = true
-    engine.leases.letGo(run)
-    return Promise.resolve(payload)
-  }
-  if (run.settings.journal !== false) return storeByJournal(engine, run, reply, payload, keepable)
-  return keepable ? keep(engine, run, reply, payload) : giveBack(engine, run, reply, payload)
+  const keepable = !run.releaseRequested && isReplayable(run, statusOf(reply, payload))
+  return run.settings.journal === false
+    ? storeOwn(engine, run, reply, payload, keepable)
+    : storeByJournal(engine, run, reply, payload, keepable)
+}
+
+/** What the handler answers stands for itself. */
+function storeOwn (engine: Engine, run: Run, reply: FastifyReply, payload: unknown, keepable: boolean): Promise<unknown> {
+  if (keepable) return keep(engine, run, reply, payload)
+  if (!isUndecided(run, statusOf(reply, payload))) return giveBack(engine, run, reply, payload)
+  // Browsers send a request again at once, several times over, if it is answered 408. The lease keeps them out, and is no
+  // longer renewed.
+  run.stage = 'settled'
+  run.ended = true
+  engine.leases.letGo(run)
+  return Promise.resolve(payload)
 }
 
 /** What is committed, by this or an earlier attempt, stands above what the handler answers. */
@@ -60,7 +65,7 @@ async function storeByJournal (engine: Engine, run: Run, reply: FastifyReply, pa
   const decision = await answerByJournal(engine, run, reply, payload, keepable)
   switch (decision.send) {
     case 'own':
-      return keepable ? keep(engine, run, reply, payload) : giveBack(engine, run, reply, payload)
+      return storeOwn(engine, run, reply, payload, keepable)
     case 'payload':
       return finish(run, reply, sent, payload)
     case 'recorded':

@@ -28,9 +28,11 @@ export class RedisConnection {
 
   #becameReady = (): void => {
     this.#redis.once('ready', this.#becameReady)
+    const isFirst = !this.#wasReady
     this.#wasReady = true
     this.#firstReady.now()
-    for (const listener of this.#listeners) listener()
+    // Before the first connection nothing was missed.
+    if (!isFirst) for (const listener of this.#listeners) listener()
   }
 
   /**

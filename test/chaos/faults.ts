@@ -60,9 +60,9 @@ export function outageOf (kind: FaultKind): Outage | null {
   return (Object.keys(OUTAGES) as Outage[]).find(outage => kind.endsWith(`, ${outage}`)) ?? null
 }
 
-/** Whether Redis cannot be written to while it lasts, by whatever app. */
-export function isOutageOfRedis (kind: FaultKind): boolean {
-  return kind.startsWith('Redis ')
+/** Whether Redis cannot be written to while it lasts, by any app, or by that which it strikes. */
+export function keepsFromRedis (kind: FaultKind): boolean {
+  return kind.startsWith('Redis ') || kind.startsWith('link to Redis')
 }
 
 /** A fault that is to strike when a certain payment begins. */

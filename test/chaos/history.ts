@@ -3,12 +3,12 @@ import type { Boundary, FaultKind, Order } from './faults.ts'
 /** What an app's preload tells. All times are of `clock()`. */
 export type AppEvent =
   | { event: 'listening', port: number, at: number }
-  /** The request owns its key: asked for at `asked`, known at `at`. */
-  | { event: 'granted', try: number, asked: number, at: number, attempt: number }
-  /** It is about to complete or release its key. */
-  | { event: 'settling', try: number, at: number }
+  /** The key has an owner: this request asked for it at `asked`, and knew at `at`. */
+  | { event: 'granted', owner: string, try: number, asked: number, at: number, attempt: number }
+  /** It is about to complete or release its key, or to give the claim back. */
+  | { event: 'settling', owner: string, at: number }
   /** Redis has taken that. */
-  | { event: 'settled', try: number, at: number }
+  | { event: 'settled', owner: string, at: number }
   /** The handler of the suite's own work was let through. */
   | { event: 'began', try: number, attempt: number, at: number }
   /** It is about to answer. `kept`: with an answer that must be kept; `aborted`: it was told that its key is lost. */
@@ -39,7 +39,7 @@ export interface Try {
   final: boolean
 }
 
-/** A try that owned its key. */
+/** An owner of a key, which this try asked for. */
 export interface Run {
   try: number
   attempt: number

@@ -55,7 +55,8 @@ export class Injector {
       return
     }
     const strike = this.#record('app stopped beyond its lease', app)
-    this.#next(`app ${app}`, async () => {
+    // Beside what the app bears else: one that is told to end must go on before it can.
+    this.#next(`stopped app ${app}`, async () => {
       await delay(STOPPED_FOR)
       this.#world().apps[app]?.signal('SIGCONT')
       strike.until = clock()

@@ -1,8 +1,8 @@
 import type { Verdict } from './checker.ts'
-import { isOutageOfRedis } from './faults.ts'
+import { keepsFromRedis } from './faults.ts'
 import { groupBy } from './group-by.ts'
 import { lifeAt } from './history.ts'
-import type { History, Run, Try } from './history.ts'
+import type { History, Try } from './history.ts'
 
 const IN_PROGRESS = 'FST_IDEMPOTENCY_IN_PROGRESS'
 
@@ -13,39 +13,50 @@ const IN_PROGRESS = 'FST_IDEMPOTENCY_IN_PROGRESS'
  * key in Redis, or died. It is measured up to when the refused try was sent, when the key was locked for certain or was
  * locked later. More than the lease and the tolerance is a violation; so is a 409 of a key that nobody has ever owned.
  *
- * An owner that ended while Redis took no writes, or just before, counts as one that ended with that: what it had to
- * write was written no sooner, and who was away from Redis takes over nothing before it has heard it for a lease.
+ * Time in which Redis took no writes, or in which the link of the app that refuses was broken, does not count, nor does
+ * the lease after it: what an owner had to write was written no sooner, and who was away from Redis takes over nothing
+ * before it has heard it for a lease.
  *
  * The tolerance is for what is on its way when an owner ends. A claim or renewal of an app that is killed meanwhile may
  * lie in a stalled link or in front of a frozen Redis, and the lease begins when it arrives: the longest stall, and
  * something for a machine whose processes wait for each other.
  */
 export function longestLock ({ lease, lives, runs, tries, strikes }: History, byKey: Map<string, Try[]>, tolerance: number): { verdict: Verdict, longest: number } {
-  const runOf = new Map(runs.map(run => [run.try, run]))
+  const runsOf = groupBy(runs, run => run.try)
   const refused = tries.filter(({ code }) => code === IN_PROGRESS)
-  const outages = strikes.filter(({ kind }) => isOutageOfRedis(kind)).sort((a, b) => a.at - b.at)
+  const outages = strikes.filter(({ kind }) => keepsFromRedis(kind)).sort((a, b) => a.at - b.at)
   const violations: string[] = []
   let longest = 0
   for (const sent of refused) {
     let ended = -Infinity
     for (const other of byKey.get(sent.key) ?? []) {
-      if (other !== sent && other.at <= sent.end) ended = Math.max(ended, endOf(other, runOf.get(other.id)))
+      if (other !== sent && other.at <= sent.end) ended = Math.max(ended, endOf(other))
     }
-    for (const { at, until } of outages) {
-      if (at <= Math.min(ended + lease, sent.at) && until >= ended) ended = Math.min(until, sent.at)
-    }
-    const locked = sent.at - ended
+    const locked = ended === -Infinity ? Infinity : healthyTime(ended, sent)
     if (locked < Infinity) longest = Math.max(longest, locked)
     if (locked > lease + tolerance) violations.push(`${sent.key}: in progress ${locked < Infinity ? `${Math.round(locked)} ms after its last owner had ended` : 'and nobody owned it'}. try ${sent.id} (app ${sent.app})`)
   }
   return { verdict: { invariant: '6. no key stays locked longer than its lease', cases: refused.length, violations }, longest }
 
-  /** When this try can have owned the key for the last time. */
-  function endOf (other: Try, run: Run | undefined): number {
-    const diedAt = lifeAt(lives, other.app, run?.at ?? other.at)?.until ?? Infinity
-    if (run !== undefined) return run.settled ?? diedAt
+  /** Milliseconds from then to when the refused try was sent. */
+  function healthyTime (from: number, sent: Try): number {
+    let sum = 0
+    let since = from
+    for (const { at, until, app } of outages) {
+      if (at >= sent.at || (app !== null && app !== sent.app)) continue
+      sum += Math.max(0, at - since)
+      since = Math.max(since, until + lease)
+    }
+    return sum + Math.max(0, sent.at - since)
+  }
+
+  /** When what this try asked for can have owned the key for the last time. */
+  function endOf (other: Try): number {
+    const diedAt = (at: number): number => lifeAt(lives, other.app, at)?.until ?? Infinity
+    const own = runsOf.get(other.id)
+    if (own !== undefined) return Math.max(...own.map(({ settled, at }) => settled ?? diedAt(at)))
     // Its claim may have been granted without its app ever hearing of it.
-    if (other.status === null) return diedAt < other.end + lease ? diedAt : other.end
+    if (other.status === null) return diedAt(other.at) < other.end + lease ? diedAt(other.at) : other.end
     return other.status >= 500 ? other.end : -Infinity
   }
 }

@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Redis } from 'ioredis'
 import pg from 'pg'
+import { OFFSET } from '../../plugin/store/record.ts'
 import * as scripts from '../../plugin/store/scripts.ts'
 import { STRIKE_HEADER, TRY_HEADER } from './faults.ts'
 import type { Boundary, Order } from './faults.ts'
@@ -20,9 +21,6 @@ interface Followed {
   /** The client's number of this try. */
   id: number
   order: Order | null
-  granted: boolean
-  settling: boolean
-  settled: boolean
   /** An outcome stands in the journal, and is about to be committed. */
   recorded: boolean
 }
@@ -54,7 +52,7 @@ patch(Server.prototype, 'emit', original => function (...args) {
   if (id === undefined) return original.apply(this, args)
   const order = request.headers[STRIKE_HEADER]
   const followed: Followed = {
-    id: Number(id), order: order === undefined ? null : JSON.parse(String(order)) as Order, granted: false, settling: false, settled: false, recorded: false
+    id: Number(id), order: order === undefined ? null : JSON.parse(String(order)) as Order, recorded: false
   }
   // The body's events come from the parser of the connection, which knows of no request.
   patch(request, 'emit', emit => function (...event) { return current.run(followed, () => emit.apply(this, event)) })
@@ -67,42 +65,56 @@ patch(Server.prototype, 'emit', original => function (...args) {
   return current.run(followed, () => original.apply(this, args))
 })
 
-function granted (asked: number, attempt: number): void {
+/** Who owns a key, by the token that the record has: the request whose question was granted need not be the one that runs. */
+const owners = new Map<string, { try: number, settling: boolean }>()
+
+function ownerOf (record: unknown): string {
+  return String(record).slice(OFFSET.owner, OFFSET.lease)
+}
+
+function granted (owner: string, asked: number, attempt: number): void {
   const followed = current.getStore()
-  if (followed === undefined || followed.granted) return
-  followed.granted = true
-  tell({ event: 'granted', try: followed.id, asked, at: clock(), attempt })
+  if (followed === undefined) return
+  owners.set(owner, { try: followed.id, settling: false })
+  tell({ event: 'granted', owner, try: followed.id, asked, at: clock(), attempt })
   reached('after claim')
 }
 
 patch(Redis.prototype, 'setBuffer', original => async function (...args) {
   const asked = clock()
   const found = await original.apply(this, args)
-  if (found === null) granted(asked, 1)
+  if (found === null) granted(ownerOf(args[1]), asked, 1)
   return found
 })
 
-patch(Redis.prototype, 'evalsha', original => async function (...args) {
-  const [sha] = args
-  const followed = current.getStore()
-  const settles = sha === scripts.complete.sha || sha === scripts.release.sha
-  if (settles && followed?.granted === true && !followed.settling) {
-    followed.settling = true
-    tell({ event: 'settling', try: followed.id, at: clock() })
-  }
-  const asked = clock()
-  const answer = await original.apply(this, args)
-  if (settles && followed?.granted === true && !followed.settled) {
-    followed.settled = true
-    tell({ event: 'settled', try: followed.id, at: clock() })
-  }
-  if (sha === scripts.complete.sha) reached('after completion')
-  if (sha === scripts.takeOver.sha) {
-    const [outcome, attempt] = answer as [number, number]
-    if (outcome === scripts.TAKE_OVER.claimed) granted(asked, attempt)
-  }
-  return answer
-})
+/** The one that gives its key up by this call, if the call does that. */
+function settlingOwner (is: (script: scripts.Script) => boolean, [first, second]: unknown[]): string | null {
+  if (is(scripts.complete)) return String(second).slice(0, OFFSET.lease - OFFSET.owner)
+  if (is(scripts.release)) return ownerOf(first)
+  return is(scripts.withdraw) ? String(first) : null
+}
+
+for (const name of ['evalsha', 'eval']) {
+  patch(Redis.prototype, name, original => async function (...args) {
+    const [which, , , ...rest] = args
+    const is = ({ sha, lua }: scripts.Script): boolean => which === sha || which === lua
+    const owner = settlingOwner(is, rest) ?? ''
+    const owned = owners.get(owner)
+    if (owned?.settling === false) {
+      owned.settling = true
+      tell({ event: 'settling', owner, at: clock() })
+    }
+    const asked = clock()
+    const answer = await original.apply(this, args)
+    if (owners.delete(owner)) tell({ event: 'settled', owner, at: clock() })
+    if (is(scripts.complete)) reached('after completion')
+    if (is(scripts.takeOver)) {
+      const [outcome, attempt] = answer as [number, number]
+      if (outcome === scripts.TAKE_OVER.claimed) granted(ownerOf(rest[0]), asked, attempt)
+    }
+    return answer
+  })
+}
 
 /** Callbacks run in the context of whoever gave them, not of the connection that they were called from. */
 function bound (args: unknown[], before: () => void = () => {}): unknown[] {

@@ -87,8 +87,11 @@ t.test('14. a handler that stood still for longer than its lease and was not tol
 
 t.test('15. an answer whose transaction failed, and one that was committed twice, are found', async (t) => {
   const done: Sent = { ...WORK, route: 'journalled', status: 204, text: '' }
-  const found = (effects: string[]): string[] => broken(history([done], { runs: [] }), { ...BOOKS, effects })
+  const found = (effects: string[], more: Partial<WorkRun> = {}): string[] =>
+    broken(history([done], { runs: [], work: [run(0, 5, more)] }), { ...BOOKS, effects })
   t.same(found(['w']), [])
+  t.same(found(['w'], { ended: null, kept: false }), [], 'its process died')
   t.same(found([]), ['15'])
+  t.same(found(['w'], { kept: false }), ['15'], 'another run committed later')
   t.same(found(['w', 'w']), ['15'])
 })

@@ -1,4 +1,5 @@
 import type { Verdict } from './checker.ts'
+import { keepsFromRedis } from './faults.ts'
 import { groupBy } from './group-by.ts'
 import { lifeAt, strikesDuring } from './history.ts'
 import type { Evidence, History, Life, Strike, Try, WorkRun } from './history.ts'
@@ -60,7 +61,7 @@ function standsStill (kind: Strike['kind']): boolean {
 
 /** The app cannot write to Redis while it lasts. */
 function cutsOff ({ kind, app }: Strike, whom: number): boolean {
-  return kind.startsWith('Redis ') || (app === whom && (kind.startsWith('link to Redis') || standsStill(kind)))
+  return (app === null || app === whom) && (keepsFromRedis(kind) || standsStill(kind))
 }
 
 function during (strikes: Strike[], from: number, until: number): string {
@@ -121,24 +122,30 @@ export function told ({ lease, work, tries, strikes }: History): Verdict {
   for (const run of work) {
     const sent = tries[run.try]
     if (run.ended === null || sent === undefined) continue
-    const still = strikes.filter(({ kind, app, at, until }) => app === sent.app && standsStill(kind) && at >= run.at && until <= (run.ended as number) && until - at >= lease)
-    if (still.length === 0) continue
+    const [still, another] = strikesDuring(strikes, run.at, run.ended).filter(({ kind, app }) => app === sent.app && standsStill(kind))
+    // The end of one would be the end of both.
+    if (still === undefined || another !== undefined) continue
+    const { at, until } = still
+    if (at < run.at || until > run.ended || until - at < lease) continue
     cases++
-    if (!run.aborted) violations.push(`${sent.key}: went on after ${Math.round((still[0] as Strike).until - (still[0] as Strike).at)} ms, and was not told. try ${sent.id} (app ${sent.app})`)
+    if (!run.aborted) violations.push(`${sent.key}: went on after ${Math.round(until - at)} ms, and was not told. try ${sent.id} (app ${sent.app})`)
   }
   return { invariant: '14. who was away for longer than its lease is told', cases, violations }
 }
 
-/** What is answered as done was committed, once; a transaction that failed in the end is no answer. */
-export function committedOnce ({ tries }: History, { effects }: Evidence): Verdict {
+/** What is answered as done was committed before, once; a transaction that failed in the end is no answer. */
+export function committedOnce ({ tries, work }: History, { effects }: Evidence): Verdict {
   const committed = groupBy(effects, key => key)
   const done = groupBy(tries.filter(({ route, status }) => route === 'journalled' && status === 204), ({ key }) => key)
   const violations: string[] = []
   for (const [key, { length }] of committed) {
     if (length > 1) violations.push(`${key}: committed ${length} times`)
   }
-  for (const [key, sent] of done) {
-    if (!committed.has(key)) violations.push(`${key}: answered as done, and nothing was committed. try ${sent[0]?.id} (app ${sent[0]?.app})`)
+  const runs = groupBy(work, run => tries[run.try]?.key ?? '')
+  for (const [key, [sent]] of done) {
+    // A process that dies after its commit tells of no end.
+    const began = runs.get(key)?.some(({ at, ended, kept }) => at <= (sent as Try).end && (kept || ended === null))
+    if (!committed.has(key) || began !== true) violations.push(`${key}: answered as done, and nothing was committed. try ${sent?.id} (app ${sent?.app})`)
   }
   return { invariant: '15. what is answered as done was committed, once', cases: done.size, violations }
 }

@@ -27,7 +27,11 @@ export class Proxy {
   /** Break all connections, and refuse new ones. */
   cut (): void {
     this.#state = 'cut'
-    for (const socket of this.#sockets) socket.resetAndDestroy()
+    for (const socket of this.#sockets) {
+      // A socket that is about to end cannot be reset (Node.js 20: the process would never exit).
+      if (socket.writableEnded) socket.destroy()
+      else socket.resetAndDestroy()
+    }
   }
 
   /** Pass nothing on, in neither direction. What is sent meanwhile arrives late. */

@@ -5,7 +5,8 @@ export class Recorder {
   readonly tries: Try[] = []
   readonly abandoned: string[] = []
   readonly presses: number[][] = []
-  readonly #runs = new Map<number, Run>()
+  /** By owner. */
+  readonly #runs = new Map<string, Run>()
   readonly #work = new Map<number, WorkRun>()
   /** By key: who wants to know when its work begins. */
   readonly #awaited = new Map<string, () => void>()
@@ -26,15 +27,15 @@ export class Recorder {
   hear (event: AppEvent): void {
     switch (event.event) {
       case 'granted':
-        this.#runs.set(event.try, { try: event.try, attempt: event.attempt, asked: event.asked, at: event.at, settling: null, settled: null })
+        this.#runs.set(event.owner, { try: event.try, attempt: event.attempt, asked: event.asked, at: event.at, settling: null, settled: null })
         break
       case 'settling': {
-        const run = this.#runs.get(event.try)
+        const run = this.#runs.get(event.owner)
         if (run !== undefined) run.settling = event.at
         break
       }
       case 'settled': {
-        const run = this.#runs.get(event.try)
+        const run = this.#runs.get(event.owner)
         if (run !== undefined) run.settled = event.at
         break
       }

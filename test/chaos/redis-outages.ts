@@ -9,6 +9,8 @@ import type { World } from './world.ts'
 
 /** Bytes that are left for what is small, when Redis is full for what is large. */
 const LEFT_FOR_SMALL = LARGE_ANSWER / 4
+/** Which only something that hangs can take. */
+const TIME_TO_FAIL_OVER = 60_000
 /** Nobody listens there. */
 const DEAD_PORT = 1
 
@@ -64,11 +66,15 @@ async function fullForWhatIsLarge (admin: Redis, over: Promise<void>): Promise<v
 async function prepareFailOver (world: World): Promise<OutageRun> {
   const old = world.redis
   const replica = await startRedis({ args: [...REDIS_ARGUMENTS, '--replicaof', `127.0.0.1 ${old.port}`] })
-  const is = (what: string) => () => withAdmin(replica, async admin => (await admin.info('replication')).includes(what))
-  await until(is('master_link_status:up'), 'the replica has everything')
+  const tells = (server: RedisServer, ...what: string[]) => () => withAdmin(server, async (admin) => {
+    const info = await admin.info()
+    return what.every(line => info.includes(line))
+  })
+  await until(tells(old, 'state=online'), 'the replica has everything', TIME_TO_FAIL_OVER)
+  await until(tells(replica, 'aof_rewrite_in_progress:0', 'aof_rewrite_scheduled:0'), 'the replica has everything on disk', TIME_TO_FAIL_OVER)
   return async (lasting) => {
     await withAdmin(old, admin => admin.call('FAILOVER', 'TO', '127.0.0.1', replica.port))
-    await until(is('role:master'), 'the replica is promoted')
+    await until(tells(replica, 'role:master'), 'the replica is promoted', TIME_TO_FAIL_OVER)
     await lasting()
     world.redis = replica
     await old.kill()

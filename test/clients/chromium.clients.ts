@@ -8,7 +8,7 @@ const { world, ways } = await startWays(t)
 testDrops(t, 'Chromium', { world, ways }, t => (url, key) => payInChromium(t, url, key))
 
 for (const way of ways) {
-  t.test(`Chromium, ${way.name}: a fetch that loses six connections in a row is seven POSTs, one run and one 200`, async (t) => {
+  t.test(`Chromium, ${way.name}: a fetch that loses six connections is seven POSTs, one run, one 200`, async (t) => {
     const pay = (url: string, key: string): ReturnType<typeof payInChromium> => payInChromium(t, url, key, { idle: 6 })
     const { got, charges, posts } = await payThroughDrops(t, world, way, pay, { drops: 6 })
     t.same({ status: got.status, charges, posts }, { status: 200, charges: 1, posts: 7 }, got.body)

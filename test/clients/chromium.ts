@@ -9,14 +9,15 @@ import { pathOf } from './programs.ts'
 
 const FLAGS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-dev-shm-usage', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-extensions'
+  '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-extensions',
+  '--ignore-certificate-errors'
 ]
 
 /**
  * Opens the service's page in a Chromium of its own. The page opens so many connections and then calls `fetch` once.
  * Resolves to what that gave it: status 0 if it failed.
  */
-export async function payInChromium (t: Test, url: string, key: string, { idle = 1 } = {}): Promise<Got> {
+export async function payInChromium (t: Test, url: string, key: string, { idle = 2 } = {}): Promise<Got> {
   const { opened: reported, open: report } = gate<Got>()
   const reports = await listen(t, createServer((request, response) => {
     void text(request).then((body) => {
@@ -26,6 +27,7 @@ export async function payInChromium (t: Test, url: string, key: string, { idle =
   }))
   const directory = ownDirectory(t, 'chromium')
   const page = `${url}/page?${new URLSearchParams({ key, idle: String(idle), report: reports }).toString()}`
-  startDaemon(t, pathOf('chromium'), [...FLAGS, `--user-data-dir=${directory}`, page], { ...process.env, HOME: directory })
+  const flags = [...FLAGS, `--user-data-dir=${directory}`]
+  startDaemon(t, pathOf('chromium'), [...flags, page], { ...process.env, HOME: directory })
   return await reported
 }

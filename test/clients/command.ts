@@ -16,17 +16,31 @@ export interface Got {
 export type Pay = (url: string, key: string) => Promise<Got>
 
 export const curl: Pay = (url, key) => run('curl', [
-  '--silent', '--show-error', '--output', '/dev/null', `${url}/ready`,
+  '--insecure', '--silent', '--show-error', '--output', '/dev/null', `${url}/ready`,
   '--next', ...CURL_POST, '--header', `idempotency-key: ${key}`, `${url}/pay`
 ])
 
 /** The same without a connection that it could find broken: it sends its request once. */
-export const curlOnce: Pay = (url, key) => run('curl', [...CURL_POST, '--header', `idempotency-key: ${key}`, `${url}/pay`])
+export const curlOnce: Pay = (url, key) => run('curl', [
+  ...CURL_POST, '--header', `idempotency-key: ${key}`, `${url}/pay`
+])
 
 const CURL_POST = [
-  '--silent', '--show-error', '--write-out', '\n%{http_code}',
+  '--insecure', '--silent', '--show-error', '--write-out', '\n%{http_code}',
   '--header', 'content-type: application/json', '--data', '{"amount":1999}'
 ]
+
+/** Has Go take nothing from anywhere, and write into a directory of the test's. */
+export function goEnvironment (directory: string): NodeJS.ProcessEnv {
+  return {
+    PATH: process.env.PATH,
+    HOME: directory,
+    GOCACHE: join(directory, 'cache'),
+    GO111MODULE: 'off',
+    GOTOOLCHAIN: 'local',
+    CGO_ENABLED: '0'
+  }
+}
 
 /** Builds the Go program, from its standard library alone. */
 export async function buildGo (t: Test): Promise<Pay> {
@@ -34,15 +48,7 @@ export async function buildGo (t: Test): Promise<Pay> {
   const binary = join(directory, 'pay')
   await promisify(execFile)(pathOf('go'), ['build', '-o', binary, 'main.go'], {
     cwd: join(import.meta.dirname, 'go'),
-    env: {
-      PATH: process.env.PATH,
-      HOME: directory,
-      GOCACHE: join(directory, 'cache'),
-      GO111MODULE: 'off',
-      GOFLAGS: '',
-      GOTOOLCHAIN: 'local',
-      CGO_ENABLED: '0'
-    }
+    env: goEnvironment(directory)
   })
   return (url, key) => run(binary, [url, key])
 }

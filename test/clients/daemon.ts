@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -48,8 +49,14 @@ export function startDaemon (t: Test, command: string, args: string[], env: Node
   }
 }
 
-/** Until a server that was started on a port answers. `false`: it has ended, as it does if the port was taken. */
-export async function answers (daemon: Daemon, url: string): Promise<boolean> {
-  await until(async () => daemon.hasEnded() || await fetch(url).then(() => true, () => false), `${url} answering`, 60_000)
+/** Until a server takes connections on its port. `false`: it has ended, as it does if the port was taken. */
+export async function listens (daemon: Daemon, port: number): Promise<boolean> {
+  const takesOne = async (): Promise<boolean> => {
+    const socket = connect(port, '127.0.0.1')
+    const taken = await once(socket, 'connect').then(() => true, () => false)
+    socket.destroy()
+    return taken
+  }
+  await until(async () => daemon.hasEnded() || await takesOne(), `port ${port} being listened to`, 60_000)
   return !daemon.hasEnded()
 }

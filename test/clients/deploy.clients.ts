@@ -14,7 +14,7 @@ interface Balancer {
   end (): Promise<void>
 }
 
-/** HAProxy asks each process whether it is ready. One that gets a signal says that it is not, and waits before it closes. */
+/** HAProxy asks whether a process is ready. One that gets a signal says that it is not, and waits before it closes. */
 async function haproxy (t: Test, services: [Service, Service]): Promise<Balancer> {
   const { url } = await startHaproxy(t, services)
   return {
@@ -56,7 +56,9 @@ async function pidAt (url: string): Promise<number> {
   return pid
 }
 
-async function deploy (t: Test, world: World, start: (t: Test, services: [Service, Service]) => Promise<Balancer>): Promise<void> {
+type Start = (t: Test, services: [Service, Service]) => Promise<Balancer>
+
+async function deploy (t: Test, world: World, start: Start): Promise<void> {
   const { provider } = world
   const [old, next] = await Promise.all([world.start({}, { PAUSE: '3000' }), world.start()])
   const balancer = await start(t, [old, next])
@@ -81,7 +83,7 @@ async function deploy (t: Test, world: World, start: (t: Test, services: [Servic
 }
 
 for (const [name, start] of [['HAProxy', haproxy], ['nginx', nginx]] as const) {
-  t.test(`behind ${name}: not ready, no more requests, closed, drained: no payment is lost and none runs twice`, async (t) => {
+  t.test(`behind ${name}: not ready, no more requests, closed: no payment is lost, none runs twice`, async (t) => {
     await deploy(t, await startWorld(t), start)
   })
 }

@@ -16,14 +16,19 @@ export interface Dropper {
   posts: Passed[]
   /** Until so many POSTs have passed. */
   passed (count: number): Promise<void>
+  /** Cut all connections, of whatever protocol. */
+  cutAll (): void
 }
 
+type MayPass = (before: number) => Promise<void>
+
 /**
- * A TCP proxy for HTTP/1.1 that the test tells which connections to cut. The first POST goes to the first of the
- * addresses, the second one to the second, and so on; all the rest goes to the first.
- * @param mayPass what a POST waits for before it passes, by how many have passed before it
+ * A TCP proxy that the test tells which connections to cut. Of HTTP/1.1 it sees the POSTs: the first one goes to the
+ * first of the addresses, the second one to the second, and so on; all the rest goes to the first.
+ * @param mayPass what a POST waits for before it passes, by how many have passed before it; of other protocols what a
+ *   connection begins with
  */
-export async function startDropper (t: Test, addresses: string[], mayPass = async (_before: number): Promise<void> => {}): Promise<Dropper> {
+export async function startDropper (t: Test, addresses: string[], mayPass: MayPass = async () => {}): Promise<Dropper> {
   const ports = addresses.map(address => Number(new URL(address).port))
   const posts: Passed[] = []
   const open = new Set<Socket>()
@@ -49,13 +54,19 @@ export async function startDropper (t: Test, addresses: string[], mayPass = asyn
       }
     }
     let upstream = upstreamAt(0)
+    let isFirst = true
     const pass = async (data: Buffer): Promise<void> => {
       const [, method] = /^([A-Z]+) \S+ HTTP\/1\.1\r\n/.exec(data.toString('latin1')) ?? []
       if (method === 'POST') {
         await mayPass(posts.length)
         upstream = upstreamAt(posts.length)
         posts.push({ cut })
-      } else if (method !== undefined) upstream = upstreamAt(0)
+      } else if (method !== undefined) {
+        upstream = upstreamAt(0)
+      } else if (isFirst) {
+        await mayPass(posts.length)
+      }
+      isFirst = false
       upstream.write(data)
     }
     client.on('data', (data: Buffer) => {
@@ -68,6 +79,7 @@ export async function startDropper (t: Test, addresses: string[], mayPass = asyn
   return {
     url,
     posts,
+    cutAll: () => { for (const socket of open) socket.destroy() },
     passed: count => until(() => posts.length >= count, `POST number ${count}`, 60_000)
   }
 }

@@ -44,7 +44,8 @@ async function startPm2 (t: Test, world: World): Promise<Pm2> {
     ...Object.entries(more).map(([name, value]) => `    ${name}: ${JSON.stringify(value)}`)
   ].join('\n'))
   const run = async (...args: string[]): Promise<string> => {
-    const { stdout } = await promisify(execFile)(process.execPath, [join(directory, 'node_modules/pm2/bin/pm2'), ...args], {
+    const command = join(directory, 'node_modules/pm2/bin/pm2')
+    const { stdout } = await promisify(execFile)(process.execPath, [command, ...args], {
       cwd: directory, env: { PATH: process.env.PATH, HOME: directory, PM2_HOME: directory }
     })
     return stdout

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { readPage } from '../docs/markdown.ts'
 import { freePort } from '../servers/port.ts'
-import { answers, ownDirectory, startDaemon } from './daemon.ts'
+import { listens, ownDirectory, startDaemon } from './daemon.ts'
 import type { Daemon } from './daemon.ts'
 import { pathOf } from './programs.ts'
 
@@ -18,8 +18,12 @@ type Edit = (config: string) => string
 /** The addresses that the page has for the processes of the service. */
 const DOCUMENTED = ['10.0.0.1:3000', '10.0.0.2:3000']
 
+type Services = Array<{ url: string }>
+
+const unchanged: Edit = config => config
+
 /** HAProxy as docs/deploying.md has it, before two processes. */
-export async function startHaproxy (t: Test, services: Array<{ url: string }>, edit: Edit = config => config): Promise<ReverseProxy> {
+export async function startHaproxy (t: Test, services: Services, edit = unchanged): Promise<ReverseProxy> {
   const file = join(ownDirectory(t, 'haproxy'), 'haproxy.cfg')
   const config = await documented('haproxy', services)
   return await startOnFreePort((port) => {
@@ -33,8 +37,11 @@ export interface Nginx extends ReverseProxy {
   reload (edit: Edit): void
 }
 
+/** What nginx has a directory for. */
+const TEMPORARY = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+
 /** nginx as docs/deploying.md has it, before two processes. */
-export async function startNginx (t: Test, services: Array<{ url: string }>, edit: Edit = config => config): Promise<Nginx> {
+export async function startNginx (t: Test, services: Services, edit = unchanged): Promise<Nginx> {
   const directory = ownDirectory(t, 'nginx')
   const file = join(directory, 'nginx.conf')
   const config = await documented('nginx', services)
@@ -46,7 +53,7 @@ error_log stderr;
 events {}
 http {
 access_log off;
-${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(what => `${what}_temp_path ${directory}/${what};`).join('\n')}
+${TEMPORARY.map(what => `${what}_temp_path ${directory}/${what};`).join('\n')}
 ${edit(config).replace('listen 80', `listen 127.0.0.1:${port}`)}
 }
 `)
@@ -64,7 +71,7 @@ ${edit(config).replace('listen 80', `listen 127.0.0.1:${port}`)}
 }
 
 /** The page's configuration in this language, with the addresses that these processes have. */
-async function documented (language: string, services: Array<{ url: string }>): Promise<string> {
+async function documented (language: string, services: Services): Promise<string> {
   const { blocks } = await readPage('docs/deploying.md')
   const code = blocks.find(block => block.language === language)?.code ?? ''
   return DOCUMENTED.reduce((config, address, index) => {
@@ -79,7 +86,7 @@ async function startOnFreePort (start: (port: number) => Daemon): Promise<Revers
     const port = await freePort()
     const daemon = start(port)
     const url = `http://127.0.0.1:${port}`
-    if (await answers(daemon, `${url}/ready`)) return { url, daemon }
+    if (await listens(daemon, port)) return { url, daemon }
     if (tries === 3) throw new Error(`it did not start: ${daemon.log()}`)
   }
 }

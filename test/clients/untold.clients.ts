@@ -10,8 +10,10 @@ import { startHaproxy, startNginx } from './proxies.ts'
 const world = await startWorld(t)
 const services = await Promise.all([world.start(), world.start()])
 const PROXIES = {
-  'HAProxy without option abortonclose': await startHaproxy(t, services, config => config.replace('option abortonclose', '')),
-  'nginx with proxy_ignore_client_abort on': await startNginx(t, services, config => config.replace('abort off', 'abort on'))
+  'HAProxy without option abortonclose':
+    await startHaproxy(t, services, config => config.replace('option abortonclose', '')),
+  'nginx with proxy_ignore_client_abort on':
+    await startNginx(t, services, config => config.replace('abort off', 'abort on'))
 }
 
 for (const [name, proxy] of Object.entries(PROXIES)) {

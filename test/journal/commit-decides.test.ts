@@ -199,6 +199,15 @@ t.test('cookies that were set before the answer was recorded leave with it, also
   t.equal(first.headers.get('set-cookie'), 'session=1')
 })
 
+t.test('a handler that answers 408 after its commit is answered with what it committed', async (t) => {
+  const { client } = await start(t, async ({ complete, reply, database }) => {
+    await database.charge(async tx => complete(tx, { body: { receipt: 1 } }))
+    return reply.code(408).send({ error: 'timed out' })
+  })
+  t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":1}', replayed: false })
+  t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":1}', replayed: true })
+})
+
 t.test('a retry loop over serialization failures ends with one effect, and the answer of the transaction that committed', async (t) => {
   const { client, database } = await start(t, async ({ complete }) => {
     for (let n = 1; ; n++) {

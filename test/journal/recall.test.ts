@@ -234,8 +234,12 @@ t.test('an owner that was away for longer than its lease is not heard with an an
   await until(() => run === 1, 'the first run')
   t.equal((await client.post('/pay', 'k')).status, 409)
   await passTime(LEASE)
-  await until(() => app.idempotency.stats().leasesLost === 1, 'the loss')
-  t.match(await client.post('/pay', 'k'), RECEIPT)
+  let second = await client.post('/pay', 'k')
+  await until(async () => {
+    if (second.status === 409) second = await client.post('/pay', 'k')
+    return second.status !== 409
+  }, 'the lease is over')
+  t.match(second, RECEIPT)
   late.open()
   t.match(await first, { ...RECEIPT, replayed: true })
   t.ok(logged.some(({ msg }) => msg.includes('came too late')))
@@ -260,9 +264,13 @@ t.test('and while that other attempt still runs, it is told to come back', async
   const first = client.post('/pay', 'k')
   await until(() => run === 1, 'the first run')
   await passTime(LEASE)
-  await until(() => app.idempotency.stats().leasesLost === 1, 'the loss')
-  const second = client.post('/pay', 'k')
-  await until(() => run === 2, 'the second run')
+  let second: ReturnType<Client['post']> | undefined
+  await until(async () => {
+    const sent = client.post('/pay', 'k')
+    await Promise.race([sent, until(() => run === 2, 'the second run')])
+    if (run === 2) second ??= sent
+    return run === 2
+  }, 'the second run')
   late.open()
   const told = await first
   t.match(told, { status: 409, json: { code: 'FST_IDEMPOTENCY_IN_PROGRESS', retryable: true } })

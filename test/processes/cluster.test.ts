@@ -5,7 +5,7 @@ import { payAndLeave } from './leave.ts'
 import { startLoad } from './load.ts'
 import { startWorld } from './start.ts'
 
-t.test('replacing the workers of node:cluster one by one under load loses no payment and runs none twice', async (t) => {
+t.test('workers of node:cluster are replaced one by one under load: no payment is lost, none runs twice', async (t) => {
   const world = await startWorld(t)
   const { provider } = world
   const service = await world.start({}, {}, 'test/processes/cluster.ts')

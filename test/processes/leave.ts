@@ -2,12 +2,15 @@ import { connect } from 'node:net'
 import { until } from '../helper.ts'
 import type { Service, World } from './start.ts'
 
+type Reachable = Pick<Service, 'url' | 'stdout'>
+
 /** A client that sends its POST and leaves when the handler runs. */
-export async function payAndLeave ({ provider }: World, service: Pick<Service, 'url' | 'stdout'>, key: string): Promise<void> {
+export async function payAndLeave ({ provider }: World, service: Reachable, key: string): Promise<void> {
   const { hostname, port } = new URL(service.url)
   const socket = connect(Number(port), hostname)
   socket.write([
-    'POST /pay HTTP/1.1', 'host: x', `idempotency-key: ${key}`, 'content-type: application/json', 'content-length: 2', '', '{}'
+    'POST /pay HTTP/1.1', 'host: x', `idempotency-key: ${key}`,
+    'content-type: application/json', 'content-length: 2', '', '{}'
   ].join('\r\n'))
   await provider.asked(key)
   socket.destroy()

@@ -21,7 +21,11 @@ export function startLoad (t: Test, url: string, clients = 8): Load {
     while (!ending.signal.aborted) {
       const key = randomUUID()
       const response = await pay(`${url}/pay`, {
-        method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}', idempotencyKey: key, signal: failed.signal
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: '{}',
+        idempotencyKey: key,
+        signal: failed.signal
       })
       await response.text()
       statuses.set(key, response.status)

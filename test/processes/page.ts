@@ -1,9 +1,11 @@
 /**
  * What a browser opens: it keeps as many connections alive as `idle` says, pays once, and reports what `fetch` gave it.
- * Set up by the query: `key`, `idle`, and `report`, an address of the test's.
+ * No icon is asked for, which could take one of these from it. Set up by the query: `key`, `idle`, and `report`, an
+ * address of the test's.
  */
 export const page = `<!doctype html>
 <title>Pay</title>
+<link rel="icon" href="data:,">
 <script>
   const settings = new URLSearchParams(location.search)
   const at = name => settings.get(name)

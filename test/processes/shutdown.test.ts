@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
@@ -28,22 +29,23 @@ async function tellToEnd (service: Service, signal: NodeJS.Signals = 'SIGTERM'):
 }
 
 interface Answer {
-  status: number
+  status: number | undefined
   connection: string | undefined
   body: string
 }
 
 /** A POST over an agent's connections. */
 async function post (url: string, agent: Agent, key: string): Promise<Answer> {
-  const sent = request(url, { method: 'POST', agent, headers: { 'idempotency-key': key, 'content-type': 'application/json' } })
+  const headers = { 'idempotency-key': key, 'content-type': 'application/json' }
+  const sent = request(url, { method: 'POST', agent, headers })
   sent.end('{}')
-  const [response] = await once(sent, 'response') as [Parameters<typeof text>[0] & { statusCode: number, headers: Record<string, string> }]
+  const [response] = await once(sent, 'response') as [IncomingMessage]
   return { status: response.statusCode, connection: response.headers.connection, body: await text(response) }
 }
 
 // close-with-grace takes SIGUSR2 for a shutdown too.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGUSR2'] as const) {
-  t.test(`a process that gets ${signal} ends when the handler of a client that has left is done, and its outcome is stored`, async (t) => {
+  t.test(`a process that gets ${signal} first ends and stores what runs, though its client has left`, async (t) => {
     const service = await world.start({ lease: 6_000 })
     const key = randomUUID()
     await payAndLeave(world, service, key)
@@ -67,6 +69,20 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGUSR2'] as const) {
   })
 }
 
+t.test('after closeTimeout a process ends all the same, says what it leaves, and the retry is attempt 2', async (t) => {
+  const service = await world.start({ closeTimeout: 100, lease: 1_000 })
+  const key = randomUUID()
+  await payAndLeave(world, service, key)
+  service.kill('SIGTERM')
+  t.equal(await service.ended, 0)
+  t.match(service.stdout(), /the app closes while this run still owns its key/)
+  provider.answer(key)
+  const client = clientOf(next.url)
+  await until(async () => (await client.post('/pay', key, {})).status === 200, 'the retry being let through', 60_000)
+  t.match(await next.find(key), { state: 'settled', attempt: 2 })
+  t.equal(provider.charges(key), 2)
+})
+
 t.test('a process that is told to end finishes what app.idempotency.run() does, and keeps its value', async (t) => {
   const service = await world.start()
   const key = randomUUID()
@@ -78,20 +94,23 @@ t.test('a process that is told to end finishes what app.idempotency.run() does, 
   t.match(await next.find(key, 'jobs'), { state: 'settled', attempt: 1, response: /"charge":1/ })
   const { replayed } = await next.stats()
   t.equal((await clientOf(next.url).post(`/jobs/${key}`)).status, 202)
-  await until(async () => (await next.stats()).replayed > replayed, 'the second call getting the value of the first one')
+  await until(async () => (await next.stats()).replayed > replayed, 'the second call getting the first one’s value')
   t.equal(provider.charges(key), 1)
 })
 
-t.test('keep-alive clients do not keep a process from ending: what it sends while closing says Connection: close', async (t) => {
+t.test('keep-alive clients do not keep a process from ending: while it closes it says Connection: close', async (t) => {
   const service = await world.start()
   const agent = new Agent({ keepAlive: true, maxSockets: 100 })
   t.teardown(() => agent.destroy())
   const keys = Array.from({ length: 20 }, () => randomUUID())
-  const answers = keys.map((key, index) => post(`${service.url}${index % 2 === 0 ? '/pay' : `/unprotected/${key}`}`, agent, key))
+  const pathOf = (key: string, index: number): string => index % 2 === 0 ? '/pay' : `/unprotected/${key}`
+  const answers = keys.map((key, index) => post(service.url + pathOf(key, index), agent, key))
   await Promise.all(keys.map(provider.asked))
   await tellToEnd(service)
   keys.forEach(key => provider.answer(key))
-  for (const { status, connection } of await Promise.all(answers)) t.same({ status, connection }, { status: 200, connection: 'close' })
+  for (const { status, connection } of await Promise.all(answers)) {
+    t.same({ status, connection }, { status: 200, connection: 'close' })
+  }
   // Its keep-alive timeout is an hour.
   t.equal(await service.ended, 0)
 })

@@ -3,6 +3,7 @@ import { startServer } from '../demo/process.ts'
 import type { ServerProcess } from '../demo/process.ts'
 import { connectRedis, newPrefix, REDIS_URL } from '../helper.ts'
 import type { FoundRecord, IdempotencyOptions, IdempotencyStats } from '../../plugin/index.ts'
+import { recordId } from '../../plugin/request/key.ts'
 import { startProvider } from './provider.ts'
 import type { Provider } from './provider.ts'
 
@@ -22,6 +23,8 @@ type Options = Partial<Pick<IdempotencyOptions, 'onConflict' | 'waitTimeout' | '
 
 export interface World {
   provider: Provider
+  /** What Redis has for a key of a payment, as it is there. */
+  record (key: string): Promise<Buffer | null>
   /** What a process of the service is given. */
   env (options?: Options): Record<string, string>
   /** Another process of the service, which may be given more than that. */
@@ -31,13 +34,14 @@ export interface World {
 /** Processes of one service, which share Redis and the payment provider, and end with the test. */
 export async function startWorld (t: Test): Promise<World> {
   const keyPrefix = newPrefix()
-  connectRedis(t, { prefix: keyPrefix })
+  const redis = connectRedis(t, { prefix: keyPrefix })
   const provider = await startProvider(t)
   const env = (options: Options = {}): Record<string, string> => ({
     REDIS_URL, PROVIDER_URL: provider.url, OPTIONS: JSON.stringify({ keyPrefix, closeTimeout: 600_000, ...options })
   })
   return {
     provider,
+    record: key => redis.getBuffer(keyPrefix + recordId('global', key)),
     env,
     async start (options = {}, more = {}, script = 'test/processes/service.ts') {
       const service = startServer(t, { ...env(options), ...more }, script)
