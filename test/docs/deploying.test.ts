@@ -20,7 +20,7 @@ t.test('the times of the page go together: each holds those that it is to be lon
   const { text } = await readPage('docs/deploying.md')
   const seconds = (pattern: RegExp): number => Number(pattern.exec(text)?.[1]?.replaceAll('_', ''))
   const delay = seconds(/delay: ([\d_]+)/) / 1_000
-  const closeTimeout = seconds(/`closeTimeout`\]\(options.md\) \| your longest handler \| (\d+) s/)
+  const closeTimeout = seconds(/`closeTimeout`\]\(options.md#deployments\) \| your longest handler \| (\d+) s/)
   t.ok(delay >= seconds(/sleep\(([\d_]+)\)/) / 1_000 + closeTimeout + 5)
   t.ok(seconds(/terminationGracePeriodSeconds: (\d+)/) >= delay + seconds(/"sleep", "(\d+)"/))
   t.ok(seconds(/kill_timeout: (\d+)/) / 1_000 >= delay)
