@@ -54,7 +54,9 @@ const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
 
 const PLUGIN_RULES: Record<Exclude<keyof IdempotencyOptions, keyof RouteIdempotencyOptions>, Rule> = {
   redis: hasMethods('an ioredis Redis or Cluster', ['setBuffer', 'evalsha', 'eval', 'getBuffer', 'pttl', 'del', 'once', 'off', 'duplicate']),
-  store: hasMethods('a store', ['claim', 'renew', 'complete', 'release', 'withdraw', 'markLeft', 'wait', 'find', 'forget']),
+  store: hasMethods('a store', [
+    'claim', 'renew', 'complete', 'release', 'withdraw', 'markLeft', 'wait', 'find', 'forget'
+  ]),
   global: aBoolean,
   storeTimeout: anInteger(1, MAX_TIMER, 'milliseconds'),
   maxWaiters: anInteger(0, Number.MAX_SAFE_INTEGER, 'requests'),

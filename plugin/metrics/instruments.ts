@@ -69,6 +69,8 @@ export function instrumentsOn (register: Registry, prefix: string): Instruments 
 export function gaugesOn (register: Registry, prefix: string, idempotency: Pick<Idempotency, 'stats'>): void {
   const gauge = (name: string, help: string, read: () => number): Gauge =>
     new Gauge({ name: `${prefix}${name}`, help, registers: [register], collect () { this.set(read()) } })
-  gauge('idempotency_runs_running', 'Runs that own an idempotency key now: at work, or ended and not stored yet', () => idempotency.stats().running)
-  gauge('idempotency_writes_pending', 'Completions, releases and withdrawals that are tried again since the store did not take them', () => idempotency.stats().pending)
+  const running = 'Runs that own an idempotency key now: at work, or ended and not stored yet'
+  const pending = 'Completions, releases and withdrawals that are tried again since the store did not take them'
+  gauge('idempotency_runs_running', running, () => idempotency.stats().running)
+  gauge('idempotency_writes_pending', pending, () => idempotency.stats().pending)
 }

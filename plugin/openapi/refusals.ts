@@ -18,7 +18,8 @@ const MEANINGS = {
   FST_IDEMPOTENCY_KEY_INVALID: 'the idempotency key is malformed.',
   FST_IDEMPOTENCY_IN_PROGRESS: 'a request with this idempotency key is being worked on: send it again later to get its answer.',
   FST_IDEMPOTENCY_NOT_REPLAYABLE: 'the request with this idempotency key was carried out, but its response was not kept: look its effect up instead of sending it again.',
-  FST_IDEMPOTENCY_RECORD_UNREADABLE: 'the request with this idempotency key may have been carried out, by another version of the service: look its effect up instead of sending it again.',
+  FST_IDEMPOTENCY_RECORD_UNREADABLE: 'the request with this idempotency key may have been carried out, by another version of ' +
+    'the service: look its effect up instead of sending it again.',
   FST_IDEMPOTENCY_BODY_UNREADABLE: 'the body cannot be compared with that of a retry.',
   FST_IDEMPOTENCY_KEY_REUSED: 'the idempotency key was used before for another request: send a new key with a new operation.',
   FST_IDEMPOTENCY_STORE_UNAVAILABLE: 'the request was not carried out, since it could not be protected against being carried out twice: send it again later.'

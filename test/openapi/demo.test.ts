@@ -54,7 +54,9 @@ for (const version of ['3.0.3', '3.1.0']) {
       t.equal(headersOf(operation)['idempotency-key']?.required, true, path)
       t.strictSame(Object.keys(operation.responses), [...[status, 400, 409, 415, 422, 503].map(String), ...others].sort(), path)
       t.ok(operation.responses[status]?.headers?.['Idempotent-Replayed'], path)
-      t.strictSame(codesOf(operation.responses[409]), ['FST_IDEMPOTENCY_IN_PROGRESS', 'FST_IDEMPOTENCY_NOT_REPLAYABLE', 'FST_IDEMPOTENCY_RECORD_UNREADABLE'], path)
+      t.strictSame(codesOf(operation.responses[409]), [
+        'FST_IDEMPOTENCY_IN_PROGRESS', 'FST_IDEMPOTENCY_NOT_REPLAYABLE', 'FST_IDEMPOTENCY_RECORD_UNREADABLE'
+      ], path)
     }
     const notify = operationOf(document, '/payments/notify')
     t.equal(notify.parameters, undefined, 'the key of a notification is its id')

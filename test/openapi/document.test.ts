@@ -38,6 +38,8 @@ const REPLAYED = {
   schema: { type: 'string', enum: ['true'] }
 }
 
+const CONFLICTS = ['FST_IDEMPOTENCY_IN_PROGRESS', 'FST_IDEMPOTENCY_NOT_REPLAYABLE', 'FST_IDEMPOTENCY_RECORD_UNREADABLE']
+
 for (const version of ['3.0.3', '3.1.0', '3.2.0']) {
   for (const swaggerLast of [false, true]) {
     t.test(`an OpenAPI ${version} document tells all about a protected route, with @fastify/swagger registered ${swaggerLast ? 'after' : 'before'} the plugin`, async (t) => {
@@ -62,11 +64,12 @@ for (const version of ['3.0.3', '3.1.0', '3.2.0']) {
       t.strictSame(pay.responses['4XX'], { description: 'The order cannot be paid.', headers: { 'Idempotent-Replayed': REPLAYED } })
       t.strictSame(pay.responses[409], {
         description: 'The order cannot be paid.\n\n`FST_IDEMPOTENCY_IN_PROGRESS`: a request with this idempotency key is being worked on: send it again later to get its answer.\n\n`FST_IDEMPOTENCY_NOT_REPLAYABLE`: the request with this idempotency key was carried out, but its response was not kept: look its effect up instead of sending it again.\n\n' +
-          '`FST_IDEMPOTENCY_RECORD_UNREADABLE`: the request with this idempotency key may have been carried out, by another version of the service: look its effect up instead of sending it again.',
+          '`FST_IDEMPOTENCY_RECORD_UNREADABLE`: the request with this idempotency key may have been carried out, by ' +
+          'another version of the service: look its effect up instead of sending it again.',
         headers: { 'Idempotent-Replayed': REPLAYED, 'Retry-After': RETRY_AFTER, Link: LINK },
         content: {
           'application/problem+json': {
-            schema: problem(409, ['FST_IDEMPOTENCY_IN_PROGRESS', 'FST_IDEMPOTENCY_NOT_REPLAYABLE', 'FST_IDEMPOTENCY_RECORD_UNREADABLE'], {
+            schema: problem(409, CONFLICTS, {
               originalStatus: { type: 'integer', description: 'The status of the response that was not kept.' }
             })
           }

@@ -77,7 +77,8 @@ describe('the options of a route', () => {
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: false } }, handler)
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: { lease: 5_000, scope: 'global' } } }, handler)
     expect(app.route).type.toBeCallableWith({ method: 'POST', url: '/', handler, config: { idempotency: { required: false } } })
-    expect(app.post).type.toBeCallableWith('/', { config: { idempotency: { onConflict: 'auto', maxWaitersPerKey: 5 } } }, handler)
+    const waiters = { onConflict: 'auto', maxWaitersPerKey: 5 } as const
+    expect(app.post).type.toBeCallableWith('/', { config: { idempotency: waiters } }, handler)
     expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: 'yes' } }, handler)
     expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { lease: 'long' } } }, handler)
     expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: () => true } }, handler)
@@ -93,8 +94,8 @@ describe('the options of a route', () => {
 
   test('what holds for the whole plugin cannot differ by route', () => {
     expect<Exclude<keyof IdempotencyOptions, keyof RouteIdempotencyOptions>>().type.toBe<
-      'redis' | 'store' | 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'errors' | 'docsUrl' | 'recordVersion' |
-      'keyPrefix'
+      'redis' | 'store' | 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'errors' | 'docsUrl' |
+      'recordVersion' | 'keyPrefix'
     >()
   })
 
