@@ -1,11 +1,12 @@
 import t from 'tap'
-import { fault, inARow } from './aimed.ts'
+import { fault, inARow, inHandler } from './aimed.ts'
 import type { Aimed } from './aimed.ts'
 import { build } from './build.ts'
 import type { Patch } from './build.ts'
 import type { Verdict } from './checker.ts'
 import { run } from './run.ts'
-import type { PlannedPayment } from './schedule.ts'
+import type { PlannedPayment, PlannedWork } from './schedule.ts'
+import { LONG_WORK, OUTAGES } from './settings.ts'
 
 // A checker that finds nothing in a service that is broken on purpose would be worth nothing. Each variant here is the
 // real service with one change, and is struck by the faults that the changed place is there for.
@@ -13,6 +14,15 @@ t.setTimeout(900_000)
 
 const SEED = 1
 const APPS = 2
+
+const LONG = OUTAGES['for longer than a lease'][1]
+
+function workOf (client: PlannedWork['client'], work: Partial<PlannedWork> = {}): Aimed {
+  return { leavesAfter: 50, work: { route: 'work', client, takes: 1_000, size: 0, fails: 0, ...work } }
+}
+
+/** Where a script looks whether a lease is over. */
+const OVER = "if left > 0 or string.sub(ARGV[2], 1, 1) == '0' then"
 
 interface Variant {
   name: string
@@ -22,6 +32,8 @@ interface Variant {
   breaks: number
   /** Milliseconds for which a client goes on without a final answer. Default 6 000. */
   timeToFinish?: number
+  /** How many payments are under way at once. Default 1. */
+  clients?: number
 }
 
 const VARIANTS: Variant[] = [
@@ -35,13 +47,13 @@ const VARIANTS: Variant[] = [
   },
   {
     name: 'with a take-over that does not look at the lease, a key has two owners',
-    patch: { file: 'plugin/store/scripts.ts', replace: 'if left > 0 then', by: 'if false then' },
+    patch: { file: 'plugin/store/scripts.ts', replace: OVER, by: 'if false then' },
     payments: inARow(...Array.from({ length: 3 }, (): Aimed => ({ client: 'disconnects', fault: fault('provider is slow', { milliseconds: 900 }) }))),
     breaks: 7
   },
   {
     name: 'with a lease that never ends, the key of a dead owner stays locked',
-    patch: { file: 'plugin/store/scripts.ts', replace: 'if left > 0 then', by: 'if true then' },
+    patch: { file: 'plugin/store/scripts.ts', replace: OVER, by: 'if true then' },
     payments: inARow({ fault: fault('app killed after claim', { boundary: 'after claim' }) }),
     breaks: 6,
     timeToFinish: 10_000
@@ -63,12 +75,63 @@ const VARIANTS: Variant[] = [
     patch: { file: 'demo-app/provider.ts', replace: "default:\n        return { status: 'unknown' }", by: "default:\n        return { status: 'done', tradeNo: null }" },
     payments: inARow({ fault: fault('provider fails') }),
     breaks: 2
+  },
+  {
+    name: 'without outcomes that are kept until Redis takes them, a completed run is repeated',
+    patch: { file: 'plugin/request/outcome.ts', replace: 'engine.pending.keep({ owner, owned, outcome, stored }, error)', by: 'void stored' },
+    payments: inARow(inHandler('Redis read-only, for longer than a lease', LONG)),
+    breaks: 10
+  },
+  {
+    // Who is first when Redis is back is a matter of chance.
+    name: 'without hesitation after an outage, a lease is taken over before its owner could be heard',
+    patch: { file: 'plugin/hearing.ts', replace: 'return Math.max(0, afterOutage, afterPause)', by: 'return 0' },
+    payments: inARow(...Array.from({ length: 4 }, () => inHandler('Redis without its replicas, for longer than a lease', LONG))),
+    breaks: 10,
+    clients: 4
+  },
+  {
+    name: 'when closing does not wait for those who own a key, a handler is cut',
+    patch: { file: 'plugin/leases.ts', replace: 'if (now >= until || !left.some(({ isWatched }) => isWatched)) return left', by: 'return left' },
+    payments: inARow(inHandler('app deployed while its client has left')),
+    breaks: 11
+  },
+  {
+    name: 'when duplicates are refused though the owner’s client has left, who pressed once is told of a conflict',
+    patch: { file: 'plugin/acquisition.ts', replace: "(onConflict === 'auto' && this.#ownerLeft)", by: 'false' },
+    payments: inARow(workOf('re-sends by itself')),
+    breaks: 12
+  },
+  {
+    name: 'when the other processes are not told that the owner’s client has left, they tell of a conflict',
+    patch: { file: 'plugin/request/run.ts', replace: 'store.markLeft(this.id, this.owned)', by: 'Promise.resolve(store)' },
+    payments: inARow(workOf('re-sends by itself')),
+    breaks: 12
+  },
+  {
+    name: 'when nobody looks whether those who wait have left, the handler runs for nobody',
+    patch: { file: 'plugin/request/claim.ts', replace: 'client: new RequestClient(request, reply)', by: 'client: null' },
+    payments: inARow(workOf('leaves while it waits', { route: 'wait', takes: LONG_WORK, fails: 1 })),
+    breaks: 13
+  },
+  {
+    // The timer that renews leases may be the first to go on, and tell in time.
+    name: 'with a signal that does not look at the clock, who was frozen is not told',
+    patch: { file: 'plugin/ownership.ts', replace: 'performance.now() - this.leaseBegan >= lease', by: 'lease < 0' },
+    payments: inARow(...Array.from({ length: 4 }, () => inHandler('app frozen beyond its lease', 0, { takes: 60 }))),
+    breaks: 14
+  },
+  {
+    name: 'when an answer is taken for a recorded one since it is equal, a failed commit is answered as done',
+    patch: { file: 'plugin/request/recall.ts', replace: 'entry?.owner === run.owned.owner', by: 'payload === recorded.body' },
+    payments: inARow(inHandler('Postgres fails to commit, for less than a lease', 900)),
+    breaks: 15
   }
 ]
 
-for (const { name, patch, payments, breaks, timeToFinish = 6_000 } of VARIANTS) {
+for (const { name, patch, payments, breaks, timeToFinish = 6_000, clients = 1 } of VARIANTS) {
   t.test(name, async (t) => {
-    const { checked } = await run(payments, { seed: SEED, apps: APPS, clients: 1, timeToFinish, patches: [patch] })
+    const { checked } = await run(payments, { seed: SEED, apps: APPS, clients, timeToFinish, patches: [patch] })
     const { invariant, violations } = checked.verdicts[breaks - 1] as Verdict
     t.ok(violations.length > 0, invariant)
     t.comment(violations[0] ?? 'nothing was found')
@@ -76,10 +139,10 @@ for (const { name, patch, payments, breaks, timeToFinish = 6_000 } of VARIANTS) 
 }
 
 t.test('without a change, the same payments and faults break nothing', async (t) => {
-  const payments = VARIANTS.flatMap(({ payments }) => payments).map((payment, index) => ({ ...payment, index }))
-  const { checked, history } = await run(payments, { seed: SEED, apps: APPS, clients: 1 })
+  const payments = VARIANTS.flatMap(({ payments }) => payments.slice(0, 2)).map((payment, index) => ({ ...payment, index }))
+  const { checked, history } = await run(payments, { seed: SEED, apps: APPS, clients: 3 })
   for (const { invariant, violations } of checked.verdicts) t.same(violations, [], invariant)
-  t.equal(history.strikes.length, payments.filter(({ fault }) => fault !== null).length)
+  t.equal(history.strikes.length, payments.filter(({ fault }) => fault !== null).length, 'all faults have struck')
 })
 
 t.test('a variant whose place to change is gone, or is not the only one, is refused', async (t) => {
