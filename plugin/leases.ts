@@ -21,6 +21,8 @@ export class Leases {
   readonly #onUnseen: (run: Run) => void
   /** By record id: those that run, and those that ended and whose outcome the store does not have yet. */
   readonly #held = new Map<string, Ownership>()
+  /** Those that lost their key and still run: nothing is owned by them, but they are not to be cut off either. */
+  readonly #strays = new Set<Ownership>()
   /** That of the registration: the timer is everybody's, not a part of the request that happens to start it. */
   readonly #context = new AsyncResource('fastify-idempotency.leases')
   #period = Infinity
@@ -64,15 +66,16 @@ export class Leases {
 
   letGo (owner: Ownership): void {
     if (this.#held.get(owner.id) === owner) this.#held.delete(owner.id)
+    this.#strays.delete(owner)
     owner.noteOver()
     this.#letGo.now()
   }
 
-  /** Resolves when nothing is held any more whose end can be known, or after `milliseconds`, with what is held then. */
+  /** Resolves when nothing runs or is held any more whose end can be known, or after `milliseconds`, with what is left. */
   async untilIdle (milliseconds: number): Promise<Ownership[]> {
     const until = performance.now() + milliseconds
     for (;;) {
-      const left = [...this.#held.values()]
+      const left = [...this.#held.values(), ...this.#strays]
       const now = performance.now()
       if (now >= until || !left.some(({ isWatched }) => isWatched)) return left
       this.#letGo = new Wake()
@@ -98,7 +101,11 @@ export class Leases {
       else if (silent + this.#period > lease) this.#lose(owner, `the lease of ${lease} ms ran out`)
       else if (silent >= lease / 3 && owner.renewable(now)) void this.#renew(owner)
     }
-    if (this.#held.size > 0) this.#arm()
+    for (const stray of this.#strays) {
+      // A handler whose client has left may never answer.
+      if (now - stray.began >= stray.settings.maxExecution) this.#strays.delete(stray)
+    }
+    if (this.#held.size + this.#strays.size > 0) this.#arm()
   }
 
   async #renew (owner: Ownership): Promise<void> {
@@ -122,6 +129,7 @@ export class Leases {
   #lose (owner: Ownership, why: string): void {
     this.letGo(owner)
     if (owner.ended) return
+    this.#strays.add(owner)
     this.lost++
     owner.log.warn(`idempotency: lost the key while the handler ran: ${why}`)
     if (channels.leaseLost.hasSubscribers) channels.leaseLost.publish(eventOf(owner, owner.owned.attempt, owner.began))

@@ -209,3 +209,24 @@ t.test('an answer that is being stored when the app begins to close ends its con
   t.equal((await answer).headers.get('connection'), 'close')
   await closed
 })
+
+t.test('closing waits for a handler that has lost its key meanwhile', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, closeTimeout: 60_000, lease: 600 }, noteClosing)
+  const order: string[] = []
+  const route = holdRoute(app, () => { order.push('ended') })
+  const { url } = await listen()
+  await sendAndLeave(url, 'k', () => route.runs() === 1)
+  await app.idempotency.forget('k', 'global')
+  const other = await build(t, { store })
+  other.app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  t.equal((await (await other.listen()).post('/x', 'k', 'body')).text, 'done')
+  await until(() => app.idempotency.stats().leasesLost === 1, 'the loss')
+  const { closed } = await beginClosing(app)
+  void closed.then(() => { order.push('closed') })
+  await until(() => !app.server.listening)
+  route.finish()
+  await closed
+  await until(() => order.length === 2)
+  t.same(order, ['ended', 'closed'])
+})
