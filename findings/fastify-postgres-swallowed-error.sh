@@ -3,7 +3,8 @@
 #   `pg: { transact: true }` answers its 2xx only then.
 # Seen: a statement fails, the callback (or handler) catches its error and goes on, as for a duplicate that is to be
 #   ignored. Postgres then answers COMMIT with the tag ROLLBACK, which is no error to pg, and nobody looks at the tag:
-#   transact() resolves with the callback's result, the route answers 201, and nothing at all is stored.
+#   transact() resolves with the callback's result, the route answers 201, and nothing at all is stored. (The README
+#   warns routes not to catch errors, as they would not be rolled back then. They are, and nobody is told.)
 # Versions: @fastify/postgres 6.1.0, pg 8.23.1, fastify 5.12.8; Postgres 18.6 (PGlite 0.5.14; 15.18 does the same).
 # Output seen:
 #   transact() resolved with: stored
