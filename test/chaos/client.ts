@@ -75,7 +75,7 @@ export class Client {
   async insist (request: Request, until: number): Promise<void> {
     for (let n = 1; clock() < until && !this.#givenUp.aborted; n++) {
       await this.once(request, request.app + n)
-      await delay(PAUSES[2], undefined, { signal: this.#givenUp }).catch(() => {})
+      await delay(PAUSES[1], undefined, { signal: this.#givenUp }).catch(() => {})
     }
   }
 
