@@ -66,6 +66,9 @@ t.test('12. a press that gets more than one answer, another than 200, or more th
   t.same(found([cut, { ...AGAIN, status: 503, final: false }, { ...AGAIN, at: 900 }], [run(0, 5)], press()), ['12'])
   t.same(found([cut, AGAIN], [run(0, 5, { kept: false }), run(1, 410)], press()), ['12'])
   const excused = [strike('Redis full, for less than a lease'), strike('app frozen beyond its lease', { app: 1 }), strike('link to Redis cut', { app: 0, until: 160 })]
+  const before = { at: -LEASE - 500 }
+  t.same(found([cut, { ...AGAIN, status: 503, final: false }, { ...AGAIN, at: 900 }], [run(0, 5)], press({ strikes: [strike('Redis frozen', { ...before, until: -LEASE - 1 })] })), ['12'], 'long over')
+  t.same(found([cut, { ...AGAIN, status: 503, final: false }, { ...AGAIN, at: 900 }], [run(0, 5)], press({ strikes: [strike('Redis frozen', { ...before, until: -LEASE + 1 })] })), [], 'just over')
   for (const one of excused) t.same(found([cut, { ...AGAIN, status: 503, final: false }, { ...AGAIN, at: 900 }], [run(0, 5)], press({ strikes: [one] })), [], one.kind)
 })
 

@@ -71,9 +71,9 @@ function during (strikes: Strike[], from: number, until: number): string {
 
 /**
  * Who pressed once, and whose stack sent it again, gets one answer of one run, and nothing that must be understood.
- * Unless a process that had it died or stood still, or could not be heard by Redis.
+ * Unless a process that had it died or stood still, or could not be heard by Redis, then or just before.
  */
-export function pressedOnce ({ presses, tries, work, strikes, lives }: History): Verdict {
+export function pressedOnce ({ lease, presses, tries, work, strikes, lives }: History): Verdict {
   const violations: string[] = []
   let cases = 0
   const runs = groupBy(work, run => tries[run.try]?.key ?? '')
@@ -82,9 +82,11 @@ export function pressedOnce ({ presses, tries, work, strikes, lives }: History):
     const [first, last] = [sent[0], sent.at(-1)]
     if (first === undefined || last === undefined) continue
     const apps = new Set(sent.map(({ app }) => app))
-    const broken = strikesDuring(strikes, first.at, last.end).some(strike =>
+    // Clients of Redis take their time to connect again.
+    const from = first.at - lease
+    const broken = strikesDuring(strikes, from, last.end).some(strike =>
       strike.kind.startsWith('Redis') || (strike.app !== null && apps.has(strike.app)))
-    const died = lives.some(({ app, from, until, end }) => apps.has(app) && end !== null && until >= first.at && from <= last.end)
+    const died = lives.some(life => apps.has(life.app) && life.end !== null && life.until >= from && life.from <= last.end)
     const notThere = sent.some(({ app, at, end }) => lifeAt(lives, app, at) === undefined || lifeAt(lives, app, end) === undefined)
     if (broken || died || notThere) continue
     cases++

@@ -38,6 +38,8 @@ export interface ScheduleOptions {
   /** At most as many as payments: no payment begins with two. */
   faults: number
   apps: number
+  /** Of which faults; each as often as it stands there. Default: each once. */
+  kinds?: readonly FaultKind[]
 }
 
 /** One payment in so many has a client that is not plain. */
@@ -48,7 +50,7 @@ const WITH_WORK = 4
 const ABANDONED = 3
 
 /** All that is going to happen, as far as it is decided beforehand: the same for the same options. */
-export function schedule ({ seed, payments, faults, apps }: ScheduleOptions): PlannedPayment[] {
+export function schedule ({ seed, payments, faults, apps, kinds: given = FAULT_KINDS }: ScheduleOptions): PlannedPayment[] {
   const random = seeded(seed)
   const below = (end: number): number => Math.floor(random() * end)
   const shuffled = <T>(values: readonly T[]): T[] => {
@@ -59,7 +61,7 @@ export function schedule ({ seed, payments, faults, apps }: ScheduleOptions): Pl
   const inRounds = <T>(values: readonly T[], count: number): T[] =>
     Array.from({ length: Math.ceil(count / values.length) }, () => shuffled(values)).flat().slice(0, count)
 
-  const kinds = inRounds(FAULT_KINDS, faults)
+  const kinds = inRounds(given, faults)
   const clients = inRounds(CLIENT_KINDS.filter(kind => kind !== 'abandons'), Math.ceil(payments / SPECIAL_CLIENTS))
   const planned = Array.from({ length: payments }, (_, index): PlannedPayment => ({
     index,
