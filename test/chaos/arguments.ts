@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import type { ScheduleOptions } from './schedule.ts'
 
-export const DEFAULTS = { payments: 10_000, faults: 760, apps: 3 }
+export const DEFAULTS = { payments: 10_000, faults: 550, apps: 3 }
 
 export const USAGE = `npm run test:chaos -- [--seed N] [--payments N] [--faults N] [--apps N]
 

@@ -71,7 +71,8 @@ async function prepareFailOver (world: World): Promise<OutageRun> {
     return what.every(line => info.includes(line))
   })
   await until(tells(old, 'state=online'), 'the replica has everything', TIME_TO_FAIL_OVER)
-  await until(tells(replica, 'aof_rewrite_in_progress:0', 'aof_rewrite_scheduled:0'), 'the replica has everything on disk', TIME_TO_FAIL_OVER)
+  const isOnDisk = tells(replica, 'aof_rewrite_in_progress:0', 'aof_rewrite_scheduled:0')
+  await until(isOnDisk, 'the replica has everything on disk', TIME_TO_FAIL_OVER)
   return async (lasting) => {
     await withAdmin(old, admin => admin.call('FAILOVER', 'TO', '127.0.0.1', replica.port))
     await until(tells(replica, 'role:master'), 'the replica is promoted', TIME_TO_FAIL_OVER)

@@ -50,7 +50,8 @@ const WITH_WORK = 4
 const ABANDONED = 3
 
 /** All that is going to happen, as far as it is decided beforehand: the same for the same options. */
-export function schedule ({ seed, payments, faults, apps, kinds: given = FAULT_KINDS }: ScheduleOptions): PlannedPayment[] {
+export function schedule (options: ScheduleOptions): PlannedPayment[] {
+  const { seed, payments, faults, apps, kinds: given = FAULT_KINDS } = options
   const random = seeded(seed)
   const below = (end: number): number => Math.floor(random() * end)
   const shuffled = <T>(values: readonly T[]): T[] => {
@@ -63,6 +64,7 @@ export function schedule ({ seed, payments, faults, apps, kinds: given = FAULT_K
 
   const kinds = inRounds(given, faults)
   const clients = inRounds(CLIENT_KINDS.filter(kind => kind !== 'abandons'), Math.ceil(payments / SPECIAL_CLIENTS))
+  const workClients = inRounds(WORK_CLIENT_KINDS, Math.ceil(payments / WITH_WORK))
   const planned = Array.from({ length: payments }, (_, index): PlannedPayment => ({
     index,
     amount: 100 * (1 + below(9_999)) + 3 + below(97),
@@ -71,7 +73,7 @@ export function schedule ({ seed, payments, faults, apps, kinds: given = FAULT_K
     client: index % SPECIAL_CLIENTS === 0 ? clients[index / SPECIAL_CLIENTS] as PlannedPayment['client'] : 'is plain',
     leavesAfter: 2 + below(60),
     fault: null,
-    work: index % WITH_WORK === 2 ? workOf(WORK_CLIENT_KINDS[Math.floor(index / WITH_WORK) % WORK_CLIENT_KINDS.length] as PlannedWork['client'], random) : null
+    work: index % WITH_WORK === 2 ? workOf(workClients[Math.floor(index / WITH_WORK)] as PlannedWork['client'], random) : null
   }))
   // One fault in each of as many stretches, so that they come all the time and never two with one payment.
   let killsAfterCharge = 0
