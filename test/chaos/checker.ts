@@ -1,3 +1,4 @@
+import { cite } from './cite.ts'
 import { groupBy } from './group-by.ts'
 import type { Evidence, History, Try } from './history.ts'
 import { longestLock, ownersAtOnce } from './locks.ts'
@@ -46,13 +47,6 @@ export function check (history: History, evidence: Evidence, tolerance: number):
     ],
     longestLock: locks.longest
   }
-}
-
-/** The tries that are what the violation was seen in. */
-export function cite (tries: Try[]): string {
-  const cited = ({ id, app, status, code, text }: Try): string =>
-    `try ${id} (app ${app}): ${status ?? 'no answer'} ${code ?? text.slice(0, 200)}`
-  return tries.map(cited).join('; ')
 }
 
 function chargedOnce ({ orders, payments, charges }: Evidence): Verdict {

@@ -73,7 +73,9 @@ export function schedule (options: ScheduleOptions): PlannedPayment[] {
     client: index % SPECIAL_CLIENTS === 0 ? clients[index / SPECIAL_CLIENTS] as PlannedPayment['client'] : 'is plain',
     leavesAfter: 2 + below(60),
     fault: null,
-    work: index % WITH_WORK === 2 ? workOf(workClients[Math.floor(index / WITH_WORK)] as PlannedWork['client'], random) : null
+    work: index % WITH_WORK === 2
+      ? workOf(workClients[Math.floor(index / WITH_WORK)] as PlannedWork['client'], random)
+      : null
   }))
   // One fault in each of as many stretches, so that they come all the time and never two with one payment.
   let killsAfterCharge = 0

@@ -40,7 +40,9 @@ export async function doWorkInPeace (client: Client, recorder: Recorder, planned
 }
 
 /** The fault strikes while the handler runs. */
-async function struck (client: Client, recorder: Recorder, request: Request, leaves: boolean, strike: Prepared): Promise<void> {
+async function struck (
+  client: Client, recorder: Recorder, request: Request, leaves: boolean, strike: Prepared
+): Promise<void> {
   const leave = new AbortController()
   const answers: Array<Promise<unknown>> = []
   await strike(async () => {
