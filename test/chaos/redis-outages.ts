@@ -53,9 +53,11 @@ async function fullForWhatIsLarge (admin: Redis, over: Promise<void>): Promise<v
   let isOver = false
   void over.then(() => { isOver = true })
   await until(async () => {
+    // Once: the limit that is set last has to be none.
+    const isLast = isOver
     const used = /^used_memory:(\d+)/m.exec(await admin.info('memory'))?.[1]
-    await admin.config('SET', 'maxmemory', isOver ? 0 : Number(used) + LEFT_FOR_SMALL)
-    return isOver
+    await admin.config('SET', 'maxmemory', isLast ? 0 : Number(used) + LEFT_FOR_SMALL)
+    return isLast
   }, 'the end of the outage', 60_000)
 }
 

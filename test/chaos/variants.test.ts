@@ -159,8 +159,11 @@ const VARIANTS: Variant[] = [
   }
 ]
 
+// Several at once: most of the time each waits for something to be over.
+t.jobs = 3
+
 for (const { name, patch, payments, breaks, timeToFinish = 6_000 } of VARIANTS) {
-  t.test(name, async (t) => {
+  t.test(name, { buffered: true }, async (t) => {
     const { checked } = await run(payments, { seed: SEED, apps: APPS, clients: 1, timeToFinish, patches: [patch] })
     const { invariant, violations } = checked.verdicts[breaks - 1] as Verdict
     t.ok(violations.length > 0, invariant)
@@ -168,7 +171,7 @@ for (const { name, patch, payments, breaks, timeToFinish = 6_000 } of VARIANTS) 
   })
 }
 
-t.test('without a change, the same payments and faults break nothing', async (t) => {
+t.test('without a change, the same payments and faults break nothing', { buffered: true }, async (t) => {
   const payments = VARIANTS
     .flatMap(({ payments }) => payments.slice(0, 2))
     .map((payment, index) => ({ ...payment, index }))
