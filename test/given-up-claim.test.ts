@@ -6,18 +6,23 @@ import { startRedis } from './servers/redis.ts'
 
 const LEASE = 2_000
 
-t.test('a claim that was given up in an outage takes over nothing when it gets through, before the owner could be heard', async (t) => {
+t.test('a claim that was given up in an outage takes over nothing when it gets through at its end', async (t) => {
   const redis = await startRedis()
   t.teardown(() => redis.stop())
   const link = await Proxy.listen(() => redis.port)
   t.teardown(() => link.close())
   const keyPrefix = newPrefix()
   const start = (port: number): Promise<TestApp> =>
-    build(t, { keyPrefix, lease: LEASE, storeTimeout: 300, redis: connectRedis(t, { url: `redis://127.0.0.1:${port}`, retryStrategy: () => 50 }) })
+    build(t, {
+      keyPrefix,
+      lease: LEASE,
+      storeTimeout: 300,
+      redis: connectRedis(t, { url: `redis://127.0.0.1:${port}`, retryStrategy: () => 50 })
+    })
   const [own, other] = await Promise.all([start(link.port), start(redis.port)])
   const route = holdRoute(own.app)
   let repeated = 0
-  other.app.post('/x', { config: { idempotency: true } }, async () => `run ${++repeated} beside an outcome that is kept`)
+  other.app.post('/x', { config: { idempotency: true } }, async () => `repeated ${++repeated} times`)
   other.app.post('/y', { config: { idempotency: { scope: () => 'another' } } }, async () => 'done')
   const [owner, duplicate] = await Promise.all([own.listen(), other.listen()])
 
@@ -25,7 +30,9 @@ t.test('a claim that was given up in an outage takes over nothing when it gets t
   await route.began()
   // Until the other process has heard Redis for long enough to take over a lease that runs out.
   const began = performance.now()
-  await until(async () => (await duplicate.post('/y', 'k')).status === 200 && performance.now() - began > LEASE, 'Redis is heard')
+  const isAnswered = async (path: string, status: number): Promise<boolean> =>
+    (await duplicate.post(path, 'k')).status === status
+  await until(async () => await isAnswered('/y', 200) && performance.now() - began > LEASE, 'Redis is heard')
   redis.freeze()
   const frozen = performance.now()
   const given = duplicate.post('/x', 'k')
@@ -34,12 +41,13 @@ t.test('a claim that was given up in an outage takes over nothing when it gets t
   t.equal((await first).text, 'done')
   t.equal((await given).status, 503, 'it is given up, and on its way')
   // The lease runs out on Redis's clock, while the other process finds again and again that nobody can be heard.
-  await until(async () => (await duplicate.post('/x', 'k')).status === 503 && performance.now() - frozen > 1.5 * LEASE, 'the end of the lease')
+  const isOver = async (): Promise<boolean> => await isAnswered('/x', 503) && performance.now() - frozen > 1.5 * LEASE
+  await until(isOver, 'the end of the lease')
   redis.thaw()
   // Whatever was sent before has been carried out when a later request of the same connection is answered.
-  await until(async () => (await duplicate.post('/y', 'k')).status === 200, 'Redis answers')
+  await until(() => isAnswered('/y', 200), 'Redis answers')
   link.heal()
-  await until(async () => (await duplicate.post('/x', 'k')).status === 200, 'the outcome is stored')
+  await until(() => isAnswered('/x', 200), 'the outcome is stored')
   t.equal(repeated, 0)
   t.equal(route.runs(), 1)
 })

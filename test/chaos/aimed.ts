@@ -7,7 +7,17 @@ export type Aimed = Partial<Omit<PlannedPayment, 'index'>>
 
 /** Payments in a row, with faults that are aimed. */
 export function inARow (...payments: Aimed[]): PlannedPayment[] {
-  return payments.map((payment, index) => ({ index, amount: 1_999, method: 'card', app: 0, client: 'is plain', leavesAfter: 500, fault: null, work: null, ...payment }))
+  return payments.map((payment, index) => ({
+    index,
+    amount: 1_999,
+    method: 'card',
+    app: 0,
+    client: 'is plain',
+    leavesAfter: 500,
+    fault: null,
+    work: null,
+    ...payment
+  }))
 }
 
 export function fault (kind: FaultKind, more: Partial<Fault> = {}): Fault {

@@ -23,7 +23,9 @@ export interface Patch {
 const WITH_WORK: Patch = {
   file: 'demo-app/app.ts',
   replace: '  await app.register(notifyRoute, { provider })\n',
-  by: "  await app.register(notifyRoute, { provider })\n  await app.register((await import('../test/chaos/work-route.js')).workRoutes)\n"
+  by: `  await app.register(notifyRoute, { provider })
+  await app.register((await import('../test/chaos/work-route.js')).workRoutes)
+`
 }
 
 export interface Build {

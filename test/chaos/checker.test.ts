@@ -1,7 +1,9 @@
 import t from 'tap'
 import { check } from './checker.ts'
-import type { Run } from './history.ts'
-import { BOOKS, broken, CLEAN, CREATED, history, IN_PROGRESS, LEASE, OTHER_BODY, owner, PAID, RECEIPT, REPLAY, RUNS, TOLERANCE } from './made.ts'
+import type { Run, Strike } from './history.ts'
+import {
+  BOOKS, broken, CLEAN, CREATED, history, IN_PROGRESS, LEASE, OTHER_BODY, owner, PAID, RECEIPT, REPLAY, RUNS, TOLERANCE
+} from './made.ts'
 import type { Sent } from './made.ts'
 
 t.test('a history in which everything went right breaks nothing, and each invariant had its case', async (t) => {
@@ -60,15 +62,17 @@ t.test('6. a key that is locked for longer than a lease after its owner has comp
   const settling = 29
   t.same(broken(history(refusedAt(settling + LEASE + TOLERANCE))), [])
   t.same(broken(history(refusedAt(settling + LEASE + TOLERANCE + 1))), ['6'])
-  const died = { lives: [{ app: 0, from: 0, until: 500, end: 'killed' as const }], runs: [owner(1, 21, { settled: null })] }
+  const unsettled = { runs: [owner(1, 21, { settled: null })] }
+  const died = { ...unsettled, lives: [{ app: 0, from: 0, until: 500, end: 'killed' as const }] }
   t.same(broken(history(refusedAt(500 + LEASE + TOLERANCE), died)), [])
   t.same(broken(history(refusedAt(500 + LEASE + TOLERANCE + 1), died)), ['6'])
   const full = { kind: 'Redis full, for longer than a lease' as const, app: null, at: settling + 10, until: 2_000 }
   const since = 2_000 + LEASE - 10
-  t.same(broken(history(refusedAt(since + LEASE + TOLERANCE), { strikes: [full] })), [], 'what it had to write was written no sooner')
-  t.same(broken(history(refusedAt(since + LEASE + TOLERANCE + 1), { strikes: [full] })), ['6'])
-  t.same(broken(history(refusedAt(since), { strikes: [{ ...full, kind: 'link to Redis cut', app: 1 }] })), ['6'], 'another app was away')
-  t.same(broken(history(refusedAt(90_000), { runs: [owner(1, 21, { settled: null })] })), [], 'an owner that is alive may take its time')
+  const during = (at: number, strike: Strike): string[] => broken(history(refusedAt(at), { strikes: [strike] }))
+  t.same(during(since + LEASE + TOLERANCE, full), [], 'what it had to write was written no sooner')
+  t.same(during(since + LEASE + TOLERANCE + 1, full), ['6'])
+  t.same(during(since, { ...full, kind: 'link to Redis cut', app: 1 }), ['6'], 'another app was away')
+  t.same(broken(history(refusedAt(90_000), unsettled)), [], 'an owner that is alive may take its time')
 })
 
 t.test('6. an owner whose claim was granted as it died has had the key until then', async (t) => {
@@ -92,7 +96,8 @@ t.test('7. a key that is given away within its owner’s lease is found', async 
   t.same(broken(history(tries, { runs: two({ settling: 40 }, {}) })), [], 'it had let it go')
   t.same(broken(history(tries, { runs: two({}, { asked: 1_000, at: 21 + LEASE, settling: 1_100 }) })), [], 'its lease was over')
   t.same(broken(history(tries, { runs: two({ at: 42 }, {}) })), [], 'who was first is not certain')
-  t.same(broken(history(tries, { runs: two({}, {}), strikes: [{ kind: 'Redis killed, back empty', app: null, at: 30, until: 35 }] })), [], 'Redis lost it')
+  const emptied: Strike = { kind: 'Redis killed, back empty', app: null, at: 30, until: 35 }
+  t.same(broken(history(tries, { runs: two({}, {}), strikes: [emptied] })), [], 'Redis lost it')
 })
 
 t.test('8. sums that differ are found', async (t) => {

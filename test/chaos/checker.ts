@@ -1,3 +1,4 @@
+import { cite } from './cite.ts'
 import { groupBy } from './group-by.ts'
 import type { Evidence, History, Try } from './history.ts'
 import { longestLock, ownersAtOnce } from './locks.ts'
@@ -46,11 +47,6 @@ export function check (history: History, evidence: Evidence, tolerance: number):
     ],
     longestLock: locks.longest
   }
-}
-
-/** The tries that are what the violation was seen in. */
-export function cite (tries: Try[]): string {
-  return tries.map(({ id, app, status, code, text }) => `try ${id} (app ${app}): ${status ?? 'no answer'} ${code ?? text.slice(0, 200)}`).join('; ')
 }
 
 function chargedOnce ({ orders, payments, charges }: Evidence): Verdict {
@@ -113,7 +109,8 @@ function answeredAlike (byKey: Map<string, Try[]>): Verdict {
   const violations: string[] = []
   let cases = 0
   for (const [key, tries] of byKey) {
-    const finals = tries.filter(({ body, final, route }) => body === 'own' && final && route !== 'work' && route !== 'wait')
+    const hasJournal = tries[0]?.route !== 'work' && tries[0]?.route !== 'wait'
+    const finals = tries.filter(({ body, final }) => body === 'own' && final && hasJournal)
     if (!finals.some(({ status }) => status === 402 || (status !== null && status < 300))) continue
     cases += finals.length
     const first = finals[0] as Try

@@ -59,10 +59,12 @@ export class Client {
   }
 
   /** Until there is a final answer, or it is given up. The last try. */
-  async persist (request: Request, { leavesAfter = Infinity, leave, untilStruck = false }: PersistOptions = {}): Promise<Try> {
+  async persist (request: Request, options: PersistOptions = {}): Promise<Try> {
+    const { leavesAfter = Infinity, leave, untilStruck = false } = options
     let order = request.order ?? null
     for (let n = 0; ; n++) {
-      const sent = await this.once(request, request.app + n, { order, leave, leavesAfter: n === 0 ? leavesAfter : Infinity })
+      const first = n === 0 ? { leavesAfter } : {}
+      const sent = await this.once(request, request.app + n, { order, leave, ...first })
       if (sent.final || this.#givenUp.aborted) return sent
       await delay(PAUSES[Math.min(n, PAUSES.length - 1)], undefined, { signal: this.#givenUp }).catch(() => {})
       if (!this.#recorder.hasStruck(sent)) continue
@@ -75,7 +77,7 @@ export class Client {
   async insist (request: Request, until: number): Promise<void> {
     for (let n = 1; clock() < until && !this.#givenUp.aborted; n++) {
       await this.once(request, request.app + n)
-      await delay(PAUSES[2], undefined, { signal: this.#givenUp }).catch(() => {})
+      await delay(PAUSES[1], undefined, { signal: this.#givenUp }).catch(() => {})
     }
   }
 
@@ -103,7 +105,8 @@ export class Client {
   }
 
   /** One try. It does not throw: no answer is an answer too. */
-  async once ({ key, route, variant, body, path }: Request, app: number, { url, order = null, leavesAfter = Infinity, leave }: Sending = {}): Promise<Try> {
+  async once ({ key, route, variant, body, path }: Request, app: number, sending: Sending = {}): Promise<Try> {
+    const { url, order = null, leavesAfter = Infinity, leave } = sending
     const urls = this.#urls()
     const index = app % urls.length
     // By hand: with thousands of `AbortSignal.any` Node.js 20 does not come to its end.

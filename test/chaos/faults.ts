@@ -52,7 +52,8 @@ export const FAULT_KINDS: readonly FaultKind[] = [
 
 /** What strikes while a handler runs that was let through for this: it ends under the fault. */
 export function strikesInHandler (kind: FaultKind): boolean {
-  return outageOf(kind) !== null || kind === 'app deployed while its client has left' || kind === 'app frozen beyond its lease'
+  return outageOf(kind) !== null ||
+    kind === 'app deployed while its client has left' || kind === 'app frozen beyond its lease'
 }
 
 /** How long it lasts, of what does so for less or for longer than a lease. */

@@ -102,7 +102,7 @@ export interface History {
   /** Keys whose client went away for good: nobody waits for their answer. */
   abandoned: string[]
   work: WorkRun[]
-  /** Tries of one press of a button: a client's stack sent them all, at once when the connection of the last was cut. */
+  /** Tries of one press of a button: a client's stack sent them, each when the connection of the last was cut. */
   presses: number[][]
 }
 

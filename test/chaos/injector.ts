@@ -19,7 +19,7 @@ export class Injector {
   readonly #failed: () => void
   #failure: Error | null = null
 
-  /** @param failed called when a fault could not be brought about, or not be ended: nothing that comes is as it should be */
+  /** @param failed called when a fault could not be brought about or ended: nothing that comes is as it should be */
   constructor (world: () => World, failed: () => void) {
     this.#world = world
     this.#failed = failed

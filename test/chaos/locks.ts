@@ -6,6 +6,12 @@ import type { History, Try } from './history.ts'
 
 const IN_PROGRESS = 'FST_IDEMPOTENCY_IN_PROGRESS'
 
+export interface Locks {
+  verdict: Verdict
+  /** Milliseconds. */
+  longest: number
+}
+
 /**
  * How long keys stay locked when nobody works on them any more.
  *
@@ -21,7 +27,8 @@ const IN_PROGRESS = 'FST_IDEMPOTENCY_IN_PROGRESS'
  * lie in a stalled link or in front of a frozen Redis, and the lease begins when it arrives: the longest stall, and
  * something for a machine whose processes wait for each other.
  */
-export function longestLock ({ lease, lives, runs, tries, strikes }: History, byKey: Map<string, Try[]>, tolerance: number): { verdict: Verdict, longest: number } {
+export function longestLock (history: History, byKey: Map<string, Try[]>, tolerance: number): Locks {
+  const { lease, lives, runs, tries, strikes } = history
   const runsOf = groupBy(runs, run => run.try)
   const refused = tries.filter(({ code }) => code === IN_PROGRESS)
   const outages = strikes.filter(({ kind }) => keepsFromRedis(kind)).sort((a, b) => a.at - b.at)

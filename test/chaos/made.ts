@@ -25,7 +25,20 @@ export function owner (id: number, asked: number, more: Partial<Run> = {}): Run 
 export function history (sent: Sent[], more: Partial<History> = {}): History {
   return {
     lease: LEASE,
-    tries: sent.map((entry, id) => ({ id, key: 'k', route: 'pay', body: 'own', app: 0, end: entry.at + 10, status: null, code: null, text: '', replayed: false, final: entry.status !== undefined, ...entry })),
+    tries: sent.map((entry, id) => ({
+      id,
+      key: 'k',
+      route: 'pay',
+      body: 'own',
+      app: 0,
+      end: entry.at + 10,
+      status: null,
+      code: null,
+      text: '',
+      replayed: false,
+      final: entry.status !== undefined,
+      ...entry
+    })),
     runs: RUNS,
     lives: [{ app: 0, from: -100, until: 100_000, end: null }, { app: 1, from: -100, until: 100_000, end: null }],
     strikes: [],
@@ -47,5 +60,7 @@ export const CLEAN = [CREATED, PAID, IN_PROGRESS, REPLAY, OTHER_BODY]
 
 /** The numbers of the invariants that are broken. */
 export function broken (seen: History, books = BOOKS): string[] {
-  return check(seen, books, TOLERANCE).verdicts.filter(({ violations }) => violations.length > 0).map(({ invariant }) => invariant.split('.', 1)[0] as string)
+  return check(seen, books, TOLERANCE).verdicts
+    .filter(({ violations }) => violations.length > 0)
+    .map(({ invariant }) => invariant.split('.', 1)[0] as string)
 }

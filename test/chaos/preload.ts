@@ -65,7 +65,7 @@ patch(Server.prototype, 'emit', original => function (...args) {
   return current.run(followed, () => original.apply(this, args))
 })
 
-/** Who owns a key, by the token that the record has: the request whose question was granted need not be the one that runs. */
+/** Who owns a key, by the token in its record: the request whose question was granted need not be the one that runs. */
 const owners = new Map<string, { try: number, settling: boolean }>()
 
 function ownerOf (record: unknown): string {

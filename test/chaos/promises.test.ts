@@ -1,4 +1,5 @@
 import t from 'tap'
+import { OUTAGES_OF_REDIS } from './faults.ts'
 import type { History, Strike, WorkRun } from './history.ts'
 import { BOOKS, broken, history, LEASE } from './made.ts'
 import type { Sent } from './made.ts'
@@ -21,10 +22,15 @@ function found (sent: Sent[], work: WorkRun[], more: Partial<History> = {}): str
   return broken(history(sent, { runs: [], work, ...more }))
 }
 
+/** The first run was completed, and there is a second one. */
+function repeated (more: Partial<History> = {}): string[] {
+  return found([WORK, AGAIN], TWICE, more)
+}
+
 const TWICE = [run(0, 10), run(1, 410, { attempt: 2 })]
 
 t.test('10. a run after a completed one is found', async (t) => {
-  t.same(found([WORK, AGAIN], TWICE), ['10'])
+  t.same(repeated(), ['10'])
   t.same(found([WORK, AGAIN], [run(0, 10)]), [])
   t.same(found([WORK, AGAIN], [run(0, 10, { kept: false }), run(1, 410)]), [], 'the first had failed')
   t.same(found([WORK, AGAIN], [run(0, 10, { ended: null }), run(1, 410)]), [], 'the first had not ended')
@@ -32,41 +38,57 @@ t.test('10. a run after a completed one is found', async (t) => {
 })
 
 t.test('10. a run is found as repeated whatever Redis refused meanwhile, and for however long', async (t) => {
-  for (const kind of ['Redis full, for longer than a lease', 'Redis read-only, for longer than a lease', 'Redis restarted with its data, for longer than a lease', 'Redis frozen'] as const) {
-    t.same(found([WORK, AGAIN], TWICE, { strikes: [strike(kind)] }), ['10'], kind)
+  const kinds = OUTAGES_OF_REDIS.map(what => `Redis ${what}, for longer than a lease` as const)
+  for (const kind of [...kinds, 'Redis frozen'] as const) {
+    t.same(repeated({ strikes: [strike(kind)] }), ['10'], kind)
   }
-  t.same(found([WORK, AGAIN], TWICE, { strikes: [strike('Redis killed, back empty')] }), [], 'it was lost')
+  t.same(repeated({ strikes: [strike('Redis killed, back empty')] }), [], 'it was lost')
 })
 
-t.test('10. a run may be repeated when its process died, stood still, or was alone without Redis for too long', async (t) => {
+t.test('10. a run may be repeated when its process died, stood still, or was without Redis on its own', async (t) => {
   const other = { app: 1, from: -100, until: 100_000, end: null }
-  t.same(found([WORK, AGAIN], TWICE, { lives: [{ app: 0, from: -100, until: 200, end: 'killed' }, other] }), [])
-  t.same(found([WORK, AGAIN], TWICE, { lives: [{ app: 0, from: -100, until: 500, end: 'killed' }, other] }), ['10'], 'it died later')
-  t.same(found([WORK, AGAIN], TWICE, { strikes: [strike('app frozen beyond its lease', { app: 0 })] }), [])
-  t.same(found([WORK, AGAIN], TWICE, { strikes: [strike('app frozen beyond its lease', { app: 1 })] }), ['10'], 'another one stood still')
+  t.same(repeated({ lives: [{ app: 0, from: -100, until: 200, end: 'killed' }, other] }), [])
+  t.same(repeated({ lives: [{ app: 0, from: -100, until: 500, end: 'killed' }, other] }), ['10'], 'it died later')
+  t.same(repeated({ strikes: [strike('app frozen beyond its lease', { app: 0 })] }), [])
+  t.same(repeated({ strikes: [strike('app frozen beyond its lease', { app: 1 })] }), ['10'], 'another one stood still')
   const cut = (app: number, until: number): Strike[] => [strike('link to Redis cut', { app, at: -200, until })]
-  t.same(found([WORK, AGAIN], TWICE, { strikes: cut(0, LEASE / 2 - 200) }), [])
-  t.same(found([WORK, AGAIN], TWICE, { strikes: cut(0, LEASE / 4 - 200) }), ['10'], 'not for long enough')
-  t.same(found([WORK, AGAIN], TWICE, { strikes: cut(1, LEASE / 2 - 200) }), ['10'], 'another one was')
+  t.same(repeated({ strikes: cut(0, LEASE / 2 - 200) }), [])
+  t.same(repeated({ strikes: cut(0, LEASE / 4 - 200) }), ['10'], 'not for long enough')
+  t.same(repeated({ strikes: cut(1, LEASE / 2 - 200) }), ['10'], 'another one was')
 })
 
 t.test('11. a process that was told to end, and cut a handler or lost an outcome, is found', async (t) => {
-  const lives: History['lives'] = [{ app: 0, from: -100, until: 200, end: 'exited' }, { app: 1, from: -100, until: 100_000, end: null }]
-  t.same(found([WORK, AGAIN], TWICE, { lives }), ['11'])
+  const lives: History['lives'] = [
+    { app: 0, from: -100, until: 200, end: 'exited' }, { app: 1, from: -100, until: 100_000, end: null }
+  ]
+  t.same(repeated({ lives }), ['11'])
   t.same(found([WORK, AGAIN], [run(0, 10, { ended: null, kept: false })], { lives }), ['11'])
   t.same(found([WORK, AGAIN], [run(0, 10)], { lives }), [])
-  t.same(found([WORK, AGAIN], TWICE, { lives, strikes: [strike('Redis full, for longer than a lease', { at: 120 })] }), [], 'nobody could hear of it')
+  const full = strike('Redis full, for longer than a lease', { at: 120 })
+  t.same(repeated({ lives, strikes: [full] }), [], 'nobody could hear of it')
 })
 
 t.test('12. a press that gets more than one answer, another than 200, or more than one run is found', async (t) => {
   const cut: Sent = { ...WORK, status: null, text: '', final: false }
-  const press = (more: Partial<History> = {}): Partial<History> => ({ presses: [[0, 1]], ...more })
-  t.same(found([cut, AGAIN], [run(0, 5)], press()), [])
-  t.same(found([cut, { ...AGAIN, status: 409, code: 'FST_IDEMPOTENCY_IN_PROGRESS', final: false, at: 120 }, { ...AGAIN, at: 900 }], [run(0, 5)], press({ runs: [{ try: 0, attempt: 1, asked: 1, at: 2, settling: 130, settled: 130 }] })), ['12'])
-  t.same(found([cut, { ...AGAIN, status: 503, final: false }, { ...AGAIN, at: 900 }], [run(0, 5)], press()), ['12'])
-  t.same(found([cut, AGAIN], [run(0, 5, { kept: false }), run(1, 410)], press()), ['12'])
-  const excused = [strike('Redis full, for less than a lease'), strike('app frozen beyond its lease', { app: 1 }), strike('link to Redis cut', { app: 0, until: 160 })]
-  for (const one of excused) t.same(found([cut, { ...AGAIN, status: 503, final: false }, { ...AGAIN, at: 900 }], [run(0, 5)], press({ strikes: [one] })), [], one.kind)
+  const refused: Sent = { ...AGAIN, status: 503, final: false }
+  const conflict: Sent = { ...AGAIN, at: 120, status: 409, code: 'FST_IDEMPOTENCY_IN_PROGRESS', final: false }
+  const later: Sent = { ...AGAIN, at: 900 }
+  const owned = { try: 0, attempt: 1, asked: 1, at: 2, settling: 130, settled: 130 }
+  const pressed = (sent: Sent[], more: Partial<History> = {}, work = [run(0, 5)]): string[] =>
+    found(sent, work, { presses: [[0, 1]], ...more })
+  t.same(pressed([cut, AGAIN]), [])
+  t.same(pressed([cut, conflict, later], { runs: [owned] }), ['12'])
+  t.same(pressed([cut, refused, later]), ['12'])
+  t.same(pressed([cut, AGAIN], {}, [run(0, 5, { kept: false }), run(1, 410)]), ['12'])
+  const excused = [
+    strike('Redis full, for less than a lease'),
+    strike('app frozen beyond its lease', { app: 1 }),
+    strike('link to Redis cut', { app: 0, until: 160 }),
+    strike('Redis frozen', { at: -LEASE - 500, until: -LEASE + 1 })
+  ]
+  for (const one of excused) t.same(pressed([cut, refused, later], { strikes: [one] }), [], one.kind)
+  const longOver = strike('Redis frozen', { at: -LEASE - 500, until: -LEASE - 1 })
+  t.same(pressed([cut, refused, later], { strikes: [longOver] }), ['12'], 'it was long over')
 })
 
 t.test('13. a run whose client had left while it waited is found', async (t) => {
@@ -79,10 +101,12 @@ t.test('13. a run whose client had left while it waited is found', async (t) => 
 
 t.test('14. a handler that stood still for longer than its lease and was not told is found', async (t) => {
   const still = strike('app frozen beyond its lease', { app: 0, at: 20, until: 20 + LEASE })
-  t.same(found([WORK], [run(0, 10, { ended: 2_000 })], { strikes: [still] }), ['14'])
-  t.same(found([WORK], [run(0, 10, { ended: 2_000, aborted: true })], { strikes: [still] }), [])
-  t.same(found([WORK], [run(0, 10, { ended: 2_000 })], { strikes: [{ ...still, until: 10 + LEASE }] }), [], 'its lease was not over')
-  t.same(found([WORK], [run(0, 10, { ended: 2_000 })], { strikes: [{ ...still, app: 1 }] }), [])
+  const wentOn = (stood: Strike, aborted = false): string[] =>
+    found([WORK], [run(0, 10, { ended: 2_000, aborted })], { strikes: [stood] })
+  t.same(wentOn(still), ['14'])
+  t.same(wentOn(still, true), [])
+  t.same(wentOn({ ...still, until: 10 + LEASE }), [], 'its lease was not over')
+  t.same(wentOn({ ...still, app: 1 }), [])
 })
 
 t.test('15. an answer whose transaction failed, and one that was committed twice, are found', async (t) => {

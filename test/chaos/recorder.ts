@@ -27,7 +27,9 @@ export class Recorder {
   hear (event: AppEvent): void {
     switch (event.event) {
       case 'granted':
-        this.#runs.set(event.owner, { try: event.try, attempt: event.attempt, asked: event.asked, at: event.at, settling: null, settled: null })
+        this.#runs.set(event.owner, {
+          try: event.try, attempt: event.attempt, asked: event.asked, at: event.at, settling: null, settled: null
+        })
         break
       case 'settling': {
         const run = this.#runs.get(event.owner)
@@ -40,7 +42,9 @@ export class Recorder {
         break
       }
       case 'began':
-        this.#work.set(event.try, { try: event.try, attempt: event.attempt, at: event.at, ended: null, kept: false, aborted: false })
+        this.#work.set(event.try, {
+          try: event.try, attempt: event.attempt, at: event.at, ended: null, kept: false, aborted: false
+        })
         this.#awaited.get(this.tries[event.try]?.key ?? '')?.()
         break
       case 'ended': {

@@ -53,9 +53,11 @@ async function fullForWhatIsLarge (admin: Redis, over: Promise<void>): Promise<v
   let isOver = false
   void over.then(() => { isOver = true })
   await until(async () => {
+    // Once: the limit that is set last has to be none.
+    const isLast = isOver
     const used = /^used_memory:(\d+)/m.exec(await admin.info('memory'))?.[1]
-    await admin.config('SET', 'maxmemory', isOver ? 0 : Number(used) + LEFT_FOR_SMALL)
-    return isOver
+    await admin.config('SET', 'maxmemory', isLast ? 0 : Number(used) + LEFT_FOR_SMALL)
+    return isLast
   }, 'the end of the outage', 60_000)
 }
 
@@ -71,7 +73,8 @@ async function prepareFailOver (world: World): Promise<OutageRun> {
     return what.every(line => info.includes(line))
   })
   await until(tells(old, 'state=online'), 'the replica has everything', TIME_TO_FAIL_OVER)
-  await until(tells(replica, 'aof_rewrite_in_progress:0', 'aof_rewrite_scheduled:0'), 'the replica has everything on disk', TIME_TO_FAIL_OVER)
+  const isOnDisk = tells(replica, 'aof_rewrite_in_progress:0', 'aof_rewrite_scheduled:0')
+  await until(isOnDisk, 'the replica has everything on disk', TIME_TO_FAIL_OVER)
   return async (lasting) => {
     await withAdmin(old, admin => admin.call('FAILOVER', 'TO', '127.0.0.1', replica.port))
     await until(tells(replica, 'role:master'), 'the replica is promoted', TIME_TO_FAIL_OVER)

@@ -38,6 +38,8 @@ export interface ScheduleOptions {
   /** At most as many as payments: no payment begins with two. */
   faults: number
   apps: number
+  /** Of which faults; each as often as it stands there. Default: each once. */
+  kinds?: readonly FaultKind[]
 }
 
 /** One payment in so many has a client that is not plain. */
@@ -48,7 +50,8 @@ const WITH_WORK = 4
 const ABANDONED = 3
 
 /** All that is going to happen, as far as it is decided beforehand: the same for the same options. */
-export function schedule ({ seed, payments, faults, apps }: ScheduleOptions): PlannedPayment[] {
+export function schedule (options: ScheduleOptions): PlannedPayment[] {
+  const { seed, payments, faults, apps, kinds: given = FAULT_KINDS } = options
   const random = seeded(seed)
   const below = (end: number): number => Math.floor(random() * end)
   const shuffled = <T>(values: readonly T[]): T[] => {
@@ -59,8 +62,9 @@ export function schedule ({ seed, payments, faults, apps }: ScheduleOptions): Pl
   const inRounds = <T>(values: readonly T[], count: number): T[] =>
     Array.from({ length: Math.ceil(count / values.length) }, () => shuffled(values)).flat().slice(0, count)
 
-  const kinds = inRounds(FAULT_KINDS, faults)
+  const kinds = inRounds(given, faults)
   const clients = inRounds(CLIENT_KINDS.filter(kind => kind !== 'abandons'), Math.ceil(payments / SPECIAL_CLIENTS))
+  const workClients = inRounds(WORK_CLIENT_KINDS, Math.ceil(payments / WITH_WORK))
   const planned = Array.from({ length: payments }, (_, index): PlannedPayment => ({
     index,
     amount: 100 * (1 + below(9_999)) + 3 + below(97),
@@ -69,7 +73,9 @@ export function schedule ({ seed, payments, faults, apps }: ScheduleOptions): Pl
     client: index % SPECIAL_CLIENTS === 0 ? clients[index / SPECIAL_CLIENTS] as PlannedPayment['client'] : 'is plain',
     leavesAfter: 2 + below(60),
     fault: null,
-    work: index % WITH_WORK === 2 ? workOf(WORK_CLIENT_KINDS[Math.floor(index / WITH_WORK) % WORK_CLIENT_KINDS.length] as PlannedWork['client'], random) : null
+    work: index % WITH_WORK === 2
+      ? workOf(workClients[Math.floor(index / WITH_WORK)] as PlannedWork['client'], random)
+      : null
   }))
   // One fault in each of as many stretches, so that they come all the time and never two with one payment.
   let killsAfterCharge = 0

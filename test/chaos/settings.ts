@@ -14,7 +14,10 @@ export const LONGEST_STALL = 1_300
 export const STOPPED_FOR = LEASE + 700
 
 /** How long a server that refuses does so, at least and at most: for less than a lease, and for longer than one. */
-export const OUTAGES = { 'for less than a lease': [200, LEASE * 0.7], 'for longer than a lease': [LEASE + 300, LEASE + 700] } as const
+export const OUTAGES = {
+  'for less than a lease': [200, LEASE * 0.7],
+  'for longer than a lease': [LEASE + 300, LEASE + 700]
+} as const
 
 /** How long the work takes during which such a server begins to refuse. It ends while the server still does. */
 export const WORK_STRUCK = 150

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { clock } from './clock.ts'
 import { TRY_HEADER } from './faults.ts'
 import { tell } from './tell.ts'
@@ -38,7 +38,9 @@ export async function workRoutes (app: FastifyInstance): Promise<void> {
   }
 
   /** An answer without a body, which is the same as any other: that its transaction has failed must still be told. */
-  app.post('/chaos/journalled', { config: { ...PUBLIC, idempotency: { scope } } }, async (request: WorkRequest, reply) => {
+  app.post('/chaos/journalled', { config: { ...PUBLIC, idempotency: { scope } } }, journalled)
+
+  async function journalled (request: WorkRequest, reply: FastifyReply): Promise<FastifyReply> {
     const { idempotency } = request
     if (idempotency === null) throw new Error('this route must be protected')
     const committed = await followed(request, async ({ takes }) => {
@@ -50,7 +52,7 @@ export async function workRoutes (app: FastifyInstance): Promise<void> {
       return true
     }).catch(() => false)
     return reply.code(committed ? 204 : 503).send()
-  })
+  }
 }
 
 async function followed<T> (request: WorkRequest, work: (work: Work, attempt: number) => Promise<T>): Promise<T> {

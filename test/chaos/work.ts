@@ -10,6 +10,8 @@ import { LEASE, LONGEST_AFTERMATH } from './settings.ts'
 /** Brings a fault about when `prepare` is done. */
 export type Strike = (fault: Fault, prepare: () => Promise<void>) => Promise<void>
 
+type Prepared = (prepare: () => Promise<void>) => Promise<void>
+
 type WorkOf = Pick<PlannedPayment, 'app' | 'work' | 'fault' | 'leavesAfter'> & { index: number | string }
 
 /** How many wait beside the first, and leave. */
@@ -21,24 +23,29 @@ export async function doWork (client: Client, recorder: Recorder, planned: WorkO
   if (work === null) return []
   const { route, client: kind, ...body } = work
   const request: Request = { key: `work-${index}`, route, variant: 'own', path: `/chaos/${route}`, body, app }
-  if (fault !== null && strikesInHandler(fault.kind)) await struck(client, recorder, request, fault, kind === 'leaves', strike)
-  else if (kind === 're-sends by itself') await reSent(client, recorder, request, leavesAfter)
+  if (fault !== null && strikesInHandler(fault.kind)) {
+    await struck(client, recorder, request, kind === 'leaves', prepare => strike(fault, prepare))
+    await client.insist(request, clock() + fault.milliseconds + 1.5 * LEASE)
+    await client.persist(request)
+  } else if (kind === 're-sends by itself') await reSent(client, recorder, request, leavesAfter)
   else if (kind === 'leaves while it waits') await left(client, recorder, request, leavesAfter)
   else await client.persist(request, { leavesAfter: kind === 'leaves' ? leavesAfter : Infinity })
   return [request]
 }
 
-/** When nothing strikes any more: the work of those clients that are only answered well while nothing does, once more. */
+/** When nothing strikes any more: the work of those clients that are answered well only while nothing does, again. */
 export async function doWorkInPeace (client: Client, recorder: Recorder, planned: PlannedPayment): Promise<Request[]> {
   if (planned.work?.client !== 're-sends by itself' && planned.work?.client !== 'leaves while it waits') return []
   return doWork(client, recorder, { ...planned, index: `${planned.index}-in-peace`, fault: null }, async () => {})
 }
 
-/** The fault strikes while the handler runs. Then the same is asked for all the time until it is long over. */
-async function struck (client: Client, recorder: Recorder, request: Request, fault: Fault, leaves: boolean, strike: Strike): Promise<void> {
+/** The fault strikes while the handler runs. */
+async function struck (
+  client: Client, recorder: Recorder, request: Request, leaves: boolean, strike: Prepared
+): Promise<void> {
   const leave = new AbortController()
   const answers: Array<Promise<unknown>> = []
-  await strike(fault, async () => {
+  await strike(async () => {
     const begun = recorder.begun(request.key)
     const answer = client.persist(request, { leave: leave.signal })
     answers.push(answer)
@@ -46,8 +53,6 @@ async function struck (client: Client, recorder: Recorder, request: Request, fau
     if (leaves) leave.abort()
   })
   await Promise.all(answers)
-  await client.insist(request, clock() + fault.milliseconds + 1.5 * LEASE)
-  await client.persist(request)
 }
 
 /** Cut while the handler runs, as often as a browser with idle connections would send it again. */
@@ -65,7 +70,8 @@ async function left (client: Client, recorder: Recorder, request: Request, leave
   const first = client.once(request, request.app, { leave: leave.signal })
   await Promise.race([begun, first])
   leave.abort()
-  await Promise.all(Array.from({ length: WAITING }, (_, n) => client.once(request, request.app + n, { leavesAfter: leavesAfter + 50 })))
+  const wait = (n: number): Promise<unknown> => client.once(request, request.app + n, { leavesAfter: leavesAfter + 50 })
+  await Promise.all(Array.from({ length: WAITING }, (_, n) => wait(n)))
   // It would be in front of them otherwise.
   await delay(LONGEST_AFTERMATH)
   await client.persist(request)
