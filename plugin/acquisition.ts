@@ -8,6 +8,7 @@ import { answered, conflict, failed } from './pursuit.ts'
 import type { Asked, Obtained, Pursuit } from './pursuit.ts'
 import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from './store/store.ts'
 import type { ClaimResult } from './store/store.ts'
+import { Wake } from './store/wake-ups.ts'
 
 /**
  * Milliseconds in which the owner's client may turn out to have left: its end reaches the owner's process, and the
@@ -33,6 +34,8 @@ export class Acquisition {
   #isOwned = false
   #ownerLeft = false
   #leaseLeft = 0
+  /** `performance.now()` at which an owner whose lease is over may be replaced: a process that was idle hesitates. */
+  #hesitatesUntil = 0
 
   constructor (first: Pursuit) {
     this.#engine = first.engine
@@ -150,6 +153,7 @@ export class Acquisition {
         this.#isOwned = true
         this.#ownerLeft = false
         this.#leaseLeft = this.#first.settings.lease
+        this.#hesitatesUntil = 0
         const owner = this.#held.find(({ pursuit }) => pursuit.client?.hasLeft !== true)
         // While the app closes nothing new is begun for those who waited.
         if (owner === undefined || (owner.isHeld && this.#engine.closing.aborted)) this.#withdraw(asked.claim)
@@ -160,10 +164,16 @@ export class Acquisition {
         this.#isOwned = true
         this.#ownerLeft = result.ownerLeft
         this.#leaseLeft = Number.isFinite(result.leaseLeft) ? result.leaseLeft : 0
+        this.#hesitatesUntil = this.#leaseLeft > 0 ? 0 : this.#hesitation()
         return this.#holdAll()
       default:
         for (const held of this.#takeAll()) held.resolve(answered(held.pursuit, asked, result))
     }
+  }
+
+  #hesitation (): number {
+    const now = performance.now()
+    return now + this.#engine.hearing.moment(this.#first.settings.lease, now)
   }
 
   #holdAll (): void {
@@ -180,7 +190,8 @@ export class Acquisition {
     const waits = onConflict === 'wait' || held.isWaiting || (onConflict === 'auto' && this.#ownerLeft)
     // Whose client was answered while the handler goes on (`handlerTimeout`) has nobody who could yet leave.
     const mayLeave = onConflict === 'auto' && owner?.isWatched !== false
-    const until = began + (waits ? waitTimeout : mayLeave ? GRACE : 0)
+    // Refused while this process hesitates, it would be refused each time that it came back to an idle one.
+    const until = Math.max(began + (waits ? waitTimeout : mayLeave ? GRACE : 0), this.#hesitatesUntil)
     const isFull = !held.isHeld && (engine.waiting >= engine.settings.maxWaiters || this.#held.length > maxWaitersPerKey)
     if (isFull || until <= performance.now() || pursuit.client?.hasLeft === true || (engine.closing.aborted && !isLocal)) {
       return this.#refuse(held)
@@ -200,9 +211,12 @@ export class Acquisition {
     const now = performance.now()
     const { signal } = this.#waiting = new AbortController()
     const owner = engine.leases.ownerOf(id)
-    if (onConflict === 'auto' && !this.#ownerLeft) {
-      const graceEnds = Math.min(...this.#held.map(({ began }) => began + GRACE))
-      await sleep(Math.max(1, graceEnds - now), undefined, { signal }).catch(() => {})
+    const mayRefuse = onConflict === 'auto' && !this.#ownerLeft && this.#hesitatesUntil <= now
+    // Those who wait for an owner whose client had left wait for the next one too.
+    const inGrace = mayRefuse ? this.#held.filter(({ isWaiting }) => !isWaiting) : []
+    if (inGrace.length > 0) {
+      const graceEnds = Math.min(...inGrace.map(({ began }) => began + GRACE))
+      await (owner?.over ?? new Wake()).orAfter(Math.max(1, graceEnds - now), signal)
       return owner === undefined || engine.leases.ownerOf(id) !== owner
     }
     const longest = Math.max(...this.#held.map(({ until }) => until)) - now

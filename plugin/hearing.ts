@@ -40,4 +40,10 @@ export class Hearing {
     const afterPause = now - this.#lastHeard > PAUSE ? hesitation : this.#heardSince + hesitation - now
     return Math.max(0, afterOutage, afterPause)
   }
+
+  /** `patience` where it is a moment, for which a request is held rather than refused: after an outage it may be a lease. */
+  moment (lease: number, now: number): number {
+    const patience = this.patience(lease, now)
+    return patience > HESITATION ? 0 : patience
+  }
 }
