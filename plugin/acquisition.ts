@@ -4,7 +4,7 @@ import { answerOf } from './deadline.ts'
 import type { Engine } from './engine.ts'
 import { StoreTimeoutError } from './errors.ts'
 import { HeldPursuit } from './held-pursuit.ts'
-import { answered, conflict, failed } from './pursuit.ts'
+import { answered, conflict, failed, fromPending } from './pursuit.ts'
 import type { Asked, Obtained, Pursuit } from './pursuit.ts'
 import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from './store/store.ts'
 import type { ClaimResult } from './store/store.ts'
@@ -52,7 +52,7 @@ export class Acquisition {
     // Another request's is left alone: its key is not this one's anyway.
     if (!acquisitions.has(id)) acquisitions.set(id, this)
     const asked = this.#question()
-    return this.#ask(asked).then((result) => {
+    return this.#ask(asked).then<Obtained | 'bypass', Obtained | 'bypass'>((result) => {
       if (result.state !== 'running' && this.#held.length === 0) {
         this.#end()
         return answered(this.#first, asked, result)
@@ -64,7 +64,7 @@ export class Acquisition {
     }, (error: unknown) => {
       this.#end()
       this.#failAll(asked.asked, error)
-      return failed(this.#first, asked.asked, error, false)
+      return fromPending(this.#first) ?? failed(this.#first, asked.asked, error, false)
     })
   }
 
@@ -134,7 +134,7 @@ export class Acquisition {
         }
         quickWaits = performance.now() - began < BRAKE ? quickWaits + 1 : 0
         if (quickWaits > QUICK_WAITS) await sleep(BRAKE)
-        if (this.#held.length === 0) return
+        if (this.#held.length === 0 || this.#deliverPending()) return
         asked = this.#question()
         result = await this.#ask(asked)
         this.#deliver(asked, result)
@@ -169,6 +169,16 @@ export class Acquisition {
       default:
         for (const held of this.#takeAll()) held.resolve(answered(held.pursuit, asked, result))
     }
+  }
+
+  /** Whether the store has yet to get the outcome, which all have got then. */
+  #deliverPending (): boolean {
+    for (const held of [...this.#held]) {
+      const known = fromPending(held.pursuit)
+      if (known === null) return false
+      this.#take(held).resolve(known)
+    }
+    return true
   }
 
   #hesitation (): number {
@@ -209,7 +219,8 @@ export class Acquisition {
   async #pause (): Promise<boolean> {
     const { engine, subject: { id }, settings: { onConflict, lease } } = this.#first
     const now = performance.now()
-    const { signal } = this.#waiting = new AbortController()
+    const waiting = this.#waiting = new AbortController()
+    const { signal } = waiting
     const owner = engine.leases.ownerOf(id)
     const mayRefuse = onConflict === 'auto' && !this.#ownerLeft && this.#hesitatesUntil <= now
     // Those who wait for an owner whose client had left wait for the next one too.
@@ -225,8 +236,16 @@ export class Acquisition {
     const timeout = Math.max(1, Math.min(longest, expires))
     // What an owner of this process does is known without the store.
     if (owner !== undefined) await owner.over.orAfter(timeout, signal)
-    else await answerOf(() => engine.store.wait(id, timeout, signal)).catch(() => {})
+    else await this.#waitForStore(id, timeout, waiting)
     return true
+  }
+
+  /** Stores are other people's code: whether their wait ends is not left to them. */
+  async #waitForStore (id: string, timeout: number, waiting: AbortController): Promise<void> {
+    const { signal } = waiting
+    const wait = answerOf(() => this.#engine.store.wait(id, timeout, signal)).catch(() => {})
+    await Promise.race([wait, new Wake().orAfter(timeout, signal)])
+    waiting.abort()
   }
 
   #take (held: HeldPursuit): HeldPursuit {
@@ -242,7 +261,7 @@ export class Acquisition {
   #failAll (asked: number, error: unknown): void {
     for (const held of this.#takeAll()) {
       try {
-        held.resolve(failed(held.pursuit, asked, error, this.#isOwned))
+        held.resolve(fromPending(held.pursuit) ?? failed(held.pursuit, asked, error, this.#isOwned))
       } catch (refusal) {
         held.reject(refusal)
       }

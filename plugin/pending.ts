@@ -22,7 +22,7 @@ export interface Ending {
   owned: OwnedClaim
   /** `null`: the key is to be released. */
   outcome: Outcome | null
-  /** Called once the store has it, with whether the key was still the owner's. */
+  /** Called once the store has it, with whether the key was still the owner's. Given up, it is so no more. */
   stored: (owned: boolean) => void
 }
 
@@ -98,6 +98,7 @@ export class Pending {
       giveUp: () => {
         log.error(`idempotency: the ${whatOf(ending)} is not in the store: once the lease is over a retry may run, with a higher attempt`)
         this.#forget(ending)
+        ending.stored(false)
       },
       until: performance.now() + settings.retention
     })
@@ -121,9 +122,8 @@ export class Pending {
   }
 
   async #renew ({ owner, owned }: Ending): Promise<void> {
-    const asked = performance.now()
     // Whether the key is another's by now is what the next try to complete it tells.
-    if (await this.#deadline.race(this.#store.renew(owner.id, owned))) owner.leaseBegan = asked
+    await this.#deadline.race(this.#store.renew(owner.id, owned))
   }
 
   #settled (ending: Ending, owned: boolean): true {

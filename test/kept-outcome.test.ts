@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
-import { build, connectRedis, gate, MemoryStore, newPrefix, until } from './helper.ts'
+import { build, connectRedis, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
 import type { Answer, Client, TestApp } from './helper.ts'
-import { StoreRefusedError } from '../plugin/index.ts'
+import { StoreRefusedError, StoreUnreachableError } from '../plugin/index.ts'
 import { freePort } from './servers/port.ts'
 import { ownRedis } from './store/own-redis.ts'
 import type { OwnRedis } from './store/own-redis.ts'
@@ -136,6 +136,37 @@ t.test('an outcome is stored as soon as the client is connected again, not after
   await until(async () => (await b.post('/x', 'k')).replayed, 'the other process being connected too')
   t.match(await b.post('/x', 'k'), { text: 'paid', replayed: true })
   t.equal(runs(), 1)
+})
+
+t.test('those who waited for an owner get its answer when the store does not take it', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, onConflict: 'wait', waitTimeout: 60_000 })
+  const route = holdRoute(app)
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await route.began()
+  const waiting = [client.post('/x', 'k'), client.post('/x', 'k')]
+  await until(() => app.idempotency.stats().waiting === 2)
+  const gone = async (): Promise<never> => { throw new StoreUnreachableError('gone') }
+  const { claim, complete } = store
+  Object.assign(store, { claim: gone, complete: gone })
+  route.finish()
+  t.match(await owner, { text: 'done', replayed: false })
+  for (const duplicate of waiting) t.match(await duplicate, { text: 'done', replayed: true })
+  t.equal(app.idempotency.stats().pending, 1, 'while the store does not have it')
+  t.equal(route.runs(), 1)
+  Object.assign(store, { claim, complete })
+})
+
+t.test('an outcome that was given up, since it would not be kept any longer, is let go of', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, retention: 100 })
+  app.post('/x', { config: { idempotency: true } }, async () => 'paid')
+  const client = await listen()
+  store.complete = async () => { throw new StoreUnreachableError('gone') }
+  t.equal((await client.post('/x', 'k')).text, 'paid')
+  await until(() => app.idempotency.stats().pending === 0)
+  t.equal(app.idempotency.stats().running, 0)
 })
 
 t.test('while the outcome is kept here, another body with the key is still another request', async (t) => {

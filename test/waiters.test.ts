@@ -167,6 +167,22 @@ t.test('a store whose wait ends at once is not asked in a loop without a pause',
   t.equal((await duplicate)?.text, 'done')
 })
 
+t.test('a store whose wait never ends holds nobody for longer than waitTimeout, and is asked again', async (t) => {
+  const store = new MemoryStore()
+  store.wait = async () => { await new Promise(() => {}) }
+  const [owner, other] = await Promise.all([0, 1].map(() => build(t, { store, onConflict: 'wait', waitTimeout: 50 })))
+  if (owner === undefined || other === undefined) return
+  const route = holdRoute(owner.app)
+  holdRoute(other.app)
+  const [a, b] = await Promise.all([owner.listen(), other.listen()])
+  const first = a.post('/x', 'k')
+  await route.began()
+  t.equal((await b.post('/x', 'k')).status, 409)
+  route.finish()
+  t.equal((await first).text, 'done')
+  t.match(await b.post('/x', 'k'), { text: 'done', replayed: true })
+})
+
 t.test('waiters on Redis of one key cost one question a process, however many they are', async (t) => {
   const redis = connectRedis(t)
   const { app, listen } = await build(t, { redis, keyPrefix: newPrefix(), onConflict: 'wait', waitTimeout: 60_000 })
