@@ -34,6 +34,7 @@ export function claim (
     if (obtained === 'bypass') return true
     const { result, claim, asked, recalled } = obtained
     if (result.state === 'settled') {
+      if (request[kIdempotency] === ANSWERED) return false
       replay(engine, subject, reply, key, result.attempt, result.outcome, { recalled, asked })
       return false
     }
