@@ -158,6 +158,52 @@ t.test('those who waited for an owner get its answer when the store does not tak
   Object.assign(store, { claim, complete })
 })
 
+t.test('a claim that took the key over and let nothing run does not stand in the way of an outcome that is kept here', async (t) => {
+  const shared = new MemoryStore()
+  let isGone = false
+  const store = new Proxy(shared, {
+    get (target, name) {
+      const method: unknown = Reflect.get(target, name)
+      return typeof method !== 'function'
+        ? method
+        : async (...args: unknown[]): Promise<unknown> => {
+          if (isGone) throw new StoreUnreachableError('gone')
+          return Reflect.apply(method, target, args)
+        }
+    }
+  })
+  const options = { lease: 500, onConflict: 'wait', waitTimeout: 60_000 } as const
+  const [one, two] = await Promise.all([store, shared].map(store => build(t, { store, ...options })))
+  if (one === undefined || two === undefined) return
+  const routes = [holdRoute(one.app, () => 'paid'), holdRoute(two.app, () => 'paid again')] as const
+  const [a, b] = await Promise.all([one.listen(), two.listen()])
+  const owner = a.post('/x', 'k')
+  await routes[0].began()
+  isGone = true
+  const leaves = new AbortController()
+  const waiter = fetch(`${b.url}/x`, { method: 'POST', headers: { 'idempotency-key': 'k' }, signal: leaves.signal }).catch(() => 'left')
+  const waiting = (): number => two.app.idempotency.stats().waiting
+  await until(() => waiting() === 1)
+  const claim = shared.claim.bind(shared)
+  shared.claim = async (...args) => {
+    const result = await claim(...args)
+    if (result.state === 'claimed') {
+      leaves.abort()
+      await until(() => waiting() === 0, 'the server seeing the client leave')
+    }
+    return result
+  }
+  routes[0].finish()
+  t.equal((await owner).text, 'paid')
+  t.equal(await waiter, 'left')
+  await until(async () => (await two.app.idempotency.find('k', 'global'))?.state === 'released', 'the claim being undone')
+  shared.claim = claim
+  isGone = false
+  await until(() => one.app.idempotency.stats().pending === 0)
+  routes[1].finish()
+  t.match(await b.post('/x', 'k'), { text: 'paid', replayed: true })
+})
+
 t.test('an outcome that was given up, since it would not be kept any longer, is let go of', async (t) => {
   const store = new MemoryStore()
   const { app, listen } = await build(t, { store, retention: 100 })
