@@ -3,12 +3,12 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { answerOf } from './deadline.ts'
 import type { Engine } from './engine.ts'
 import { StoreTimeoutError } from './errors.ts'
-import { HESITATION } from './hearing.ts'
 import { HeldPursuit } from './held-pursuit.ts'
-import { answered, conflict, failed } from './pursuit.ts'
+import { answered, conflict, failed, fromPending } from './pursuit.ts'
 import type { Asked, Obtained, Pursuit } from './pursuit.ts'
 import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from './store/store.ts'
 import type { ClaimResult } from './store/store.ts'
+import { Wake } from './store/wake-ups.ts'
 
 /**
  * Milliseconds in which the owner's client may turn out to have left: its end reaches the owner's process, and the
@@ -34,11 +34,8 @@ export class Acquisition {
   #isOwned = false
   #ownerLeft = false
   #leaseLeft = 0
-  /**
-   * `performance.now()` at which a key whose lease ran out may be taken over, where it is only a moment until then: it
-   * is waited for in every mode, since whoever asks will have the key.
-   */
-  #freeAt = 0
+  /** `performance.now()` at which an owner whose lease is over may be replaced: a process that was idle hesitates. */
+  #hesitatesUntil = 0
 
   constructor (first: Pursuit) {
     this.#engine = first.engine
@@ -55,7 +52,7 @@ export class Acquisition {
     // Another request's is left alone: its key is not this one's anyway.
     if (!acquisitions.has(id)) acquisitions.set(id, this)
     const asked = this.#question()
-    return this.#ask(asked).then((result) => {
+    return this.#ask(asked).then<Obtained | 'bypass', Obtained | 'bypass'>((result) => {
       if (result.state !== 'running' && this.#held.length === 0) {
         this.#end()
         return answered(this.#first, asked, result)
@@ -67,7 +64,7 @@ export class Acquisition {
     }, (error: unknown) => {
       this.#end()
       this.#failAll(asked.asked, error)
-      return failed(this.#first, asked.asked, error, false)
+      return fromPending(this.#first) ?? failed(this.#first, asked.asked, error, false)
     })
   }
 
@@ -139,7 +136,7 @@ export class Acquisition {
         }
         quickWaits = performance.now() - began < BRAKE ? quickWaits + 1 : 0
         if (quickWaits > QUICK_WAITS) await sleep(BRAKE)
-        if (this.#held.length === 0) return
+        if (this.#held.length === 0 || this.#deliverPending()) return
         asked = this.#question()
         result = await this.#ask(asked)
         this.#deliver(asked, result)
@@ -158,7 +155,7 @@ export class Acquisition {
         this.#isOwned = true
         this.#ownerLeft = false
         this.#leaseLeft = this.#first.settings.lease
-        this.#freeAt = 0
+        this.#hesitatesUntil = 0
         const owner = this.#held.find(({ pursuit }) => pursuit.client?.hasLeft !== true)
         // While the app closes nothing new is begun for those who waited.
         if (owner === undefined || (owner.isHeld && this.#engine.closing.aborted)) this.#withdraw(asked.claim)
@@ -169,11 +166,26 @@ export class Acquisition {
         this.#isOwned = true
         this.#ownerLeft = result.ownerLeft
         this.#leaseLeft = Number.isFinite(result.leaseLeft) ? result.leaseLeft : 0
-        this.#freeAt = this.#leaseLeft > 0 || asked.claim.takeOver ? 0 : this.#hesitatesUntil()
+        this.#hesitatesUntil = this.#leaseLeft > 0 ? 0 : this.#hesitation()
         return this.#holdAll()
       default:
         for (const held of this.#takeAll()) held.resolve(answered(held.pursuit, asked, result))
     }
+  }
+
+  /** Whether the store has yet to get the outcome, which all have got then. */
+  #deliverPending (): boolean {
+    for (const held of [...this.#held]) {
+      const known = fromPending(held.pursuit)
+      if (known === null) return false
+      this.#take(held).resolve(known)
+    }
+    return true
+  }
+
+  #hesitation (): number {
+    const now = performance.now()
+    return now + this.#engine.hearing.moment(this.#first.settings.lease, now)
   }
 
   #holdAll (): void {
@@ -190,7 +202,8 @@ export class Acquisition {
     const waits = onConflict === 'wait' || held.isWaiting || (onConflict === 'auto' && this.#ownerLeft)
     // Whose client was answered while the handler goes on (`handlerTimeout`) has nobody who could yet leave.
     const mayLeave = onConflict === 'auto' && owner?.isWatched !== false
-    const until = Math.max(began + (waits ? waitTimeout : mayLeave ? GRACE : 0), this.#freeAt)
+    // Refused while this process hesitates, it would be refused each time that it came back to an idle one.
+    const until = Math.max(began + (waits ? waitTimeout : mayLeave ? GRACE : 0), this.#hesitatesUntil)
     const isFull = !held.isHeld && (engine.waiting >= engine.settings.maxWaiters || this.#held.length > maxWaitersPerKey)
     if (isFull || until <= performance.now() || pursuit.client?.hasLeft === true || (engine.closing.aborted && !isLocal)) {
       return this.#refuse(held)
@@ -204,25 +217,19 @@ export class Acquisition {
     if (this.#held.length === 0) this.#waiting?.abort()
   }
 
-  #hesitatesUntil (): number {
-    const now = performance.now()
-    const patience = this.#engine.hearing.patience(this.#first.settings.lease, now)
-    return patience > HESITATION ? 0 : now + patience + 1
-  }
-
   /** Until the store is worth asking again. False: it is not, since the owner is this process's own and still at work. */
   async #pause (): Promise<boolean> {
     const { engine, subject: { id }, settings: { onConflict, lease } } = this.#first
     const now = performance.now()
-    const { signal } = this.#waiting = new AbortController()
+    const waiting = this.#waiting = new AbortController()
+    const { signal } = waiting
     const owner = engine.leases.ownerOf(id)
-    if (this.#freeAt > now) {
-      await sleep(this.#freeAt - now, undefined, { signal }).catch(() => {})
-      return true
-    }
-    if (onConflict === 'auto' && !this.#ownerLeft) {
-      const graceEnds = Math.min(...this.#held.map(({ began }) => began + GRACE))
-      await sleep(Math.max(1, graceEnds - now), undefined, { signal }).catch(() => {})
+    const mayRefuse = onConflict === 'auto' && !this.#ownerLeft && this.#hesitatesUntil <= now
+    // Those who wait for an owner whose client had left wait for the next one too.
+    const inGrace = mayRefuse ? this.#held.filter(({ isWaiting }) => !isWaiting) : []
+    if (inGrace.length > 0) {
+      const graceEnds = Math.min(...inGrace.map(({ began }) => began + GRACE))
+      await (owner?.over ?? new Wake()).orAfter(Math.max(1, graceEnds - now), signal)
       return owner === undefined || engine.leases.ownerOf(id) !== owner
     }
     const longest = Math.max(...this.#held.map(({ until }) => until)) - now
@@ -231,8 +238,16 @@ export class Acquisition {
     const timeout = Math.max(1, Math.min(longest, expires))
     // What an owner of this process does is known without the store.
     if (owner !== undefined) await owner.over.orAfter(timeout, signal)
-    else await answerOf(() => engine.store.wait(id, timeout, signal)).catch(() => {})
+    else await this.#waitForStore(id, timeout, waiting)
     return true
+  }
+
+  /** Stores are other people's code: whether their wait ends is not left to them. */
+  async #waitForStore (id: string, timeout: number, waiting: AbortController): Promise<void> {
+    const { signal } = waiting
+    const wait = answerOf(() => this.#engine.store.wait(id, timeout, signal)).catch(() => {})
+    await Promise.race([wait, new Wake().orAfter(timeout, signal)])
+    waiting.abort()
   }
 
   #take (held: HeldPursuit): HeldPursuit {
@@ -248,7 +263,7 @@ export class Acquisition {
   #failAll (asked: number, error: unknown): void {
     for (const held of this.#takeAll()) {
       try {
-        held.resolve(failed(held.pursuit, asked, error, this.#isOwned))
+        held.resolve(fromPending(held.pursuit) ?? failed(held.pursuit, asked, error, this.#isOwned))
       } catch (refusal) {
         held.reject(refusal)
       }

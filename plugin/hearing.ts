@@ -4,7 +4,7 @@ const PAUSE = 1_000
  * Milliseconds: long enough for an owner that is alive to tell the store what it has kept, which it tries four times a
  * second, or six times a lease.
  */
-export const HESITATION = 500
+const HESITATION = 500
 
 /**
  * Since when this process has heard the store, which decides whether it may take over a lease that ran out. An owner is
@@ -39,5 +39,11 @@ export class Hearing {
     const afterOutage = this.#lastFailure + lease - now
     const afterPause = now - this.#lastHeard > PAUSE ? hesitation : this.#heardSince + hesitation - now
     return Math.max(0, afterOutage, afterPause)
+  }
+
+  /** `patience` where it is a moment, for which a request is held rather than refused: after an outage it may be a lease. */
+  moment (lease: number, now: number): number {
+    const patience = this.patience(lease, now)
+    return patience > HESITATION ? 0 : patience
   }
 }

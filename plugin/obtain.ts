@@ -2,9 +2,8 @@ import { Acquisition } from './acquisition.ts'
 import { channels, eventOf } from './diagnostics.ts'
 import type { Engine } from './engine.ts'
 import type { Ownership } from './ownership.ts'
-import { answered } from './pursuit.ts'
+import { fromPending } from './pursuit.ts'
 import type { Obtained, Pursuit } from './pursuit.ts'
-import { isSameRequest } from './same-request.ts'
 
 /**
  * Claims a key in the store, after its owner where it has one and the settings say to wait for it. `'bypass'`: the store
@@ -14,21 +13,10 @@ import { isSameRequest } from './same-request.ts'
  */
 export function obtain (pursuit: Pursuit): Promise<Obtained | 'bypass'> {
   const { engine, subject: { id } } = pursuit
-  // What the store has yet to get is known here.
-  if (engine.pending.size > 0 && engine.pending.outcomeOf(id) !== undefined) return fromPending(pursuit)
+  const known = fromPending(pursuit)
+  if (known !== null) return known
   const shared = engine.acquisitions.get(id)
   return shared?.isOf(pursuit) === true ? shared.join(pursuit) : new Acquisition(pursuit).begin()
-}
-
-async function fromPending (pursuit: Pursuit): Promise<Obtained> {
-  const { engine, subject: { id }, settings: { lease, retention }, identity } = pursuit
-  const held = engine.pending.outcomeOf(id)
-  if (held === undefined) throw new Error('unreachable: looked for at once')
-  const asked = performance.now()
-  const claim = { owner: held.owned.owner, lease, retention, takeOver: false, ...identity }
-  return answered(pursuit, { claim, asked }, isSameRequest(claim, held.owned.fingerprint)
-    ? { state: 'settled', attempt: held.owned.attempt, outcome: held.outcome }
-    : { state: 'mismatch' })
 }
 
 /** The owner is let through to its work. */

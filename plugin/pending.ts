@@ -3,7 +3,7 @@ import type { Deadline } from './deadline.ts'
 import { factsOf } from './error-facts.ts'
 import { StoreTimeoutError } from './errors.ts'
 import type { Ownership } from './ownership.ts'
-import { StoreRefusedError, StoreUnreachableError } from './store/store.ts'
+import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from './store/store.ts'
 import type { Claim, Outcome, OwnedClaim, Store } from './store/store.ts'
 
 const FIRST_PAUSE = 50
@@ -22,7 +22,7 @@ export interface Ending {
   owned: OwnedClaim
   /** `null`: the key is to be released. */
   outcome: Outcome | null
-  /** Called once the store has it, with whether the key was still the owner's. */
+  /** Called once the store has it, with whether the key was still the owner's. Given up, it is so no more. */
   stored: (owned: boolean) => void
 }
 
@@ -85,6 +85,7 @@ export class Pending {
         try {
           return this.#settled(ending, await this.#deadline.race(this.#send(ending, toSend)))
         } catch (error) {
+          if (error instanceof RecordUnreadableError) return this.#dropped(ending)
           if (outcome === null || error instanceof StoreUnreachableError || error instanceof StoreTimeoutError) throw error
           await this.#renew(ending)
           // The store is well, then: it is this outcome that it does not take, for its size or for want of memory.
@@ -98,6 +99,7 @@ export class Pending {
       giveUp: () => {
         log.error(`idempotency: the ${whatOf(ending)} is not in the store: once the lease is over a retry may run, with a higher attempt`)
         this.#forget(ending)
+        ending.stored(false)
       },
       until: performance.now() + settings.retention
     })
@@ -107,7 +109,9 @@ export class Pending {
   withdraw (id: string, claim: Claim, log: FastifyBaseLogger): void {
     this.#add({
       attempt: async () => {
-        await this.#deadline.race(this.#store.withdraw(id, claim))
+        await this.#deadline.race(this.#store.withdraw(id, claim)).catch((error: unknown) => {
+          if (!(error instanceof RecordUnreadableError)) throw error
+        })
         return true
       },
       giveUp: () => { log.warn('idempotency: a claim that let nothing run could not be undone: the next run is told of an earlier attempt') },
@@ -121,9 +125,8 @@ export class Pending {
   }
 
   async #renew ({ owner, owned }: Ending): Promise<void> {
-    const asked = performance.now()
     // Whether the key is another's by now is what the next try to complete it tells.
-    if (await this.#deadline.race(this.#store.renew(owner.id, owned))) owner.leaseBegan = asked
+    await this.#deadline.race(this.#store.renew(owner.id, owned))
   }
 
   #settled (ending: Ending, owned: boolean): true {
@@ -133,6 +136,14 @@ export class Pending {
     if (owned) log.info(`idempotency: the ${what} that had failed is stored now`)
     else log.warn(`idempotency: the ${what} came too late and changed nothing, another attempt owns the key`)
     ending.stored(owned)
+    return true
+  }
+
+  /** Another version of this package has the key, and answers for it: nothing of this one's can be stored there. */
+  #dropped (ending: Ending): true {
+    ending.owner.log.error(`idempotency: the ${whatOf(ending)} is not in the store, since the key has a record that this version cannot read`)
+    this.#forget(ending)
+    ending.stored(false)
     return true
   }
 

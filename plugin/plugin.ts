@@ -186,13 +186,19 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
 
   // Before the server closes and the app's databases do. Fastify gives a hook of this kind `pluginTimeout`, and no more.
   let closeBegan = 0
+  let listens = false
+  app.addHook('onListen', function noteListening (done) {
+    listens = true
+    done()
+  })
   app.addHook('preClose', async function endWhatOwnsKeys () {
     closing.abort()
     closeBegan = performance.now()
     // Fastify does so after this hook only. Meanwhile it would answer 503 to all who connect, whom a load balancer, or
     // the primary of node:cluster, sends to another process once this one is not listening. What comes over connections
     // that are open is answered 503. Fastify's own call waits for the connections all the same.
-    app.server.close()
+    // A server of the app's own (`serverFactory`) that Fastify did not make listen is not Fastify's to close.
+    if (listens) app.server.close()
     const { pluginTimeout = 0 } = app.initialConfig
     await leases.untilIdle(pluginTimeout === 0 ? settings.closeTimeout : Math.min(settings.closeTimeout, pluginTimeout * 0.8))
   })

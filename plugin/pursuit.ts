@@ -81,6 +81,17 @@ async function recalledOf ({ engine, settings: { journal }, subject, log }: Purs
   return { result: { state: 'settled', attempt: entry.attempt, outcome: entry.outcome }, claim, asked, recalled: true }
 }
 
+/** What becomes of somebody whose key has an outcome that the store has yet to get, and that is known here. Else `null`. */
+export function fromPending (pursuit: Pursuit): Promise<Obtained> | null {
+  const { engine: { pending }, subject: { id }, settings: { lease, retention }, identity } = pursuit
+  const ending = pending.outcomeOf(id)
+  if (ending === undefined) return null
+  const { owned: { owner, attempt, fingerprint }, outcome } = ending
+  const claim = { owner, lease, retention, takeOver: false, ...identity }
+  const result: Parameters<typeof answered>[2] = isSameRequest(claim, fingerprint) ? { state: 'settled', attempt, outcome } : { state: 'mismatch' }
+  return Promise.resolve(answered(pursuit, { claim, asked: performance.now() }, result))
+}
+
 /** The key has an owner, and this one is not held (any longer). */
 export function conflict ({ engine, subject }: Pursuit, asked: number): IdempotencyError {
   engine.counts.conflicts++
@@ -100,7 +111,8 @@ export function failed ({ engine, settings, subject, log }: Pursuit, asked: numb
     log.error({ err }, 'idempotency: the key has a record that this version cannot read, the request is refused')
     throw new IdempotencyError('FST_IDEMPOTENCY_RECORD_UNREADABLE', 'A request with this idempotency key may have been carried out, by another version of this service: look its effect up instead of sending it again', { cause: error })
   }
-  if (settings.onStoreError === 'bypass' && !isOwned) {
+  // What runs in this process is known without the store.
+  if (settings.onStoreError === 'bypass' && !isOwned && engine.leases.ownerOf(subject.id) === undefined) {
     engine.counts.bypassed++
     log.warn({ err }, 'idempotency: the store did not answer, the request runs unprotected')
     return 'bypass'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { build, connectRedis, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
+import { build, connectRedis, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
 import { ownRedis } from './store/own-redis.ts'
 import { startRedis } from './servers/redis.ts'
 
@@ -126,4 +126,25 @@ t.test('a request that was answered by handlerTimeout before it owned its key le
   await until(async () => (await app.idempotency.find('k', 'global')) === null, 'the claim being undone')
   t.equal((await app.inject({ method: 'POST', url: '/x', headers: { 'idempotency-key': 'k' } })).body, 'done')
   t.same(attempts, [1])
+})
+
+t.test('a request that was answered by handlerTimeout before its key was looked up is not answered once more, nor counted', async (t) => {
+  const store = new MemoryStore()
+  const { app, logged } = await build(t, { store })
+  app.post('/x', { config: { idempotency: true }, handlerTimeout: 50 }, async () => 'done')
+  const post = async () => await app.inject({ method: 'POST', url: '/x', headers: { 'idempotency-key': 'k' } })
+  t.equal((await post()).body, 'done')
+  const claim = store.claim.bind(store)
+  const answered = gate()
+  let isLookedUp = false
+  store.claim = async (...args) => {
+    await answered.opened
+    setImmediate(() => { isLookedUp = true })
+    return claim(...args)
+  }
+  t.equal((await post()).statusCode, 503)
+  answered.open()
+  await until(() => isLookedUp)
+  t.equal(app.idempotency.stats().replayed, 0)
+  t.notOk(logged.some(({ msg }) => msg.includes('already sent')))
 })

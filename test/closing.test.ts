@@ -1,8 +1,11 @@
 import { once } from 'node:events'
-import { Agent, request as httpRequest } from 'node:http'
+import { Agent, createServer, request as httpRequest } from 'node:http'
+import type { Server } from 'node:http'
 import { connect } from 'node:net'
+import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
+import idempotency from '../plugin/index.ts'
 import { build, gate, holdRoute, lookAfterLeasesOften, MemoryStore, newPrefix, until } from './helper.ts'
 
 // A deployment: the app is told to close while there is work.
@@ -104,6 +107,23 @@ t.test('closing waits for an outcome that the store has yet to take', async (t) 
   await closed
   t.equal(app.idempotency.stats().running, 0)
   t.equal((await app.idempotency.find('k', 'global'))?.state, 'settled')
+})
+
+t.test('a server that Fastify did not make listen is left to its owner', async (t) => {
+  let server: Server | undefined
+  const app = Fastify({
+    serverFactory: (handler) => {
+      server = createServer((request, response) => { handler(request, response) })
+      return server
+    }
+  })
+  await app.register(idempotency, { scope: 'global', store: new MemoryStore() })
+  await app.ready()
+  server?.listen(0, '127.0.0.1')
+  await once(server as Server, 'listening')
+  t.teardown(() => { server?.close() })
+  await app.close()
+  t.equal(server?.listening, true)
 })
 
 t.test('closing waits for longer than Fastify gives a preClose hook', async (t) => {

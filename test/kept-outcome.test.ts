@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
-import { build, connectRedis, gate, MemoryStore, newPrefix, until } from './helper.ts'
+import { build, connectRedis, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
 import type { Answer, Client, TestApp } from './helper.ts'
-import { StoreRefusedError } from '../plugin/index.ts'
+import { StoreRefusedError, StoreUnreachableError } from '../plugin/index.ts'
 import { freePort } from './servers/port.ts'
 import { ownRedis } from './store/own-redis.ts'
 import type { OwnRedis } from './store/own-redis.ts'
@@ -138,6 +138,83 @@ t.test('an outcome is stored as soon as the client is connected again, not after
   t.equal(runs(), 1)
 })
 
+t.test('those who waited for an owner get its answer when the store does not take it', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, onConflict: 'wait', waitTimeout: 60_000 })
+  const route = holdRoute(app)
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await route.began()
+  const waiting = [client.post('/x', 'k'), client.post('/x', 'k')]
+  await until(() => app.idempotency.stats().waiting === 2)
+  const gone = async (): Promise<never> => { throw new StoreUnreachableError('gone') }
+  const { claim, complete } = store
+  Object.assign(store, { claim: gone, complete: gone })
+  route.finish()
+  t.match(await owner, { text: 'done', replayed: false })
+  for (const duplicate of waiting) t.match(await duplicate, { text: 'done', replayed: true })
+  t.equal(app.idempotency.stats().pending, 1, 'while the store does not have it')
+  t.equal(route.runs(), 1)
+  Object.assign(store, { claim, complete })
+})
+
+t.test('a claim that took the key over and let nothing run does not stand in the way of an outcome that is kept here', async (t) => {
+  const shared = new MemoryStore()
+  let isGone = false
+  const store = new Proxy(shared, {
+    get (target, name) {
+      const method: unknown = Reflect.get(target, name)
+      return typeof method !== 'function'
+        ? method
+        : async (...args: unknown[]): Promise<unknown> => {
+          if (isGone) throw new StoreUnreachableError('gone')
+          return Reflect.apply(method, target, args)
+        }
+    }
+  })
+  const options = { lease: 500, onConflict: 'wait', waitTimeout: 60_000 } as const
+  const [one, two] = await Promise.all([store, shared].map(store => build(t, { store, ...options })))
+  if (one === undefined || two === undefined) return
+  const routes = [holdRoute(one.app, () => 'paid'), holdRoute(two.app, () => 'paid again')] as const
+  const [a, b] = await Promise.all([one.listen(), two.listen()])
+  const owner = a.post('/x', 'k')
+  await routes[0].began()
+  isGone = true
+  const leaves = new AbortController()
+  const waiter = fetch(`${b.url}/x`, { method: 'POST', headers: { 'idempotency-key': 'k' }, signal: leaves.signal }).catch(() => 'left')
+  const waiting = (): number => two.app.idempotency.stats().waiting
+  await until(() => waiting() === 1)
+  const claim = shared.claim.bind(shared)
+  shared.claim = async (...args) => {
+    const result = await claim(...args)
+    if (result.state === 'claimed') {
+      leaves.abort()
+      await until(() => waiting() === 0, 'the server seeing the client leave')
+    }
+    return result
+  }
+  routes[0].finish()
+  t.equal((await owner).text, 'paid')
+  t.equal(await waiter, 'left')
+  await until(async () => (await two.app.idempotency.find('k', 'global'))?.state === 'released', 'the claim being undone')
+  shared.claim = claim
+  isGone = false
+  await until(() => one.app.idempotency.stats().pending === 0)
+  routes[1].finish()
+  t.match(await b.post('/x', 'k'), { text: 'paid', replayed: true })
+})
+
+t.test('an outcome that was given up, since it would not be kept any longer, is let go of', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, retention: 100 })
+  app.post('/x', { config: { idempotency: true } }, async () => 'paid')
+  const client = await listen()
+  store.complete = async () => { throw new StoreUnreachableError('gone') }
+  t.equal((await client.post('/x', 'k')).text, 'paid')
+  await until(() => app.idempotency.stats().pending === 0)
+  t.equal(app.idempotency.stats().running, 0)
+})
+
 t.test('while the outcome is kept here, another body with the key is still another request', async (t) => {
   const store = new MemoryStore()
   const { app, listen } = await build(t, { store })
@@ -175,4 +252,18 @@ t.test('an app that closes stores what fits of an outcome that the store refuses
   t.equal((await client.post('/x', 'k')).text, 'paid')
   await app.close()
   t.match(await app.idempotency.find('k', 'global'), { state: 'settled', statusCode: 200, response: null })
+})
+
+t.test('an outcome whose key has a record that cannot be read is not tried for ever', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen, logged } = await build(t, { store, closeTimeout: 60_000 })
+  app.post('/x', { config: { idempotency: true } }, async () => 'paid')
+  const client = await listen()
+  const unreadable = async (): Promise<never> => { throw new RecordUnreadableError('of version 9') }
+  store.complete = unreadable
+  store.renew = unreadable
+  t.equal((await client.post('/x', 'k')).text, 'paid')
+  await until(() => app.idempotency.stats().pending === 0, 'the end of all tries')
+  t.equal(app.idempotency.stats().running, 0, 'and closing does not wait for it')
+  t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('a record that this version cannot read')))
 })

@@ -30,6 +30,25 @@ t.test('a handler that takes several leases keeps the key all the while', async 
   t.equal(runs, 1)
 })
 
+for (const onConflict of ['auto', 'reject'] as const) {
+  t.test(`a process that was idle gives the key of a crashed owner to the first retry, also with onConflict '${onConflict}'`, async (t) => {
+    const store = new MemoryStore()
+    const [crashed, idle] = await Promise.all([0, 1].map(() => build(t, { store, onConflict })))
+    const never = gate()
+    t.teardown(never.open)
+    crashed?.app.post('/x', { config: { idempotency: true } }, async () => { await never.opened })
+    idle?.app.post('/x', { config: { idempotency: true } }, async request => ({ attempt: request.idempotency?.attempt }))
+    const [a, b] = await Promise.all([crashed?.listen(), idle?.listen()])
+    const lost = a?.post('/x', 'k')
+    await until(() => crashed?.app.idempotency.stats().running === 1)
+    await crashed?.passTime(30_000)
+    const retry = await b?.post('/x', 'k')
+    t.same(retry?.json, { attempt: 2 })
+    never.open()
+    await lost
+  })
+}
+
 t.test('a handler that is done within a third of its lease is never renewed', async (t) => {
   const { app, listen } = await build(t, { lease: 60_000 })
   app.post('/x', { config: { idempotency: true } }, async () => 'done')

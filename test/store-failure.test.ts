@@ -215,6 +215,22 @@ t.test('a store that fails while a duplicate waits is a 503 even with bypass: so
   t.equal(route.runs(), 1)
 })
 
+t.test('with bypass nothing runs beside a run of this process, which is known without the store', async (t) => {
+  const store = new MemoryStore()
+  const { app, listen } = await build(t, { store, onStoreError: 'bypass' })
+  const route = holdRoute(app)
+  const client = await listen()
+  const owner = client.post('/x', 'k')
+  await route.began()
+  const { claim } = store
+  store.claim = async () => { throw new StoreUnreachableError('gone') }
+  t.equal((await client.post('/x', 'k')).status, 503)
+  store.claim = claim
+  route.finish()
+  t.equal((await owner).text, 'done')
+  t.equal(route.runs(), 1)
+})
+
 t.test('a store that throws instead of rejecting is one that failed', async (t) => {
   const store = new MemoryStore()
   const { app, listen } = await build(t, { store })

@@ -1,6 +1,8 @@
+import { createHook } from 'node:async_hooks'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
+import { setImmediate as immediate } from 'node:timers/promises'
 import t from 'tap'
 import { build, connectRedis, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
 
@@ -88,6 +90,53 @@ for (const [option, keys] of [['maxWaitersPerKey', ['k', 'k', 'k']], ['maxWaiter
   })
 }
 
+for (const where of ['in its process', 'in another process']) {
+  t.test(`those who wait for one owner after another wait without a loop (${where})`, async (t) => {
+    const store = new MemoryStore()
+    let asked = 0
+    const claim = store.claim.bind(store)
+    store.claim = (...args) => {
+      asked++
+      return claim(...args)
+    }
+    const built = await Promise.all([0, 1].map(() => build(t, { store, waitTimeout: 60_000 })))
+    const gates = [gate(), gate()]
+    let runs = 0
+    let hasLeft = false
+    for (const { app } of built) {
+      app.post('/x', { config: { idempotency: true } }, async (request) => {
+        const run = runs++
+        request.raw.socket.once('close', () => { hasLeft = true })
+        await gates[run]?.opened
+        if (run === 0) throw new Error('failed')
+        return 'done'
+      })
+    }
+    const [a, b] = await Promise.all(built.map(({ listen }) => listen()))
+    const waited = (): number => built.reduce((sum, { app }) => sum + app.idempotency.stats().waited, 0)
+    const owner = await leavable(a?.url ?? '', 'k')
+    await until(() => runs === 1)
+    owner.destroy()
+    await until(() => hasLeft)
+    const first = a?.post('/x', 'k', 'body')
+    await until(() => waited() === 1)
+    const second = (where === 'in its process' ? a : b)?.post('/x', 'k', 'body')
+    await until(() => waited() === 2)
+    gates[0]?.open()
+    await until(() => runs === 2)
+    asked = 0
+    let timers = 0
+    const hook = createHook({ init (_id, type) { if (type === 'Timeout') timers++ } }).enable()
+    const began = performance.now()
+    while (performance.now() - began < 500) await immediate()
+    hook.disable()
+    t.ok(asked <= 2, `${asked} questions`)
+    t.ok(timers <= 10, `${timers} timers`)
+    gates[1]?.open()
+    t.same((await Promise.all([first, second])).map(answer => answer?.text), ['done', 'done'])
+  })
+}
+
 t.test('a store whose wait ends at once is not asked in a loop without a pause', async (t) => {
   const store = new MemoryStore()
   let asked = 0
@@ -116,6 +165,22 @@ t.test('a store whose wait ends at once is not asked in a loop without a pause',
   finish.open()
   t.equal((await first)?.text, 'done')
   t.equal((await duplicate)?.text, 'done')
+})
+
+t.test('a store whose wait never ends holds nobody for longer than waitTimeout, and is asked again', async (t) => {
+  const store = new MemoryStore()
+  store.wait = async () => { await new Promise(() => {}) }
+  const [owner, other] = await Promise.all([0, 1].map(() => build(t, { store, onConflict: 'wait', waitTimeout: 50 })))
+  if (owner === undefined || other === undefined) return
+  const route = holdRoute(owner.app)
+  holdRoute(other.app)
+  const [a, b] = await Promise.all([owner.listen(), other.listen()])
+  const first = a.post('/x', 'k')
+  await route.began()
+  t.equal((await b.post('/x', 'k')).status, 409)
+  route.finish()
+  t.equal((await first).text, 'done')
+  t.match(await b.post('/x', 'k'), { text: 'done', replayed: true })
 })
 
 t.test('waiters on Redis of one key cost one question a process, however many they are', async (t) => {

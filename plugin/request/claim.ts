@@ -9,6 +9,7 @@ import { RequestClient } from './connection.ts'
 import type { Fingerprinter } from './fingerprint.ts'
 import { legacyFingerprintOf } from './legacy-fingerprint.ts'
 import { readKey, readScope, recordId } from './key.ts'
+import { withdraw } from './outcome.ts'
 import { recall } from './recall.ts'
 import { replay } from './replay.ts'
 import { Run, RunView } from './run.ts'
@@ -33,6 +34,7 @@ export function claim (
     if (obtained === 'bypass') return true
     const { result, claim, asked, recalled } = obtained
     if (result.state === 'settled') {
+      if (request[kIdempotency] === ANSWERED) return false
       replay(engine, subject, reply, key, result.attempt, result.outcome, { recalled, asked })
       return false
     }
@@ -68,8 +70,8 @@ const UNPROTECTED = Promise.resolve(true)
 function proceed (engine: Engine, run: Run, key: string, earlier: Outcome | null): boolean {
   const { reply, request } = run
   if (reply.sent || request[kIdempotency] === ANSWERED) {
-    engine.leases.letGo(run)
-    engine.pending.withdraw(run.id, run.owned, run.log)
+    // What an earlier attempt committed is on its way to the store.
+    if (earlier === null) void withdraw(engine, run)
     return false
   }
   if (earlier !== null) {

@@ -39,8 +39,17 @@ function tell (engine: Engine, owner: Ownership, owned: OwnedClaim, outcome: Out
     }
     const stored = (isOwner: boolean): void => { note(engine, owner, outcome, statusCode, isOwner) }
     engine.pending.keep({ owner, owned, outcome, stored }, error)
+    // Those who wait in this process get what is known here.
+    if (outcome !== null) owner.noteOver()
     return undefined
   })
+}
+
+/** Undoes the claim of an owner that let nothing run: now, or once the store can be asked. */
+export async function withdraw ({ store, deadline, leases, pending }: Engine, owner: Ownership): Promise<void> {
+  const { id, owned, log } = owner
+  leases.letGo(owner)
+  await deadline.race(answerOf(() => store.withdraw(id, owned))).catch(() => { pending.withdraw(id, owned, log) })
 }
 
 function nameOf (outcome: Outcome | null): string {

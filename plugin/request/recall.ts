@@ -6,7 +6,7 @@ import { lookUp } from '../journal/look-up.ts'
 import { isSameRequest } from '../same-request.ts'
 import type { Outcome } from '../store/store.ts'
 import { applyKept, resetHeaders } from './headers.ts'
-import { complete, release } from './outcome.ts'
+import { complete, release, withdraw } from './outcome.ts'
 import { isRecorded } from './record.ts'
 import type { Recorded } from './record.ts'
 import { journalInconsistent, keyReused, notCommitted, problemOf, refusalHeaders } from './refuse.ts'
@@ -15,21 +15,29 @@ import type { Run } from './run.ts'
 import type { Engine } from '../engine.ts'
 
 /**
- * Looks up what an earlier attempt committed, and stores it anew, since Redis lost it or never got it. `null` if no
+ * Before anything runs: looks up what an earlier attempt committed, and stores it anew, since Redis lost it or never got it. `null` if no
  * attempt has committed anything. Otherwise, or if it throws, the run's own part is over.
  * @throws {IdempotencyError} `FST_IDEMPOTENCY_KEY_REUSED` if the key was used for another request;
- *   `FST_IDEMPOTENCY_STORE_UNAVAILABLE` if the journal cannot be asked: the key is released then
+ *   `FST_IDEMPOTENCY_STORE_UNAVAILABLE` if the journal cannot be asked: the claim is undone then
  */
 export async function recall (engine: Engine, run: Run): Promise<Outcome | null> {
-  const entry = await ask(engine, run)
+  let entry
+  try {
+    entry = await ask(run)
+  } catch (error) {
+    await withdraw(engine, run)
+    throw error
+  }
   return entry === null ? null : adopt(engine, run, entry)
 }
 
-async function ask (engine: Engine, run: Run): Promise<JournalEntry | null> {
-  const { journal } = run.settings
-  if (journal === false) return null
+async function ask ({ settings: { journal }, id, log }: Run): Promise<JournalEntry | null> {
+  return journal === false ? null : await lookUp(journal, id, log)
+}
+
+async function askOrRelease (engine: Engine, run: Run): Promise<JournalEntry | null> {
   try {
-    return await lookUp(journal, run.id, run.log)
+    return await ask(run)
   } catch (error) {
     await release(engine, run, null)
     throw error
@@ -70,7 +78,7 @@ export async function answerByJournal (engine: Engine, run: Run, reply: FastifyR
   const { recorded } = run
   const answersRecorded = recorded !== null && isRecorded(recorded, reply.statusCode, payload)
   try {
-    const entry = await ask(engine, run)
+    const entry = await askOrRelease(engine, run)
     if (recorded !== null && entry?.owner === run.owned.owner) return { send: 'recorded', recorded }
     if (entry !== null) return { send: 'other', payload: replaceBy(engine, await adopt(engine, run, entry), run, reply) }
   } catch (error) {

@@ -38,6 +38,16 @@ export const withdrawCases: StoreCase[] = [
     isClaimed(await store.claim(id, aClaim()), 2)
   }),
 
+  aCase('an owner whose key was taken over by a claim that is withdrawn can still settle it', async ({ store, other, id }) => {
+    const late = await own(store, id, aClaim({ lease: SHORT_LEASE }))
+    await leaseRunsOut(store, id)
+    const claim = aClaim()
+    isClaimed(await other.claim(id, claim), 2)
+    await other.withdraw(id, claim)
+    assert.equal(await store.complete(id, late, anOutcome()), true)
+    isRecord(await other.find(id), 'settled', 1, anOutcome())
+  }),
+
   aCase('a claim is withdrawn as long as nobody took its key over, also when its lease ran out', async ({ store, id }) => {
     const claim = aClaim({ lease: SHORT_LEASE })
     await own(store, id, claim)

@@ -136,8 +136,15 @@ export const complete = script(`
   if ${isSettled} then
     return record == ARGV[1] and 1 or 0
   end
-  if record and (${owner('record')} ~= ${field('ARGV[2]', COMPLETION.owner, COMPLETION.retention)} or state == '${STATE.released}') then
-    return 0
+  if record then
+    local mine = ${owner('record')} == ${field('ARGV[2]', COMPLETION.owner, COMPLETION.retention)}
+    if state == '${STATE.released}' then
+      -- whoever took the key over let nothing run, and gave it back with the attempt that it had
+      mine = not mine and ${field('record', OFFSET.fingerprint, OFFSET.owner)} == ${field('ARGV[1]', OFFSET.fingerprint, OFFSET.owner)}
+    end
+    if not mine then
+      return 0
+    end
   end
   if ${field('ARGV[1]', OFFSET.state, OFFSET.fingerprint)} == '${STATE.settledWithoutResponse}' then
     ${open(retention)}

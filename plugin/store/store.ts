@@ -30,7 +30,8 @@ export interface Store {
   /** Start the owner's lease anew. False: the key is somebody else's. An absent record is written again. */
   renew (id: string, owned: OwnedClaim): Promise<boolean>
   /**
-   * Settle the key, if it is still the owner's or the record is gone altogether (then nobody else owns it).
+   * Settle the key, if it is still the owner's or the record is gone altogether (then nobody else owns it), or if the
+   * claim that took it over was withdrawn (then nothing ran since).
    * False: it is somebody else's, and nothing was changed. Done twice with one outcome, it succeeds twice.
    */
   complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean>

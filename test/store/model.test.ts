@@ -97,7 +97,7 @@ const BROKEN_SCRIPTS: Array<[what: string, lua: RegExp, broken: string]> = [
   ['that takes a key over while its lease lasts', /if left > 0 or/, 'if'],
   ['that takes over what was settled between its two commands', /if \(state == 's' or state == 'n'\) then\s+return \{2\}/, 'if false then return {2}'],
   ['that does not count attempts', /attempt = attempt \+ 1/, ''],
-  ['that lets a run that was released complete', / or state == 'f'\)/, ')']
+  ['that lets a run that was released complete', /mine = not mine and/, 'mine = mine or']
 ]
 
 for (const [what, lua, broken] of BROKEN_SCRIPTS) {

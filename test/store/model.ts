@@ -61,11 +61,14 @@ export class Model {
     const { kind, owned } = operation
     const owner = owned.owner
     const { record } = this
-    if (record !== null && record.owner !== owner) return 'false'
+    // As it is after a claim that took the key over was withdrawn: nothing ran since this run's own claim.
+    const isGivenBack = kind === 'complete' && record !== null && record.state === 'released' && record.owner !== owner &&
+      record.attempt === owned.attempt && record.fingerprint === owned.fingerprint
+    if (record !== null && record.owner !== owner && !isGivenBack) return 'false'
     if (kind === 'withdraw') return this.#withdraw()
     if (kind === 'markLeft') return this.#markLeft()
     const done = { renew: 'running', complete: 'settled', release: 'released' } as const
-    if (record !== null && record.state !== 'running') return String(kind !== 'renew' && record.state === done[kind])
+    if (record !== null && record.state !== 'running' && !isGivenBack) return String(kind !== 'renew' && record.state === done[kind])
     if (kind === 'release' && record === null && owned.attempt === 0) return 'true'
     this.record = {
       state: done[kind],
@@ -196,6 +199,6 @@ export class Invariants {
 
 const MOVES = new Set([
   'running running', 'running next running', 'running released', 'running settled',
-  'released released', 'released next running',
+  'released released', 'released next running', 'released settled',
   'settled settled'
 ])

@@ -51,7 +51,10 @@ const MOVE = `${READ}
   if to ~= 'running' and state == to and wasOwner == owner then
     return 1 -- done before, and the answer to it was lost
   end
-  if state and not isMine then
+  -- whoever took the key over let nothing run, and withdrew
+  local isGivenBack = to == 'settled' and state == 'released' and wasOwner ~= owner
+    and tonumber(wasAttempt) == attempt and wasFingerprint == fingerprint
+  if state and not isMine and not isGivenBack then
     return 0
   end
   if state or attempt > 0 then -- a record that got lost is written again, but not for a claim that may never have been granted
