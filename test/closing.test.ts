@@ -234,7 +234,7 @@ t.test('closing waits for a handler that has lost its key meanwhile', async (t) 
   const store = new MemoryStore()
   const { app, listen } = await build(t, { store, closeTimeout: 60_000, lease: 600 }, noteClosing)
   const order: string[] = []
-  const route = holdRoute(app, () => { order.push('ended') })
+  const route = holdRoute(app, () => order.push('ended'))
   const { url } = await listen()
   await sendAndLeave(url, 'k', () => route.runs() === 1)
   await app.idempotency.forget('k', 'global')
