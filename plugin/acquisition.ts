@@ -83,8 +83,21 @@ export class Acquisition {
   #question (): Asked {
     const { settings: { lease, retention }, identity: { fingerprint, alternativeFingerprint } } = this.#first
     const asked = performance.now()
-    const takeOver = this.#engine.hearing.patience(lease, asked) === 0
-    return { asked, claim: { owner: nextOwner(), fingerprint, alternativeFingerprint, lease, retention, takeOver } }
+    const { hearing } = this.#engine
+    const claim = {
+      owner: nextOwner(),
+      fingerprint,
+      alternativeFingerprint,
+      lease,
+      retention,
+      // Looked at when the record is there. What was on its way for long comes out of an outage, in which an owner that
+      // is alive was silent for as long, and for half a lease before at most.
+      get takeOver () {
+        const now = performance.now()
+        return now - asked < lease / 3 && hearing.patience(lease, now) === 0
+      }
+    }
+    return { asked, claim }
   }
 
   #ask ({ claim, asked }: Asked): Promise<ClaimResult> {
@@ -96,8 +109,6 @@ export class Acquisition {
       this.#withdrawWhenKnown(call, claim)
       throw new StoreTimeoutError('The idempotency store granted the key only after its lease was over')
     }, (error: unknown) => {
-      // It may still be on its way, and look at the lease after an outage: what it was allowed before holds no more.
-      claim.takeOver = false
       this.#withdrawWhenKnown(call, claim)
       throw error
     })

@@ -41,7 +41,7 @@ export interface Obtained {
 
 /** One question to the store. */
 export interface Asked {
-  readonly claim: Claim & { takeOver: boolean }
+  readonly claim: Claim
   /** `performance.now()` before it was sent. */
   readonly asked: number
 }

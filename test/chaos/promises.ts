@@ -43,7 +43,7 @@ export function completedOnce ({ lease, work, tries, lives, strikes }: History):
       if (next === undefined || isExcused(strikes, run, next.at, lease)) continue
       const by = ({ sent, attempt }: Told): string => `by try ${sent.id} (app ${sent.app}, attempt ${attempt})`
       const later = `${Math.round(next.at - ended)} ms later`
-      const text = `${key}: completed ${by(run)}, run again ${later} ${by(next)}${during(strikes, ended, next.at)}`
+      const text = `${key}: completed ${by(run)}, run again ${later} ${by(next)}${during(strikes, run.at, next.at)}`
       if (next.at <= until) alive.violations.push(text)
       else if (wasDeployed && !isCutOff(strikes, run.at, until, sent.app)) deployed.violations.push(text)
     }
