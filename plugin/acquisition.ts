@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { answerOf } from './deadline.ts'
 import type { Engine } from './engine.ts'
 import { StoreTimeoutError } from './errors.ts'
 import { HeldPursuit } from './held-pursuit.ts'
+import { PatientClaim } from './patient-claim.ts'
 import { answered, conflict, failed, fromPending } from './pursuit.ts'
 import type { Asked, Obtained, Pursuit } from './pursuit.ts'
 import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from './store/store.ts'
@@ -81,23 +81,8 @@ export class Acquisition {
   }
 
   #question (): Asked {
-    const { settings: { lease, retention }, identity: { fingerprint, alternativeFingerprint } } = this.#first
-    const asked = performance.now()
-    const { hearing } = this.#engine
-    const claim = {
-      owner: nextOwner(),
-      fingerprint,
-      alternativeFingerprint,
-      lease,
-      retention,
-      // Looked at when the record is there. What was on its way for long comes out of an outage, in which an owner that
-      // is alive was silent for as long, and for half a lease before at most.
-      get takeOver () {
-        const now = performance.now()
-        return now - asked < lease / 3 && hearing.patience(lease, now) === 0
-      }
-    }
-    return { asked, claim }
+    const claim = new PatientClaim(this.#first, this.#engine.hearing)
+    return { asked: claim.asked, claim }
   }
 
   #ask ({ claim, asked }: Asked): Promise<ClaimResult> {
@@ -286,13 +271,4 @@ export class Acquisition {
     const { id } = this.#first.subject
     if (acquisitions.get(id) === this) acquisitions.delete(id)
   }
-}
-
-/** 66 random bits: which process. */
-const PROCESS_TOKEN = randomBytes(9).toString('base64url').slice(0, 11)
-let ownersMade = 0
-
-/** 18 characters that no other claim has: random ones of this process, and a count. */
-function nextOwner (): string {
-  return PROCESS_TOKEN + (++ownersMade).toString(36).padStart(7, '0')
 }

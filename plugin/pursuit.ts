@@ -10,7 +10,7 @@ import type { RouteSettings } from './options.ts'
 import { isSameRequest } from './same-request.ts'
 import type { Identity } from './same-request.ts'
 import { RecordUnreadableError } from './store/store.ts'
-import type { Claim, ClaimResult } from './store/store.ts'
+import type { Claim, ClaimResult, OwnedClaim } from './store/store.ts'
 
 /** The client that is to get the answer. Calls of `app.idempotency.run` have none. */
 export interface Client {
@@ -44,6 +44,11 @@ export interface Asked {
   readonly claim: Claim
   /** `performance.now()` before it was sent. */
   readonly asked: number
+}
+
+/** What the owner of a key that was granted is known by. */
+export function ownedBy ({ owner, fingerprint, alternativeFingerprint, lease, retention }: Claim, attempt: number): OwnedClaim {
+  return { owner, fingerprint, alternativeFingerprint, lease, retention, takeOver: false, attempt }
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { Engine } from './engine.ts'
 import { noteClaimed, obtain } from './obtain.ts'
 import { Ownership } from './ownership.ts'
+import { ownedBy } from './pursuit.ts'
 import { canonicalJson } from './request/canonical.ts'
 import { checkScope, recordId } from './request/key.ts'
 import { complete, release } from './request/outcome.ts'
@@ -28,7 +29,7 @@ export async function runOnce<T> (engine: Engine, { scope, key, fingerprint }: O
   const { result, claim, asked, recalled } = obtained
   if (result.state === 'settled') return valueOf(replayableResponse(engine, subject, result.attempt, result.outcome, { recalled, asked })) as T
 
-  const owner = new Ownership(subject, { ...claim, attempt: result.attempt }, settings, engine.log, asked)
+  const owner = new Ownership(subject, ownedBy(claim, result.attempt), settings, engine.log, asked)
   engine.leases.hold(owner)
   noteClaimed(engine, owner)
   let value: T

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Engine } from '../engine.ts'
 import { noteClaimed, obtain } from '../obtain.ts'
 import type { RouteSettings } from '../options.ts'
+import { ownedBy } from '../pursuit.ts'
 import type { Identity } from '../same-request.ts'
 import type { RecordVersion } from '../store/record.ts'
 import type { Outcome } from '../store/store.ts'
@@ -38,7 +39,7 @@ export function claim (
       replay(engine, subject, reply, key, result.attempt, result.outcome, { recalled, asked })
       return false
     }
-    const run = new Run(engine, subject, { ...claim, attempt: result.attempt }, settings, reply, asked)
+    const run = new Run(engine, subject, ownedBy(claim, result.attempt), settings, reply, asked)
     engine.leases.hold(run)
     return result.attempt === 1 && settings.journalLookup === 'retries'
       ? proceed(engine, run, key, null)

@@ -9,7 +9,9 @@ t.setTimeout(900_000)
 
 // Each kind strikes; those more often that do not strike for certain, since they wait for a request to come by.
 const KILLS = FAULT_KINDS.filter(kind => kind.startsWith('app killed'))
-const KINDS = [...FAULT_KINDS, ...KILLS, ...KILLS]
+// A deployment is a case only if a handler runs in the process that it ends.
+const DEPLOYMENTS = FAULT_KINDS.filter(kind => kind.startsWith('app deployed'))
+const KINDS = [...FAULT_KINDS, ...KILLS, ...KILLS, ...DEPLOYMENTS, ...DEPLOYMENTS, ...DEPLOYMENTS]
 const OPTIONS = { seed: 20_250_101, payments: 300, faults: KINDS.length, apps: 3, kinds: KINDS }
 
 t.test('payments are charged once and answered alike while everything that they depend on is broken', async (t) => {
