@@ -100,7 +100,7 @@ const VARIANTS: Variant[] = [
     // Who is first when Redis is back is a matter of chance.
     name: 'without hesitation after an outage, a lease is taken over before its owner could be heard',
     patch: { file: 'plugin/hearing.ts', replace: 'return Math.max(0, afterOutage, afterPause)', by: 'return 0' },
-    payments: inARow(...Array.from({ length: 4 }, () =>
+    payments: inARow(...Array.from({ length: 8 }, () =>
       inHandler('Redis without its replicas, for longer than a lease', LONG))),
     breaks: 10
   },
