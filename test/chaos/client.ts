@@ -109,7 +109,7 @@ export class Client {
     const { url, order = null, leavesAfter = Infinity, leave } = sending
     const urls = this.#urls()
     const index = app % urls.length
-    // By hand: with thousands of `AbortSignal.any` Node.js 20 does not come to its end.
+    // By its own timer and the client's departure, whichever is first.
     const departure = new AbortController()
     const depart = (): void => departure.abort()
     const timeout = setTimeout(depart, Math.min(CLIENT_TIMEOUT, leavesAfter))
