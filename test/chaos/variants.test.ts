@@ -54,7 +54,7 @@ const VARIANTS: Variant[] = [
     patch: { file: 'plugin/store/scripts.ts', replace: OVER, by: 'if true then' },
     payments: inARow({ fault: fault('app killed after claim', { boundary: 'after claim' }) }),
     breaks: 6,
-    timeToFinish: 10_000
+    timeToFinish: 25_000
   },
   {
     name: 'without the fingerprint, another body gets the receipt',
