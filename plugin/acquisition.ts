@@ -19,6 +19,9 @@ const GRACE = 250
 const QUICK_WAITS = 3
 const BRAKE = 50
 
+/** After these errors nothing has changed in the store. */
+const UNTOUCHED = [StoreUnreachableError, StoreRefusedError, RecordUnreadableError]
+
 /**
  * How those of this process that want one key for one request get it together: one question to the store serves all.
  * So what the store is asked grows with the processes, not with those who wait. The first one to be there when the key
@@ -104,8 +107,7 @@ export class Acquisition {
     void call.then(({ state }) => {
       if (state === 'claimed') this.#withdraw(claim)
     }, (error: unknown) => {
-      const isUntouched = error instanceof StoreUnreachableError || error instanceof StoreRefusedError || error instanceof RecordUnreadableError
-      if (!isUntouched) this.#withdraw(claim)
+      if (!UNTOUCHED.some(type => error instanceof type)) this.#withdraw(claim)
     })
   }
 
@@ -200,10 +202,9 @@ export class Acquisition {
     const mayLeave = onConflict === 'auto' && owner?.isWatched !== false
     // Refused while this process hesitates, it would be refused each time that it came back to an idle one.
     const until = Math.max(began + (waits ? waitTimeout : mayLeave ? GRACE : 0), this.#hesitatesUntil)
-    const isFull = !held.isHeld && (engine.waiting >= engine.settings.maxWaiters || this.#held.length > maxWaitersPerKey)
-    if (isFull || until <= performance.now() || pursuit.client?.hasLeft === true || (engine.closing.aborted && !isLocal)) {
-      return this.#refuse(held)
-    }
+    const isFull = engine.waiting >= engine.settings.maxWaiters || this.#held.length > maxWaitersPerKey
+    const isOver = until <= performance.now() || pursuit.client?.hasLeft === true
+    if ((isFull && !held.isHeld) || isOver || (engine.closing.aborted && !isLocal)) return this.#refuse(held)
     // In its grace it is not refused before the store was asked once more.
     held.hold(waits ? until : until + engine.settings.storeTimeout, waits, () => { this.#refuse(held) })
   }
@@ -213,7 +214,7 @@ export class Acquisition {
     if (this.#held.length === 0) this.#waiting?.abort()
   }
 
-  /** Until the store is worth asking again. False: it is not, since the owner is this process's own and still at work. */
+  /** Until the store is worth asking again. False: it is not, since its owner is this process's own and at work. */
   async #pause (): Promise<boolean> {
     const { engine, subject: { id }, settings: { onConflict, lease } } = this.#first
     const now = performance.now()
