@@ -21,7 +21,11 @@ async function start (): Promise<void> {
   const config = readConfig(process.env)
   const redis = config.redisUrl === null
     ? null
-    : new Redis(config.redisUrl, { lazyConnect: true, enableAutoPipelining: true })
+    : new Redis(config.redisUrl, {
+      lazyConnect: true,
+      enableAutoPipelining: true,
+      retryStrategy: pauseWithin(config.idempotency.lease)
+    })
   const embedded = config.databaseUrl === null ? await startEmbeddedDatabase() : null
   const gateway = config.gatewayUrl === null ? await startEmbeddedGateway(config.gatewayApiKey) : null
   const app = await buildApp({
@@ -57,6 +61,14 @@ async function start (): Promise<void> {
 
   const address = await app.listen({ host: config.host, port: config.port })
   if (config.demoCustomers) process.stdout.write(banner(localUrl(config.host, new URL(address).port)))
+}
+
+/**
+ * Milliseconds between tries to connect again. A process that did so a lease later than the others would find its keys
+ * taken over, although it keeps their outcomes.
+ */
+function pauseWithin (lease = 30_000): (tries: number) => number {
+  return tries => Math.min(50 * tries, 2_000, lease / 4)
 }
 
 function database (configured: string | null, embedded = ''): { databaseUrl: string, embedded: boolean } {
