@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
+import { factsOf } from '../error-facts.ts'
 import { JournalUnusableError } from './journal.ts'
 import type { Journal, Queryable } from './journal.ts'
 import { ask, codeOf } from './rows.ts'
@@ -15,7 +16,7 @@ export async function checkJournals (journals: Iterable<Journal>, log: FastifyBa
       await journal.check?.()
     } catch (err) {
       if (err instanceof JournalUnusableError) throw err
-      log.warn({ err }, 'idempotency: the journal could not be checked, since its database did not answer')
+      log.warn({ err: factsOf(err) }, 'idempotency: the journal could not be checked, since its database did not answer')
     }
   }))
 }

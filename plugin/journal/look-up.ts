@@ -1,4 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { factsOf } from '../error-facts.ts'
 import { IdempotencyError } from '../errors.ts'
 import type { Journal, JournalEntry } from './journal.ts'
 
@@ -10,7 +11,7 @@ export async function lookUp (journal: Journal, id: string, log: FastifyBaseLogg
   try {
     return await journal.find(id)
   } catch (err) {
-    log.error({ err }, 'idempotency: the journal did not answer')
+    log.error({ err: factsOf(err) }, 'idempotency: the journal did not answer')
     throw journalUnavailable(err)
   }
 }

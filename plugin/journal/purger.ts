@@ -1,4 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { factsOf } from '../error-facts.ts'
 import type { Journal } from './journal.ts'
 
 /** Deletes from each journal what expired, batch by batch, while the app runs. */
@@ -33,7 +34,7 @@ export class Purger {
     try {
       while (!this.#closed && await journal.purge());
     } catch (err) {
-      this.#log.warn({ err }, 'idempotency: expired entries of the journal could not be deleted, trying again later')
+      this.#log.warn({ err: factsOf(err) }, 'idempotency: expired entries of the journal could not be deleted, trying again later')
     }
   }
 

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { factsOf } from '../error-facts.ts'
 import { journalUnavailable } from '../journal/look-up.ts'
 import type { Journal } from '../journal/journal.ts'
 import { isSettling } from '../options.ts'
@@ -92,7 +93,7 @@ async function journalAnswer (engine: Engine, run: Run, journal: Journal, reply:
   try {
     stands = await recordAlone(run, journal, outcome)
   } catch (err) {
-    run.log.error({ err }, 'idempotency: the journal did not take the answer')
+    run.log.error({ err: factsOf(err) }, 'idempotency: the journal did not take the answer')
     await release(engine, run, sent.statusCode)
     return refuseInstead(engine, run, reply, journalUnavailable(err))
   }
