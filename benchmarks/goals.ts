@@ -51,11 +51,13 @@ const ASIDE = new Set(['hello', 'auth', 'select', 'client|setinfo', 'client|setn
 const WITHIN_SCRIPTS = new Set(['getrange', 'setrange', 'pexpire', 'pttl', 'publish'])
 
 /**
- * Commands that clients send, a request. Redis counts those that scripts call as well, which travel nowhere: each
- * script that completes calls GETRANGE and SET, and one that takes over calls GET and PTTL.
+ * Commands that clients send, a request. Redis counts those that scripts call as well, which travel nowhere: each of the
+ * plugin's calls GET, and either SET or PTTL; the floor's calls GETRANGE and SET.
  */
 export function roundTrips (commands: Record<string, number>): number {
   let sent = 0
   for (const [name, calls] of Object.entries(commands)) if (!ASIDE.has(name) && !WITHIN_SCRIPTS.has(name)) sent += calls
-  return Math.round((sent - (commands.getrange ?? 0) - (commands.pttl ?? 0)) * 100) / 100
+  const { evalsha = 0, getrange = 0, pttl = 0 } = commands
+  const own = Math.max(0, evalsha - getrange)
+  return Math.round((sent - getrange - own - (own - pttl)) * 100) / 100
 }
