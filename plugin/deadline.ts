@@ -1,5 +1,6 @@
 import { StoreTimeoutError } from './errors.ts'
 import type { Hearing } from './hearing.ts'
+import { PUNCTUAL } from './store/punctual.ts'
 import { RecordUnreadableError } from './store/store.ts'
 
 /** What a call answers; what it throws at once is its answer too. Stores are other people's code. */
@@ -14,9 +15,6 @@ export function answerOf<T> (call: () => Promise<T>): Promise<T> {
 async function rejected (error: unknown): Promise<never> {
   throw error
 }
-
-/** Milliseconds by which a timer of an idle process is late at most. */
-const PUNCTUAL = 5
 
 interface Waiting {
   until: number

@@ -1,16 +1,24 @@
 import t from 'tap'
+import type { Test } from 'tap'
 import { build, connectRedis, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
+import type { TestApp } from './helper.ts'
 import { ownRedis } from './store/own-redis.ts'
 import { startRedis } from './servers/redis.ts'
+import type { RedisServer } from './servers/redis.ts'
 
 // `attempt` counts the runs that were let through, nothing else.
 
-t.test('a request that was refused since Redis stalled leaves no trace: the first handler to run has attempt 1', async (t) => {
+/** An app on a Redis that the test may freeze. */
+async function buildOnOwnRedis (t: Test): Promise<TestApp & { server: RedisServer }> {
   const server = await startRedis()
   t.teardown(() => server.stop())
   const redis = connectRedis(t, { url: server.url })
   await until(() => redis.status === 'ready')
-  const { app, listen } = await build(t, { redis, storeTimeout: 300, lease: 60_000 })
+  return { server, ...await build(t, { redis, storeTimeout: 300, lease: 60_000 }) }
+}
+
+t.test('a request that was refused since Redis stalled leaves no trace: the first handler to run has attempt 1', async (t) => {
+  const { app, listen, server } = await buildOnOwnRedis(t)
   const attempts: unknown[] = []
   app.post('/x', { config: { idempotency: true } }, async (request) => {
     attempts.push(request.idempotency?.attempt)
@@ -25,11 +33,7 @@ t.test('a request that was refused since Redis stalled leaves no trace: the firs
 })
 
 t.test('nor does it change the attempt of a key that ran before', async (t) => {
-  const server = await startRedis()
-  t.teardown(() => server.stop())
-  const redis = connectRedis(t, { url: server.url })
-  await until(() => redis.status === 'ready')
-  const { app, listen } = await build(t, { redis, storeTimeout: 300, lease: 60_000 })
+  const { app, listen, server } = await buildOnOwnRedis(t)
   const attempts: unknown[] = []
   app.post('/x', { config: { idempotency: true } }, async (request, reply) => {
     attempts.push(request.idempotency?.attempt)

@@ -22,8 +22,9 @@ interface Closable {
  * Fastify's own hooks say nothing of requests with a body.
  */
 function closableOf ({ raw }: FastifyRequest): Closable {
-  const { stream, socket } = raw as unknown as { stream?: Closable, socket: Closable }
-  return raw.httpVersionMajor > 1 && stream !== undefined ? stream : socket
+  const request = raw as unknown as { stream?: Closable, socket: Closable }
+  // Asked for last: of HTTP/2 it is a new proxy each time.
+  return (raw.httpVersionMajor > 1 ? request.stream : undefined) ?? request.socket
 }
 
 /** Whether the client of a request that was not answered yet has left. Behind a proxy it is the proxy that does. */

@@ -1,9 +1,7 @@
+import { PUNCTUAL } from './punctual.ts'
 import type { RedisClient } from './redis-client.ts'
 import { StoreUnreachableError } from './store.ts'
 import { Wake } from './wake-ups.ts'
-
-/** Milliseconds by which a timer of an idle process is late at most. */
-const PUNCTUAL = 5
 
 /** Whether the app's client can be asked. */
 export class RedisConnection {
