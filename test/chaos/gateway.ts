@@ -28,7 +28,7 @@ export class Gateway {
     let port = 0
     const process = new NodeProcess({
       directory,
-      script: 'demo-app/gateway/server.js',
+      script: 'gateway.mjs',
       env: { PORT: '0', LOG_LEVEL: 'silent', GATEWAY_SEED: String(seed), NOTIFY_SCALE, NOTIFY_DUPLICATES: '0.3', NOTIFY_SHUFFLE_MS: '200' },
       onEvent: (event) => { if (event.event === 'listening') port = event.port }
     })

@@ -28,7 +28,7 @@ export class NodeProcess {
   #stderr = ''
 
   constructor ({ directory, script, env, onEvent }: ProcessOptions) {
-    const child = spawn(process.execPath, ['--import=./test/chaos/preload.js', script], {
+    const child = spawn(process.execPath, [script], {
       cwd: directory,
       env: { PATH: process.env.PATH, ...env },
       stdio: ['ignore', 'ignore', 'pipe', 'pipe']

@@ -52,7 +52,7 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
   // All clients that pause listen.
   setMaxListeners(0, givenUp.signal)
   const injector = new Injector(() => world, () => givenUp.abort())
-  const { directory, remove } = build(patches)
+  const { directory, remove } = await build(patches)
   const onEvent = (app: number, event: AppEvent): void => {
     recorder.hear(event)
     injector.hear(app, event)

@@ -181,7 +181,7 @@ t.test('without a change, the same payments and faults break nothing', { buffere
 })
 
 t.test('a variant whose place to change is gone, or is not the only one, is refused', async (t) => {
-  t.throws(() => build([{ file: 'plugin/store/scripts.ts', replace: 'no such line', by: '' }]), /plugin\/store\/scripts\.ts has 0 places to patch, not one: no such line/)
-  t.throws(() => build([{ file: 'demo-app/provider.ts', replace: 'return', by: '' }]), /has \d\d? places to patch/)
-  t.throws(() => build([{ file: 'plugin/no-such-file.ts', replace: 'x', by: '' }]), { code: 'ENOENT' })
+  await t.rejects(build([{ file: 'plugin/store/scripts.ts', replace: 'no such line', by: '' }]), /plugin\/store\/scripts\.ts has 0 places to patch, not one: no such line/)
+  await t.rejects(build([{ file: 'demo-app/provider.ts', replace: 'return', by: '' }]), /has \d\d? places to patch/)
+  await t.rejects(build([{ file: 'plugin/no-such-file.ts', replace: 'x', by: '' }]), { code: 'ENOENT' })
 })

@@ -65,7 +65,7 @@ export class World {
       this.links.push(links)
       const app = new App(index, {
         directory,
-        script: 'demo-app/server.js',
+        script: 'app.mjs',
         env: {
           REDIS_URL: `redis://127.0.0.1:${links.Redis.port}`,
           DATABASE_URL: `postgres://postgres@127.0.0.1:${links.Postgres.port}/postgres`,
