@@ -2,7 +2,7 @@ import type { Try } from './history.ts'
 
 /** The tries that are what the violation was seen in. */
 export function cite (tries: Try[]): string {
-  const cited = ({ id, app, status, code, text }: Try): string =>
-    `try ${id} (app ${app}): ${status ?? 'no answer'} ${code ?? text.slice(0, 200)}`
+  const cited = ({ id, app, at, end, status, code, text }: Try): string =>
+    `try ${id} (app ${app}, ${Math.round(end - at)} ms): ${status ?? 'no answer'} ${code ?? text.slice(0, 200)}`
   return tries.map(cited).join('; ')
 }

@@ -6,7 +6,7 @@ import type { Order } from './faults.ts'
 import type { Try } from './history.ts'
 import { Proxy } from './proxy.ts'
 import type { Recorder } from './recorder.ts'
-import { CLIENT_TIMEOUT } from './settings.ts'
+import { CLIENT_TIMEOUT, PATIENCE } from './settings.ts'
 
 export interface Request {
   key: string
@@ -35,6 +35,7 @@ interface Sending {
   /** Default: straight to its app. */
   url?: string
   order?: Order | null
+  /** Default: `CLIENT_TIMEOUT`. */
   leavesAfter?: number
   leave?: AbortSignal | undefined
 }
@@ -60,7 +61,7 @@ export class Client {
 
   /** Until there is a final answer, or it is given up. The last try. */
   async persist (request: Request, options: PersistOptions = {}): Promise<Try> {
-    const { leavesAfter = Infinity, leave, untilStruck = false } = options
+    const { leavesAfter = CLIENT_TIMEOUT, leave, untilStruck = false } = options
     let order = request.order ?? null
     for (let n = 0; ; n++) {
       const first = n === 0 ? { leavesAfter } : {}
@@ -94,7 +95,7 @@ export class Client {
       const app = request.app + Math.floor(n / 2)
       const urls = this.#urls()
       const proxy = await Proxy.listen(() => Number(new URL(urls[app % urls.length] as string).port))
-      const answer = this.once(request, app, { url: `http://127.0.0.1:${proxy.port}` })
+      const answer = this.once(request, app, { url: `http://127.0.0.1:${proxy.port}`, leavesAfter: PATIENCE })
       tries.push(this.#recorder.tries.length - 1)
       const cutting = cut[n]
       if (cutting !== undefined) await Promise.race([cutting().then(() => proxy.cut()), answer])
@@ -106,13 +107,13 @@ export class Client {
 
   /** One try. It does not throw: no answer is an answer too. */
   async once ({ key, route, variant, body, path }: Request, app: number, sending: Sending = {}): Promise<Try> {
-    const { url, order = null, leavesAfter = Infinity, leave } = sending
+    const { url, order = null, leavesAfter = CLIENT_TIMEOUT, leave } = sending
     const urls = this.#urls()
     const index = app % urls.length
     // By its own timer and the client's departure, whichever is first.
     const departure = new AbortController()
     const depart = (): void => departure.abort()
-    const timeout = setTimeout(depart, Math.min(CLIENT_TIMEOUT, leavesAfter))
+    const timeout = setTimeout(depart, leavesAfter)
     if (leave?.aborted === false) leave.addEventListener('abort', depart, { once: true })
     const sent = this.#recorder.begin({ key, route, body: variant, app: index, at: clock() })
     try {

@@ -29,7 +29,7 @@ export async function doWork (client: Client, recorder: Recorder, planned: WorkO
     await client.persist(request)
   } else if (kind === 're-sends by itself') await reSent(client, recorder, request, leavesAfter)
   else if (kind === 'leaves while it waits') await left(client, recorder, request, leavesAfter)
-  else await client.persist(request, { leavesAfter: kind === 'leaves' ? leavesAfter : Infinity })
+  else await client.persist(request, kind === 'leaves' ? { leavesAfter } : {})
   return [request]
 }
 

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import Fastify from 'fastify'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Test } from 'tap'
@@ -68,11 +67,9 @@ export const cut: Step = (request, reply) => {
 export const half: Step = async (request, reply) => {
   reply.hijack()
   reply.raw.writeHead(200, { 'content-length': 8 })
-  reply.raw.write('done')
   // Once the bytes are out: a socket that is destroyed drops what it holds.
-  const { socket } = request.raw
-  if (socket.writableLength > 0) await once(socket, 'drain')
-  socket.end()
+  await new Promise(resolve => reply.raw.write('done', resolve))
+  request.raw.socket.destroy()
 }
 
 /** Retries without delay. */
