@@ -19,6 +19,11 @@ const GRACE = 250
 const QUICK_WAITS = 3
 const BRAKE = 50
 
+/** As this process asks. */
+interface Question extends Asked {
+  readonly claim: PatientClaim
+}
+
 /** After these errors nothing has changed in the store. */
 const UNTOUCHED = [StoreUnreachableError, StoreRefusedError, RecordUnreadableError]
 
@@ -83,7 +88,7 @@ export class Acquisition {
     if (this.#isOwned && !this.#ownerLeft) this.#waiting?.abort()
   }
 
-  #question (): Asked {
+  #question (): Question {
     const claim = new PatientClaim(this.#first, this.#engine.hearing)
     return { asked: claim.asked, claim }
   }
@@ -117,7 +122,7 @@ export class Acquisition {
   }
 
   /** Asks until all have got their answer. */
-  async #goOn (asked: Asked, result: ClaimResult): Promise<void> {
+  async #goOn (asked: Question, result: ClaimResult): Promise<void> {
     const { closing } = this.#engine
     const onClosing = (): void => { this.#holdAll() }
     closing.addEventListener('abort', onClosing)
@@ -147,7 +152,7 @@ export class Acquisition {
     }
   }
 
-  #deliver (asked: Asked, result: ClaimResult): void {
+  #deliver (asked: Question, result: ClaimResult): void {
     switch (result.state) {
       case 'claimed': {
         this.#isOwned = true
@@ -164,7 +169,7 @@ export class Acquisition {
         this.#isOwned = true
         this.#ownerLeft = result.ownerLeft
         this.#leaseLeft = Number.isFinite(result.leaseLeft) ? result.leaseLeft : 0
-        this.#hesitatesUntil = this.#leaseLeft > 0 ? 0 : this.#hesitation()
+        this.#hesitatesUntil = this.#leaseLeft > 0 ? 0 : this.#hesitation(asked.claim)
         return this.#holdAll()
       default:
         for (const held of this.#takeAll()) held.resolve(answered(held.pursuit, asked, result))
@@ -181,9 +186,13 @@ export class Acquisition {
     return true
   }
 
-  #hesitation (): number {
+  #hesitation ({ refrained }: PatientClaim): number {
     const now = performance.now()
-    return now + this.#engine.hearing.moment(this.#first.settings.lease, now)
+    const { hearing } = this.#engine
+    const { lease } = this.#first.settings
+    // Over since the store looked, it is asked once more.
+    if (refrained && hearing.patience(lease, now) === 0) return now + 1
+    return now + hearing.moment(lease, now)
   }
 
   #holdAll (): void {

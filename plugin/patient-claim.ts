@@ -12,6 +12,8 @@ export class PatientClaim implements Claim {
   readonly retention: number
   /** `performance.now()` before it was sent. */
   readonly asked = performance.now()
+  /** A store that looked for its permission was told that a lease which ran out is not to be taken over yet. */
+  refrained = false
   readonly #hearing: Hearing
 
   constructor ({ settings, identity }: Pursuit, hearing: Hearing) {
@@ -28,7 +30,8 @@ export class PatientClaim implements Claim {
    */
   get takeOver (): boolean {
     const now = performance.now()
-    return now - this.asked < this.lease / 3 && this.#hearing.patience(this.lease, now) === 0
+    this.refrained = now - this.asked >= this.lease / 3 || this.#hearing.patience(this.lease, now) > 0
+    return !this.refrained
   }
 }
 

@@ -49,6 +49,34 @@ for (const onConflict of ['auto', 'reject'] as const) {
   })
 }
 
+t.test('a retry that asked just before a process may take the key over is not refused just after', async (t) => {
+  class LateStore extends MemoryStore {
+    onAnswer = async (): Promise<void> => {}
+    override async claim (...[id, claim]: Parameters<MemoryStore['claim']>): ReturnType<MemoryStore['claim']> {
+      const result = await super.claim(id, claim)
+      await this.onAnswer()
+      return result
+    }
+  }
+  const store = new LateStore()
+  const { app, listen, passTime } = await build(t, { store, onConflict: 'reject', storeTimeout: 60_000 })
+  const never = gate()
+  t.teardown(never.open)
+  app.post('/x', { config: { idempotency: true } }, async request => ({ attempt: request.idempotency?.attempt }))
+  const crashed = await build(t, { store })
+  crashed.app.post('/x', { config: { idempotency: true } }, async () => { await never.opened })
+  const [client, lost] = [await listen(), (await crashed.listen()).post('/x', 'k')]
+  await until(() => crashed.app.idempotency.stats().running === 1)
+  await passTime(30_000)
+  store.onAnswer = async () => {
+    store.onAnswer = async () => {}
+    await passTime(500)
+  }
+  t.same((await client.post('/x', 'k')).json, { attempt: 2 })
+  never.open()
+  await lost
+})
+
 t.test('a handler that is done within a third of its lease is never renewed', async (t) => {
   const { app, listen } = await build(t, { lease: 60_000 })
   app.post('/x', { config: { idempotency: true } }, async () => 'done')

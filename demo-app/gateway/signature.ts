@@ -7,9 +7,10 @@ export interface Keys {
   publicKey: string
 }
 
-export function generateKeys (): Keys {
+/** @param modulusLength in bits */
+export function generateKeys (modulusLength = 2048): Keys {
   return generateKeyPairSync('rsa', {
-    modulusLength: 2048,
+    modulusLength,
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' }
   })

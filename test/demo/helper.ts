@@ -45,8 +45,8 @@ export async function query<T extends pg.QueryResultRow> (databaseUrl: string, s
   return rows
 }
 
-/** Made once: it takes a while. */
-export const GATEWAY_KEYS = generateKeys()
+/** Made once, and short ones: those of full length take as long to make as many a test takes to run. */
+export const GATEWAY_KEYS = generateKeys(1024)
 
 export interface TestGateway {
   url: string

@@ -3,8 +3,8 @@ import { storeContract as cases } from '../../plugin/store-contract/index.ts'
 import type { StoresUnderTest } from '../../plugin/store-contract/index.ts'
 
 /** The contract that is exported for other stores, on two of this package's own. */
-export async function storeContract (t: Test, name: string, open: (t: Test) => Promise<StoresUnderTest>): Promise<void> {
-  await t.test(`${name} keeps the contract of stores`, async (t) => {
+export function storeContract (t: Test, name: string, open: (t: Test) => Promise<StoresUnderTest>): void {
+  t.test(`${name} keeps the contract of stores`, async (t) => {
     const stores = await open(t)
     // Mostly they wait for a lease to run out, and may do so together.
     t.jobs = 16

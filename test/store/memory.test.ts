@@ -9,7 +9,7 @@ import { aClaim, ANOTHER_REQUEST, anOutcome, own, putClockForward, RETENTION } f
 /** What the store counts a record as, besides its response. */
 const RECORD = 512
 
-await storeContract(t, 'MemoryStore', async () => {
+storeContract(t, 'MemoryStore', async () => {
   const store = new MemoryStore()
   return { store, other: store }
 })

@@ -24,7 +24,7 @@ async function ownPrefix (t: Test): Promise<string> {
   return prefix
 }
 
-await storeContract(t, 'a store of one’s own, on the npm package redis,', async (t) => {
+storeContract(t, 'a store of one’s own, on the npm package redis,', async (t) => {
   const prefix = await ownPrefix(t)
   return { store: new NodeRedisStore(await connect(t), prefix), other: new NodeRedisStore(await connect(t), prefix) }
 })

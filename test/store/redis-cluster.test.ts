@@ -17,7 +17,7 @@ function connectCluster (t: Test): Cluster {
   return cluster
 }
 
-await storeContract(t, 'RedisStore on a Cluster', async (t) => {
+storeContract(t, 'RedisStore on a Cluster', async (t) => {
   const keyPrefix = newPrefix()
   const cluster = connectCluster(t)
   return {

@@ -7,11 +7,11 @@ import { storeContract } from './contract.ts'
 import { aClaim, anOutcome, ID, isAbout, openStore, own, redisUnderTest } from './harness.ts'
 import type { RedisUnderTest } from './harness.ts'
 
-await storeContract(t, 'RedisStore', t => redisUnderTest(t))
-await storeContract(t, 'RedisStore on a client without autopipelining', t => redisUnderTest(t, { enableAutoPipelining: false }))
-await storeContract(t, 'RedisStore on a client that speaks RESP2 and gives numbers as text', t => redisUnderTest(t, { protocol: 2, stringNumbers: true }))
-await storeContract(t, 'RedisStore that writes records of version 1', t => redisUnderTest(t, { recordVersion: 1 }))
-await storeContract(t, 'RedisStore on a client with a keyPrefix', t => redisUnderTest(t, { keyPrefix: 'test:app:' }))
+storeContract(t, 'RedisStore', t => redisUnderTest(t))
+storeContract(t, 'RedisStore on a client without autopipelining', t => redisUnderTest(t, { enableAutoPipelining: false }))
+storeContract(t, 'RedisStore on a client that speaks RESP2 and gives numbers as text', t => redisUnderTest(t, { protocol: 2, stringNumbers: true }))
+storeContract(t, 'RedisStore that writes records of version 1', t => redisUnderTest(t, { recordVersion: 1 }))
+storeContract(t, 'RedisStore on a client with a keyPrefix', t => redisUnderTest(t, { keyPrefix: 'test:app:' }))
 
 t.test('a record stands under the client’s prefix, the store’s and its id, and nowhere else', async (t) => {
   const { store, keyPrefix } = await redisUnderTest(t, { keyPrefix: 'test:app:' })
