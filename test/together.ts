@@ -11,8 +11,9 @@ const GROUPS = resolve(import.meta.dirname, '../.tap/groups')
 /** As many files are run by one process: it takes longer to load what they import than most of them take. */
 const PER_PROCESS = 10
 
-/** They take long, or say for the whole process how long they may take: in a process of their own, and begun first. */
-const ALONE = /^test\/(chaos\/(variants|short|boundaries)|client\/(fetch|undici)-rules|node-versions|package)\./
+/** They take long: in processes of their own, which are begun first. */
+const LONGEST = ['chaos/variants', 'node-versions', 'package', 'chaos/short', 'client/fetch-rules', 'client/undici-rules', 'chaos/boundaries']
+  .map(name => `test/${name}.test.ts`)
 
 /**
  * Runs test files by tap, several of a directory in one process, one after the other. Each is announced by a subtest
@@ -24,9 +25,13 @@ export async function runTogether (files: string[], options: { args?: string[], 
   const directory = join(GROUPS, String(process.pid))
   mkdirSync(directory, { recursive: true })
   try {
-    const alone = files.filter(file => ALONE.test(file))
-    const groups = grouped(files.filter(file => !ALONE.test(file)), directory)
-    const tap = spawn('tap', [...args, ...alone, ...groups], { stdio: 'inherit', env })
+    const groups = groupsOf(files).map(({ name, files }, n) => {
+      // Tap goes by names.
+      const group = join(directory, `${String(n + 1).padStart(2, '0')}-${name}.test.mjs`)
+      writeFileSync(group, moduleFor(files))
+      return group
+    })
+    const tap = spawn('tap', [...args, ...groups], { stdio: 'inherit', env })
     const [code] = await once(tap, 'exit') as [number | null]
     return code ?? 1
   } finally {
@@ -34,16 +39,14 @@ export async function runTogether (files: string[], options: { args?: string[], 
   }
 }
 
-/** Writes modules that run the files, and gives their paths. */
-function grouped (files: string[], directory: string): string[] {
-  return [...groupBy(files, dirname)].flatMap(([of, files]) => {
+/** Which files go together, in the order in which they are begun. */
+function groupsOf (files: string[]): Array<{ name: string, files: string[] }> {
+  const alone = LONGEST.filter(file => files.includes(file)).map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
+  const directories = groupBy(files.filter(file => !LONGEST.includes(file)), dirname)
+  return [...alone, ...[...directories].flatMap(([directory, files]) => {
     const count = Math.ceil(files.length / PER_PROCESS)
-    return Array.from({ length: count }, (_, n) => {
-      const group = join(directory, `${basename(of)}-${n + 1}.test.mjs`)
-      writeFileSync(group, moduleFor(files.filter((_, i) => i % count === n)))
-      return group
-    })
-  })
+    return Array.from({ length: count }, (_, n) => ({ name: basename(directory), files: files.filter((_, i) => i % count === n) }))
+  })]
 }
 
 /** What a file tests is queued behind the subtest that loads it, and the next file's behind that. */

@@ -1,8 +1,7 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { build as bundle } from 'esbuild'
-import { protect } from '../servers/reaper.ts'
+import { bundleDirectory, bundleOptions } from '../servers/bundle.ts'
 
 const PROJECT = resolve(import.meta.dirname, '../..')
 
@@ -33,34 +32,19 @@ export interface Build {
 }
 
 /**
- * The demo app and the provider, each with the plugin, the preload and all packages in one file: processes, of which a
- * run starts very many, start in a third of the time, and whoever edits the project while a run goes on does not change
- * what is tested.
+ * The demo app and the provider, each with the plugin and the preload: whoever edits the project while a run goes on does
+ * not change what is tested.
  * @throws if what a patch replaces is not there, or not once
  */
 export async function build (patches: Patch[] = []): Promise<Build> {
   const sources = patched([WITH_WORK, ...patches])
   const unused = new Set(sources.keys())
-  const directory = mkdtempSync(join(tmpdir(), 'test-chaos-'))
-  protect(directory)
+  const directory = bundleDirectory()
   const remove = (): void => { rmSync(directory, { recursive: true, force: true }) }
   try {
     await bundle({
-      absWorkingDir: PROJECT,
-      entryPoints: ENTRIES,
+      ...bundleOptions(directory, ENTRIES),
       inject: ['test/chaos/preload.ts'],
-      outdir: directory,
-      outExtension: { '.js': '.mjs' },
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      target: 'es2023',
-      keepNames: true,
-      // The database inside a process: it reads files beside its own, and no app of a run starts it.
-      external: ['@electric-sql/*', 'pg-native'],
-      // Packages in CommonJS ask for Node.js's own modules by it.
-      banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
-      logLevel: 'silent',
       plugins: [{
         name: 'patches',
         setup ({ onLoad }) {
@@ -73,9 +57,7 @@ export async function build (patches: Patch[] = []): Promise<Build> {
         }
       }]
     })
-    for (const path of unused) throw new Error(`${path} is patched, and in no process of a run`)
-    cpSync(join(PROJECT, 'demo-app/db/migrations'), join(directory, 'migrations'), { recursive: true })
-    symlinkSync(join(PROJECT, 'node_modules'), join(directory, 'node_modules'))
+    if (unused.size > 0) throw new Error(`patched, and in no process of a run: ${[...unused].join(', ')}`)
     return { directory, remove }
   } catch (error) {
     remove()

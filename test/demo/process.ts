@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
+import { buildSync } from 'esbuild'
 import type { Test } from 'tap'
 import { until } from '../helper.ts'
-import { IMPORT_TYPESCRIPT } from '../typescript/import.ts'
+import { bundleDirectory, bundleOptions } from '../servers/bundle.ts'
 
 export interface ServerProcess {
   pid: number
@@ -23,12 +24,27 @@ export interface ServerProcess {
 const END_WITH_PARENT = 'data:text/javascript,' + encodeURIComponent(
   'process.stdin.on("end", () => process.exit(9)).resume().unref()')
 
+let directory: string | undefined
+const bundled = new Map<string, string>()
+
+/** Made once for all servers that this process starts. */
+function bundleOf (script: string): string {
+  const made = bundled.get(script)
+  if (made !== undefined) return made
+  directory ??= bundleDirectory()
+  const name = `server-${bundled.size}`
+  buildSync(bundleOptions(directory, { [name]: script }))
+  const file = join(directory, `${name}.mjs`)
+  bundled.set(script, file)
+  return file
+}
+
 /**
  * `npm start` without npm: the real server in a process of its own, on a free port, with these variables and no others.
  * Or another script that is a server.
  */
 export function startServer (t: Test, env: Record<string, string> = {}, script = 'demo-app/server.ts'): ServerProcess {
-  const child = spawn(process.execPath, [IMPORT_TYPESCRIPT, `--import=${END_WITH_PARENT}`, script], {
+  const child = spawn(process.execPath, [`--import=${END_WITH_PARENT}`, bundleOf(script)], {
     cwd: resolve(import.meta.dirname, '../..'),
     env: { PATH: process.env.PATH, PORT: '0', ...env },
     stdio: 'pipe'

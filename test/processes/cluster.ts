@@ -1,13 +1,19 @@
 import cluster from 'node:cluster'
 import type { Worker } from 'node:cluster'
 import { once } from 'node:events'
-import { join } from 'node:path'
 
 /*
  * The service in two workers of node:cluster. SIGHUP: one after the other is replaced, the new one listening before the
  * old one is told to end. SIGTERM: all of them end.
  */
-cluster.setupPrimary({ exec: join(import.meta.dirname, 'service.ts') })
+if (cluster.isPrimary) lookAfterWorkers()
+else await import('./service.ts')
+
+function lookAfterWorkers (): void {
+  let workers: Promise<Worker[]> = Promise.all([startWorker(), startWorker()])
+  process.on('SIGHUP', () => { workers = workers.then(replaceAll) })
+  process.once('SIGTERM', () => { void workers.then(endAll) })
+}
 
 async function startWorker (): Promise<Worker> {
   const worker = cluster.fork()
@@ -15,11 +21,9 @@ async function startWorker (): Promise<Worker> {
   return worker
 }
 
-let workers: Promise<Worker[]> = Promise.all([startWorker(), startWorker()])
-
-async function replaceAll (): Promise<Worker[]> {
+async function replaceAll (workers: Worker[]): Promise<Worker[]> {
   const replaced: Worker[] = []
-  for (const old of await workers) {
+  for (const old of workers) {
     replaced.push(await startWorker())
     old.process.kill('SIGTERM')
     const [code] = await once(old, 'exit') as [number]
@@ -29,11 +33,8 @@ async function replaceAll (): Promise<Worker[]> {
   return replaced
 }
 
-process.on('SIGHUP', () => { workers = replaceAll() })
-process.once('SIGTERM', () => { void endAll() })
-
-async function endAll (): Promise<void> {
-  await Promise.all((await workers).map((worker) => {
+async function endAll (workers: Worker[]): Promise<void> {
+  await Promise.all(workers.map((worker) => {
     worker.process.kill('SIGTERM')
     return once(worker, 'exit')
   }))

@@ -63,7 +63,9 @@ function launch (temporary: string, command: string[], change: NodeJS.ProcessEnv
 /** A command that says which servers it got, and goes on for good, as does a child that it passes no signal on to. */
 const GOES_ON = [process.execPath, '-e', `
   require('node:child_process').spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'inherit' })
-  console.log(process.env.REDIS_URL, process.env.DATABASE_URL)`]
+  console.log(process.env.REDIS_URL, process.env.DATABASE_URL)
+  // Also without its child: whose end it may hear of before it hears the signal itself.
+  setInterval(() => {}, 1000)`]
 
 async function firstLine (stream: NodeJS.ReadableStream): Promise<string[]> {
   const [output] = await once(stream, 'data') as [Buffer]
