@@ -1,12 +1,12 @@
-import { readFileSync, rmSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { build as bundle } from 'esbuild'
 import { bundleDirectory, bundleOptions } from '../servers/bundle.ts'
 
 const PROJECT = resolve(import.meta.dirname, '../..')
 
-/** What the processes of a run start, by the name that it has in their directory. */
-const ENTRIES = { app: 'demo-app/server.ts', gateway: 'demo-app/gateway/server.ts' }
+/** Loaded into each process of a run before all else. */
+const INJECTED = ['test/chaos/preload.ts']
 
 /** A change of one place in one file, which breaks what a promise rests on. */
 export interface Patch {
@@ -43,8 +43,8 @@ export async function build (patches: Patch[] = []): Promise<Build> {
   const remove = (): void => { rmSync(directory, { recursive: true, force: true }) }
   try {
     await bundle({
-      ...bundleOptions(directory, ENTRIES),
-      inject: ['test/chaos/preload.ts'],
+      ...bundleOptions(directory, { app: 'demo-app/server.ts' }),
+      inject: INJECTED,
       plugins: [{
         name: 'patches',
         setup ({ onLoad }) {
@@ -57,12 +57,22 @@ export async function build (patches: Patch[] = []): Promise<Build> {
         }
       }]
     })
-    if (unused.size > 0) throw new Error(`patched, and in no process of a run: ${[...unused].join(', ')}`)
+    writeFileSync(join(directory, 'gateway.mjs'), await bundledGateway())
+    if (unused.size > 0) throw new Error(`patched, and in no app of a run: ${[...unused].join(', ')}`)
     return { directory, remove }
   } catch (error) {
     remove()
     throw error
   }
+}
+
+let gateway: Promise<Uint8Array> | undefined
+
+/** Made once for all runs of this process: no patch changes it. */
+function bundledGateway (): Promise<Uint8Array> {
+  gateway ??= bundle({ ...bundleOptions(PROJECT, { gateway: 'demo-app/gateway/server.ts' }), inject: INJECTED, write: false })
+    .then(({ outputFiles: [file] }) => file?.contents ?? new Uint8Array())
+  return gateway
 }
 
 /** The changed files, by their absolute paths. */
