@@ -1,8 +1,10 @@
+import type { Redis } from 'ioredis'
 import t from 'tap'
 import { Proxy } from './chaos/proxy.ts'
 import { build, connectRedis, holdRoute, newPrefix, until } from './helper.ts'
 import type { TestApp } from './helper.ts'
 import { startRedis } from './servers/redis.ts'
+import { ownRedis } from './store/own-redis.ts'
 
 const LEASE = 2_000
 
@@ -50,4 +52,27 @@ t.test('a claim that was given up in an outage takes over nothing when it gets t
   await until(() => isAnswered('/x', 200), 'the outcome is stored')
   t.equal(repeated, 0)
   t.equal(route.runs(), 1)
+})
+
+t.test('a process that started while Redis was away takes nothing over before the others could connect again', async (t) => {
+  const server = await ownRedis(t, { started: false })
+  const keyPrefix = newPrefix()
+  const connect = (): Redis => connectRedis(t, { url: server.url, retryStrategy: () => 20 })
+  const lateRedis = connect()
+  const late = await build(t, { keyPrefix, lease: 60_000, onConflict: 'reject', redis: lateRedis })
+  late.app.post('/x', { config: { idempotency: true } }, async () => 'repeated')
+  const duplicate = await late.listen()
+  await until(() => lateRedis.status === 'reconnecting')
+  await server.start()
+  const redis = connect()
+  const own = await build(t, { keyPrefix, lease: 1_000, redis })
+  const route = holdRoute(own.app)
+  const first = (await own.listen()).post('/x', 'k')
+  await route.began()
+  // It has yet to connect again.
+  redis.disconnect()
+  await until(async () => ((await late.app.idempotency.find('k', 'global'))?.leaseLeft ?? 1) <= 0, 'the end of the lease')
+  t.equal((await duplicate.post('/x', 'k')).json.code, 'FST_IDEMPOTENCY_IN_PROGRESS')
+  route.finish()
+  t.equal((await first).text, 'done')
 })

@@ -10,7 +10,8 @@ export interface RedisClient {
   pttl (key: string): Promise<number | string>
   del (key: string): Promise<number | string>
   once (event: 'ready', listener: () => void): unknown
-  off (event: 'ready', listener: () => void): unknown
+  on (event: 'close', listener: () => void): unknown
+  off (event: 'ready' | 'close', listener: () => void): unknown
   /** Only for those who wait: a connection that is subscribed can do nothing else. */
   duplicate (): RedisSubscriber
 }

@@ -3,6 +3,9 @@ import type { RedisClient } from './redis-client.ts'
 import { StoreUnreachableError } from './store.ts'
 import { Wake } from './wake-ups.ts'
 
+/** What the status of a client is between two tries to connect. */
+const AWAY = ['close', 'reconnecting', 'disconnecting']
+
 /** Whether the app's client can be asked. */
 export class RedisConnection {
   readonly #redis: RedisClient
@@ -10,13 +13,17 @@ export class RedisConnection {
   readonly #firstReady = new Wake()
   readonly #listeners = new Set<() => void>()
   #wasReady: boolean
+  /** A connection broke, or could not be made, since the client was ready last. */
+  #wasAway: boolean
 
   /** @param connectTimeout milliseconds for which a client that connects for the first time is waited for */
   constructor (redis: RedisClient, connectTimeout: number) {
     this.#redis = redis
     this.#connectTimeout = connectTimeout
     this.#wasReady = redis.status === 'ready'
+    this.#wasAway = AWAY.includes(redis.status)
     redis.once('ready', this.#becameReady)
+    redis.on('close', this.#wentAway)
   }
 
   /** Asked first where every request comes by, which then need not wait for a promise. */
@@ -26,11 +33,16 @@ export class RedisConnection {
 
   #becameReady = (): void => {
     this.#redis.once('ready', this.#becameReady)
-    const isFirst = !this.#wasReady
+    const wasAway = this.#wasAway
+    this.#wasAway = false
     this.#wasReady = true
     this.#firstReady.now()
-    // Before the first connection nothing was missed.
-    if (!isFirst) for (const listener of this.#listeners) listener()
+    // A process that starts and is connected at its first try comes out of no outage.
+    if (wasAway) for (const listener of this.#listeners) listener()
+  }
+
+  #wentAway = (): void => {
+    this.#wasAway = true
   }
 
   /**
@@ -71,6 +83,7 @@ export class RedisConnection {
   /** Lets go of the client. */
   close (): void {
     this.#redis.off('ready', this.#becameReady)
+    this.#redis.off('close', this.#wentAway)
     this.#listeners.clear()
   }
 }

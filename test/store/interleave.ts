@@ -179,6 +179,7 @@ export function singleCommands (redis: Redis, keyPrefix: string, change: (lua: s
       pttl: () => unused('PTTL'),
       del: () => unused('DEL'),
       once: () => undefined,
+      on: () => undefined,
       off: () => undefined,
       duplicate: () => unused('SUBSCRIBE')
     }
