@@ -29,7 +29,8 @@ export interface IdempotencyReplayEvent extends IdempotencyOutcomeEvent {
 
 export interface IdempotencyStoreFailureEvent extends IdempotencyEvent {
   operation: 'claim' | 'renew' | 'complete' | 'release'
-  error: unknown
+  /** Of the store's error the name, message and code: drivers hang on it what they sent. */
+  error: Error
 }
 
 /** Every event, by name, with what it tells. */

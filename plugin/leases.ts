@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { Deadline } from './deadline.ts'
-import { factsOf } from './error-facts.ts'
+import { bareError, factsOf } from './error-facts.ts'
 import { LeaseLostError } from './errors.ts'
 import { channels, eventOf } from './diagnostics.ts'
 import type { Ownership } from './ownership.ts'
@@ -119,7 +119,7 @@ export class Leases {
     } catch (error) {
       owner.log.warn({ err: factsOf(error) }, 'idempotency: the lease could not be renewed, trying again')
       if (channels.storeFailed.hasSubscribers) {
-        channels.storeFailed.publish({ ...eventOf(owner, owner.owned.attempt, asked), operation: 'renew', error })
+        channels.storeFailed.publish({ ...eventOf(owner, owner.owned.attempt, asked), operation: 'renew', error: bareError(error) })
       }
     } finally {
       owner.renewing = false

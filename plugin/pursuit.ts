@@ -2,7 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { channels, eventOf } from './diagnostics.ts'
 import type { Subject } from './diagnostics.ts'
 import type { Engine } from './engine.ts'
-import { factsOf } from './error-facts.ts'
+import { bareError, factsOf } from './error-facts.ts'
 import { IdempotencyError } from './errors.ts'
 import { lookUp } from './journal/look-up.ts'
 import { inProgress, keyReused } from './request/refuse.ts'
@@ -110,11 +110,11 @@ export function conflict ({ engine, subject }: Pursuit, asked: number): Idempote
  * @throws {IdempotencyError} `FST_IDEMPOTENCY_STORE_UNAVAILABLE`, `FST_IDEMPOTENCY_RECORD_UNREADABLE`
  */
 export function failed ({ engine, settings, subject, log }: Pursuit, asked: number, error: unknown, isOwned: boolean): 'bypass' {
-  if (channels.storeFailed.hasSubscribers) channels.storeFailed.publish({ ...eventOf(subject, null, asked), operation: 'claim', error })
+  if (channels.storeFailed.hasSubscribers) channels.storeFailed.publish({ ...eventOf(subject, null, asked), operation: 'claim', error: bareError(error) })
   const err = factsOf(error)
   if (error instanceof RecordUnreadableError) {
     log.error({ err }, 'idempotency: the key has a record that this version cannot read, the request is refused')
-    throw new IdempotencyError('FST_IDEMPOTENCY_RECORD_UNREADABLE', 'A request with this idempotency key may have been carried out, by another version of this service: look its effect up instead of sending it again', { cause: error })
+    throw new IdempotencyError('FST_IDEMPOTENCY_RECORD_UNREADABLE', 'A request with this idempotency key may have been carried out, by another version of this service: look its effect up instead of sending it again', { cause: bareError(error) })
   }
   // What runs in this process is known without the store.
   if (settings.onStoreError === 'bypass' && !isOwned && engine.leases.ownerOf(subject.id) === undefined) {
@@ -123,5 +123,5 @@ export function failed ({ engine, settings, subject, log }: Pursuit, asked: numb
     return 'bypass'
   }
   log.error({ err }, 'idempotency: the store did not answer, the request is refused')
-  throw new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'The request was not carried out, since it could not be protected against being carried out twice: send it again later', { cause: error })
+  throw new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'The request was not carried out, since it could not be protected against being carried out twice: send it again later', { cause: bareError(error) })
 }

@@ -1,4 +1,5 @@
 import type { Engine } from './engine.ts'
+import { bareError } from './error-facts.ts'
 import { noteClaimed, obtain } from './obtain.ts'
 import { Ownership } from './ownership.ts'
 import { ownedBy } from './pursuit.ts'
@@ -67,7 +68,7 @@ function responseOf ({ settings, log }: Ownership, value: unknown): KeptResponse
     if (json !== undefined && Buffer.byteLength(json) > settings.maxBodySize) throw new RangeError(`its JSON is larger than "maxBodySize", ${settings.maxBodySize} bytes`)
     return { headers: [], body: json ?? '' }
   } catch (err) {
-    log.error({ err }, 'idempotency: the value of app.idempotency.run() cannot be kept')
+    log.error({ err: bareError(err) }, 'idempotency: the value of app.idempotency.run() cannot be kept')
     return null
   }
 }

@@ -1,6 +1,10 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { inspect } from 'node:util'
 import t from 'tap'
 import { build, connectRedis, gate, lookAfterLeasesOften, newPrefix, until } from './helper.ts'
 import { startRedis } from './servers/redis.ts'
+import { ownRedis } from './store/own-redis.ts'
+import type { OwnRedis } from './store/own-redis.ts'
 
 t.test('keys, scopes, bodies, answers and credentials never reach a log, whatever happens', async (t) => {
   const server = await startRedis()
@@ -76,3 +80,56 @@ t.test('a key or scope made to break out of a name, a script or a pattern is a k
   const redis = connectRedis(t, { prefix: keyPrefix })
   t.equal((await redis.keys(`${keyPrefix}*`)).length, hostile.length)
 })
+
+const CARD = '4111111111111111'
+
+/** What goes wrong with Redis while a handler runs, and with the completion that follows. */
+const REFUSALS: Record<string, (server: OwnRedis) => Promise<unknown>> = {
+  'is full': ({ admin }) => admin.config('SET', 'maxmemory', '1'),
+  'forbids scripts': ({ admin }) => admin.acl('SETUSER', 'default', '-evalsha', '-eval'),
+  'does not know scripts': ({ admin }) => admin.acl('SETUSER', 'default', '-@scripting'),
+  'lost the connection': ({ admin }) => admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'),
+  'is gone': server => server.stop()
+}
+
+for (const [what, refuse] of Object.entries(REFUSALS)) {
+  t.test(`no log line, event or error tells what was sent to a Redis that ${what}`, async (t) => {
+    const server = await ownRedis(t)
+    const lines: string[] = []
+    const seen: unknown[] = []
+    const hear = (event: unknown): void => { seen.push((event as { error: Error }).error) }
+    subscribe('fastify-idempotency:storeFailed', hear)
+    t.teardown(() => unsubscribe('fastify-idempotency:storeFailed', hear))
+    const { app, listen } = await build(t, {
+      redis: connectRedis(t, { url: server.url, retryStrategy: () => 20 }),
+      keyPrefix: newPrefix(),
+      storeTimeout: 500,
+      errors: 'error-handler',
+      server: { logger: { level: 'trace', stream: { write: (line: string) => { lines.push(line) } } } }
+    })
+    app.setErrorHandler((error, request, reply) => {
+      seen.push(error)
+      request.log.error({ err: error }, 'failed')
+      return reply.send(error)
+    })
+    const finish = gate()
+    let began = false
+    app.post('/x', { config: { idempotency: true } }, async () => {
+      began = true
+      await finish.opened
+      return { card: CARD }
+    })
+    const client = await listen()
+    const first = client.post('/x', CARD, { card: CARD })
+    await until(() => began)
+    await refuse(server)
+    finish.open()
+    t.equal((await first).json.card, CARD)
+    await client.post('/x', `${CARD}-2`, { card: CARD })
+    const told = lines.join('') + seen.map(error => inspect(error, { depth: 10, showHidden: true }) + JSON.stringify(error)).join('\n')
+    if (what !== 'lost the connection') t.match(told, /could not be stored/)
+    t.notMatch(told, CARD)
+    t.notMatch(told, 'redis.call', 'nor the scripts')
+    t.notMatch(told, /"args"|args:/, 'nor arguments')
+  })
+}

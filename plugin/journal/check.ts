@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
-import { factsOf } from '../error-facts.ts'
+import { bareError, factsOf } from '../error-facts.ts'
 import { JournalUnusableError } from './journal.ts'
 import type { Journal, Queryable } from './journal.ts'
 import { ask, codeOf } from './rows.ts'
@@ -38,7 +38,7 @@ export async function checkDatabase (db: Queryable, statement: string, table: st
   } catch (cause) {
     const code = cause instanceof TypeError ? 'TypeError' : codeOf(cause, isRefusal)
     if (code === undefined) throw cause
-    throw new JournalUnusableError(`fastify-idempotency: the journal cannot be used: ${whatToDo(code, table)} (${(cause as Error).message})`, { cause })
+    throw new JournalUnusableError(`fastify-idempotency: the journal cannot be used: ${whatToDo(code, table)} (${(cause as Error).message})`, { cause: bareError(cause) })
   }
   const [row] = rows
   if (!(row?.id instanceof Uint8Array) || !sent.equals(row.id)) {

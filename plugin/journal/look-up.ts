@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { factsOf } from '../error-facts.ts'
+import { bareError, factsOf } from '../error-facts.ts'
 import { IdempotencyError } from '../errors.ts'
 import type { Journal, JournalEntry } from './journal.ts'
 
@@ -17,5 +17,5 @@ export async function lookUp (journal: Journal, id: string, log: FastifyBaseLogg
 }
 
 export function journalUnavailable (cause: unknown): IdempotencyError {
-  return new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'Whether this request has been carried out before could not be found out: send it again later', { cause })
+  return new IdempotencyError('FST_IDEMPOTENCY_STORE_UNAVAILABLE', 'Whether this request has been carried out before could not be found out: send it again later', { cause: bareError(cause) })
 }

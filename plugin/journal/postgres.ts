@@ -1,3 +1,4 @@
+import { bareError } from '../error-facts.ts'
 import { StoreTimeoutError } from '../errors.ts'
 import { checkDatabase } from './check.ts'
 import { JournalConflictError } from './journal.ts'
@@ -58,7 +59,7 @@ export function postgresJournal (db: Queryable, options: PostgresJournalOptions 
       await tx.query(statements.insert, values)
     } catch (cause) {
       if (codeOf(cause, code => code === UNIQUE_VIOLATION) === undefined) throw cause
-      throw new JournalConflictError('The outcome of this operation has been committed before', { cause, owner: holder?.owner ?? null })
+      throw new JournalConflictError('The outcome of this operation has been committed before', { cause: bareError(cause), owner: holder?.owner ?? null })
     }
   }
 

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { factsOf } from '../error-facts.ts'
+import { bareError, factsOf } from '../error-facts.ts'
 import { journalUnavailable } from '../journal/look-up.ts'
 import type { Journal } from '../journal/journal.ts'
 import { isSettling } from '../options.ts'
@@ -193,7 +193,7 @@ function isReplayable (run: Run, statusCode: number): boolean {
   try {
     return run.settings.replayable(statusCode) === true
   } catch (err) {
-    run.log.error({ err }, 'idempotency: the option "replayable" threw, its default decides')
+    run.log.error({ err: bareError(err) }, 'idempotency: the option "replayable" threw, its default decides')
     return isSettling(statusCode)
   }
 }

@@ -1,7 +1,7 @@
 import { answerOf } from '../deadline.ts'
 import { channels, eventOf } from '../diagnostics.ts'
 import type { Engine } from '../engine.ts'
-import { factsOf } from '../error-facts.ts'
+import { bareError, factsOf } from '../error-facts.ts'
 import type { Ownership } from '../ownership.ts'
 import type { Outcome, OwnedClaim } from '../store/store.ts'
 
@@ -35,7 +35,7 @@ function tell (engine: Engine, owner: Ownership, owned: OwnedClaim, outcome: Out
     owner.log.error({ err: factsOf(error) }, `idempotency: the ${nameOf(outcome)} could not be stored, it is kept here and tried again`)
     if (channels.storeFailed.hasSubscribers) {
       const operation = outcome === null ? 'release' : 'complete'
-      channels.storeFailed.publish({ ...eventOf(owner, owned.attempt, asked), operation, error })
+      channels.storeFailed.publish({ ...eventOf(owner, owned.attempt, asked), operation, error: bareError(error) })
     }
     const stored = (isOwner: boolean): void => { note(engine, owner, outcome, statusCode, isOwner) }
     engine.pending.keep({ owner, owned, outcome, stored }, error)

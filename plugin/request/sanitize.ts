@@ -1,3 +1,4 @@
+import { bareError } from '../error-facts.ts'
 import type { KeptResponse } from '../store/store.ts'
 import type { Run } from './run.ts'
 
@@ -21,7 +22,7 @@ export function sanitized (run: Run, statusCode: number, response: KeptResponse)
       body: typeof body === 'string' ? body : Buffer.from(body)
     }
   } catch (err) {
-    run.log.error({ err }, 'idempotency: the option "sanitize" failed, the response is not kept')
+    run.log.error({ err: bareError(err) }, 'idempotency: the option "sanitize" failed, the response is not kept')
     return null
   }
 }

@@ -1,3 +1,4 @@
+import { bareError } from '../error-facts.ts'
 import { UNREADABLE } from './lua.ts'
 import { unreadable } from './record.ts'
 import { StoreRefusedError } from './store.ts'
@@ -26,16 +27,18 @@ export function oddAnswer (): Error {
 
 /**
  * What became of a command that failed. An error that is Redis's own answer says that it was not carried out; any other
- * one, such as that of a connection that was lost, leaves it open, and is handed on as it is.
+ * one, such as that of a connection that was lost, leaves it open.
  */
 export function explained (error: unknown): unknown {
   const code = refusal(error)
-  if (code === null) return error
-  if (code === UNREADABLE || code === 'WRONGTYPE') return unreadable(error)
+  // ioredis hangs the command on it, with all arguments: the whole response that is to be kept.
+  const cause = bareError(error)
+  if (code === null) return cause
+  if (code === UNREADABLE || code === 'WRONGTYPE') return unreadable(cause)
   if (code === 'ERR' && (error as Error).message.includes('syntax error')) {
-    return new StoreRefusedError('Redis 7.0 or later is needed: older ones do not know SET … NX GET', { cause: error })
+    return new StoreRefusedError('Redis 7.0 or later is needed: older ones do not know SET … NX GET', { cause })
   }
-  return new StoreRefusedError(`Redis refused the command: ${code}`, { cause: error })
+  return new StoreRefusedError(`Redis refused the command: ${code}`, { cause })
 }
 
 /** The word that an error reply begins with, or `null` if it is none. */
