@@ -1,3 +1,4 @@
+import { opaque } from './opaque.ts'
 import { decode, encodeReleased, encodeRunning, encodeSettled, RECORD_VERSION, timeToLive } from './record.ts'
 import type { DecodedOwned, DecodedRecord, RecordVersion } from './record.ts'
 import { explained, integer, oddAnswer, wasDone } from './redis-answers.ts'
@@ -123,7 +124,7 @@ export class RedisStore implements Store {
 
   #complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
     const completion = scripts.completion(owned.owner, owned.retention, this.#wakeUps.channel)
-    const settled = encodeSettled(owned, outcome, this.#recordVersion)
+    const settled = opaque(encodeSettled(owned, outcome, this.#recordVersion))
     return this.#run(scripts.complete, this.#keyPrefix + id, settled, completion).then(wasDone)
   }
 
