@@ -23,6 +23,8 @@ export async function untilNoneIsPaying (world: World, timeout: number): Promise
 /** What the provider and the database have. */
 export async function readBooks (world: World, keys: Iterable<string>): Promise<Evidence> {
   const pool = new pg.Pool({ connectionString: world.postgres.url, max: 1 })
+  // Postgres may be stopped before a connection that was let go is closed.
+  pool.on('error', () => {})
   try {
     const { rows: orders } = await pool.query<Evidence['orders'][number]>('SELECT id, status, amount::double precision AS amount FROM orders')
     const { rows: payments } = await pool.query<Omit<Evidence['payments'][number], 'key'> & { operation: string }>(

@@ -90,3 +90,8 @@ export function orderOf ({ kind, boundary }: Fault): Order | null {
 
 export const TRY_HEADER = 'x-chaos-try'
 export const STRIKE_HEADER = 'x-chaos-strike'
+
+/** The app does nothing at all while it lasts. */
+export function standsStill (kind: FaultKind): boolean {
+  return kind === 'app stopped beyond its lease' || kind === 'app frozen beyond its lease'
+}

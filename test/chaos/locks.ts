@@ -1,5 +1,5 @@
 import type { Verdict } from './checker.ts'
-import { keepsFromRedis } from './faults.ts'
+import { keepsFromRedis, standsStill } from './faults.ts'
 import { groupBy } from './group-by.ts'
 import { lifeAt } from './history.ts'
 import type { History, Try } from './history.ts'
@@ -19,7 +19,7 @@ export interface Locks {
  * key in Redis, or died. It is measured up to when the refused try was sent, when the key was locked for certain or was
  * locked later. More than the lease and the tolerance is a violation; so is a 409 of a key that nobody has ever owned.
  *
- * Time in which Redis took no writes, or in which the link of the app that refuses was broken, does not count, nor does
+ * Time in which Redis took no writes, or in which the app that refuses stood still or had no link, does not count, nor does
  * the lease after it: what an owner had to write was written no sooner, and who was away from Redis takes over nothing
  * before it has heard it for a lease.
  *
@@ -31,7 +31,7 @@ export function longestLock (history: History, byKey: Map<string, Try[]>, tolera
   const { lease, lives, runs, tries, strikes } = history
   const runsOf = groupBy(runs, run => run.try)
   const refused = tries.filter(({ code }) => code === IN_PROGRESS)
-  const outages = strikes.filter(({ kind }) => keepsFromRedis(kind)).sort((a, b) => a.at - b.at)
+  const outages = strikes.filter(({ kind }) => keepsFromRedis(kind) || standsStill(kind)).sort((a, b) => a.at - b.at)
   const violations: string[] = []
   let longest = 0
   for (const sent of refused) {

@@ -1,6 +1,6 @@
 import { cite } from './cite.ts'
 import type { Verdict } from './checker.ts'
-import { keepsFromRedis } from './faults.ts'
+import { keepsFromRedis, standsStill } from './faults.ts'
 import { groupBy } from './group-by.ts'
 import { lifeAt, strikesDuring } from './history.ts'
 import type { Evidence, History, Life, Strike, Try, WorkRun } from './history.ts'
@@ -62,10 +62,6 @@ function isExcused (strikes: Strike[], { sent, at }: Told, again: number, lease:
     meanwhile.some(({ kind, app }) => app === sent.app && standsStill(kind)) ||
     // Renewed for the last time up to a third of it before, and given up a sixth before its end.
     cutOff.reduce((sum, strike) => sum + strike.until - strike.at, 0) >= lease / 2
-}
-
-function standsStill (kind: Strike['kind']): boolean {
-  return kind === 'app stopped beyond its lease' || kind === 'app frozen beyond its lease'
 }
 
 /** The app cannot write to Redis while it lasts. */

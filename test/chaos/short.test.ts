@@ -1,5 +1,6 @@
 import t from 'tap'
 import { FAULT_KINDS } from './faults.ts'
+import type { FaultKind } from './faults.ts'
 import { report } from './report.ts'
 import { run } from './run.ts'
 import { schedule } from './schedule.ts'
@@ -10,8 +11,9 @@ t.setTimeout(900_000)
 // Each kind strikes; those more often that do not strike for certain, since they wait for a request to come by.
 const KILLS = FAULT_KINDS.filter(kind => kind.startsWith('app killed'))
 // These are a case only if a handler runs in the process when they come, and nothing else strikes it meanwhile.
-const IN_HANDLER = FAULT_KINDS.filter(kind => kind.startsWith('app deployed') || kind.startsWith('app frozen'))
-const KINDS = [...FAULT_KINDS, ...KILLS, ...IN_HANDLER, ...IN_HANDLER, ...IN_HANDLER]
+const often = (name: string, times: number): FaultKind[] =>
+  Array.from({ length: times }, () => FAULT_KINDS.filter(kind => kind.startsWith(name))).flat()
+const KINDS = [...FAULT_KINDS, ...KILLS, ...often('app deployed', 5), ...often('app frozen', 3)]
 const OPTIONS = { seed: 20_250_101, payments: 150, faults: KINDS.length, apps: 3, kinds: KINDS }
 
 t.test('payments are charged once and answered alike while everything that they depend on is broken', async (t) => {

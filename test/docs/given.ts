@@ -66,6 +66,8 @@ const MAKE: { [name in keyof Given]: (t: Test) => Given[name] | Promise<Given[na
   redis: t => connectRedis(t),
   async pool (t) {
     const pool = new pg.Pool({ connectionString: await ownDatabase(t) })
+    // Its database may be dropped before a connection that was let go is closed.
+    pool.on('error', () => {})
     t.teardown(() => pool.end())
     return pool
   },
