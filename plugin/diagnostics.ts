@@ -74,11 +74,16 @@ export interface Subject {
   readonly id: string
 }
 
+/** Method and pattern, for events and messages. */
+export function routeOf (request: FastifyRequest | null): string {
+  return request === null ? 'run' : `${request.method} ${request.routeOptions.url ?? ''}`
+}
+
 /** What every event tells of its subject. To be called only for a channel that has subscribers. */
 export function eventOf ({ request, scope, id }: Subject, attempt: number | null, since: number): IdempotencyEvent {
   return {
     request,
-    route: request === null ? 'run' : `${request.method} ${request.routeOptions.url ?? ''}`,
+    route: routeOf(request),
     scope,
     keyHash: id,
     attempt,

@@ -39,6 +39,7 @@ export type {
   RequestIdempotency,
   RouteIdempotencyOptions,
   SanitizableResponse,
+  SanitizedResponse,
   Scope,
   WorkContext
 } from './types.ts'

@@ -52,7 +52,7 @@ export interface RouteIdempotencyOptions {
    * Which responses are kept and replayed; others release the key. Default: below 500 and not 408, 425 or 429. By
    * default a 408 does not release the key either, since nobody knows the outcome: its lease has to run out.
    */
-  replayable?: (statusCode: number) => boolean
+  replayable?: (statusCode: number) => boolean | PromiseLike<boolean>
   /** Bytes: the largest response body that is kept. Default 1 048 576. */
   maxBodySize?: number
   /**
@@ -75,9 +75,15 @@ export interface RouteIdempotencyOptions {
    * journalled. What it returns is what replays serve; what it leaves out stays as it is. The first answer is sent as it
    * is. If it throws, nothing of the response is kept: the key settles as not replayable.
    */
-  sanitize?: (response: SanitizableResponse, request: FastifyRequest) => { headers?: Record<string, string | string[]>, body?: string | Uint8Array }
+  sanitize?: (response: SanitizableResponse, request: FastifyRequest) => SanitizedResponse | PromiseLike<SanitizedResponse>
   /** Response headers that are not kept, beyond those that never are (set-cookie, date, the hop-by-hop ones). */
   excludeHeaders?: readonly string[]
+}
+
+/** What `sanitize` leaves of a response. */
+export interface SanitizedResponse {
+  headers?: Record<string, string | string[]>
+  body?: string | Uint8Array
 }
 
 /** What `sanitize` is shown of a response. */

@@ -52,7 +52,9 @@ t.test('it sees the status, the kept headers, the bytes of a stream, and the req
 const WRONG: Record<string, () => unknown> = {
   throws: () => { throw new Error('broken') },
   'returns nothing': () => undefined,
-  'returns a body that is neither text nor bytes': () => ({ body: 7 })
+  'returns a body that is neither text nor bytes': () => ({ body: 7 }),
+  'returns a promise that is rejected': () => Promise.reject(new Error('broken')),
+  'returns a promise of nothing': async () => {}
 }
 
 for (const [what, sanitize] of Object.entries(WRONG)) {
@@ -66,7 +68,7 @@ for (const [what, sanitize] of Object.entries(WRONG)) {
     t.equal(second.json.code, 'FST_IDEMPOTENCY_NOT_REPLAYABLE')
     t.equal(second.json.originalStatus, 200)
     t.equal(runs, 1)
-    t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('"sanitize" failed')))
+    t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('"sanitize" of POST /pay failed')))
   })
 }
 
@@ -80,4 +82,17 @@ t.test('the journal keeps what it leaves, too', async (t) => {
   await app.idempotency.forget('k', 'global')
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":"masked"}', replayed: true })
   t.equal(await database.effects.count(), 1)
+})
+
+t.test('it may be asynchronous: the answer waits for it, and what it leaves is what is kept', async (t) => {
+  const { app, listen } = await build(t, {
+    sanitize: async ({ body }) => {
+      await new Promise(setImmediate)
+      return { body: body.toString().replace(CARD, '****') }
+    }
+  })
+  app.post('/pay', { config: { idempotency: true } }, async () => ({ card: CARD }))
+  const client = await listen()
+  t.equal((await client.post('/pay', 'k')).text, `{"card":"${CARD}"}`)
+  t.match(await client.post('/pay', 'k'), { replayed: true, text: '{"card":"****"}' })
 })

@@ -1,9 +1,12 @@
 import type { FastifySchema } from 'fastify'
+import type { RouteSettings } from '../options.ts'
 import { isSchema, nameIn, withHeaders, withoutExamples } from './json-schema.ts'
 import type { JsonSchema } from './json-schema.ts'
 import type { ProtectedRoute } from './protected-route.ts'
 import { refusalsOf } from './refusals.ts'
 import type { Refusal } from './refusals.ts'
+
+type Replayable = RouteSettings['replayable']
 
 const PROBLEM = 'application/problem+json'
 
@@ -36,9 +39,17 @@ export function withRefusals (schema: FastifySchema, route: ProtectedRoute, vers
   return responses
 }
 
-function withReplayed (response: unknown, status: string, replayable: (statusCode: number) => boolean): unknown {
-  if (!isSchema(response) || !statusesOf(status).some(replayable)) return response
+function withReplayed (response: unknown, status: string, replayable: Replayable): unknown {
+  if (!isSchema(response) || !statusesOf(status).some(statusCode => mayBeReplayed(replayable, statusCode))) return response
   return { ...response, headers: withHeaders(response.headers, REPLAYED) }
+}
+
+/** What a promise will say is not known here. */
+function mayBeReplayed (replayable: Replayable, statusCode: number): boolean {
+  const answer = replayable(statusCode)
+  if (typeof answer === 'boolean') return answer
+  void Promise.resolve(answer).catch(() => {})
+  return true
 }
 
 /** `404`, all of `4xx`, or of `default`. */

@@ -1,9 +1,11 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { routeOf } from '../diagnostics.ts'
 import { bareError, factsOf } from '../error-facts.ts'
 import { journalUnavailable } from '../journal/look-up.ts'
 import type { Journal } from '../journal/journal.ts'
 import { isSettling } from '../options.ts'
+import { kindOf, later } from './answers-of-options.ts'
 import { capture } from './capture.ts'
 import type { Captured } from './capture.ts'
 import { headersToKeep, resetHeaders } from './headers.ts'
@@ -17,7 +19,7 @@ import { bodyOf } from './replay.ts'
 import type { Run } from './run.ts'
 import { sanitized } from './sanitize.ts'
 import type { Engine } from '../engine.ts'
-import type { Outcome } from '../store/store.ts'
+import type { KeptResponse, Outcome } from '../store/store.ts'
 
 /**
  * Settles a run as its answer passes through `onSend`, before the first byte leaves. Resolves to the payload to send.
@@ -40,10 +42,15 @@ function store (engine: Engine, run: Run, reply: FastifyReply, payload: unknown)
     run.stage = 'settled'
     return Promise.resolve(payload)
   }
-  const keepable = !run.releaseRequested && isReplayable(run, statusOf(reply, payload))
-  return run.settings.journal === false
-    ? storeOwn(engine, run, reply, payload, keepable)
-    : storeByJournal(engine, run, reply, payload, keepable)
+  const decide = run.settings.journal === false ? storeOwn : storeByJournal
+  if (run.releaseRequested) return decide(engine, run, reply, payload, false)
+  const keepable = isReplayable(run, statusOf(reply, payload))
+  if (!(keepable instanceof Promise)) return decide(engine, run, reply, payload, keepable)
+  const sent = snapshot(reply)
+  return keepable.then((keepable) => {
+    if (run.disturbed) putBack(reply, sent)
+    return decide(engine, run, reply, payload, keepable)
+  })
 }
 
 /** What the handler answers stands for itself. */
@@ -140,7 +147,12 @@ function keepCaptured (engine: Engine, run: Run, reply: FastifyReply, payload: u
   const response = body === null || run.hasTrailers
     ? null
     : sanitized(run, sent.statusCode, { headers: headersToKeep(run.headersBefore, sent.headers, run.settings), body })
-  const outcome = { statusCode: sent.statusCode, response }
+  const storeIt = (response: KeptResponse | null): Promise<unknown> =>
+    storeCaptured(engine, run, reply, captured, { statusCode: sent.statusCode, response }, sent)
+  return response instanceof Promise ? response.then(storeIt) : storeIt(response)
+}
+
+function storeCaptured (engine: Engine, run: Run, reply: FastifyReply, captured: Captured, outcome: Outcome, sent: Snapshot): Promise<unknown> {
   const { journal, journalAnswers } = run.settings
   if (journal !== false && journalAnswers) return journalAnswer(engine, run, journal, reply, captured, outcome, sent)
   return complete(engine, run, outcome).then((owned) => {
@@ -188,14 +200,18 @@ function statusOf (reply: FastifyReply, payload: unknown): number {
   return typeof payload === 'object' && Object.prototype.toString.call(payload) === '[object Response]' ? (payload as Response).status : reply.statusCode
 }
 
-/** The app's function must not turn a finished charge into a 500. */
-function isReplayable (run: Run, statusCode: number): boolean {
-  try {
-    return run.settings.replayable(statusCode) === true
-  } catch (err) {
-    run.log.error({ err: bareError(err) }, 'idempotency: the option "replayable" threw, its default decides')
-    return isSettling(statusCode)
-  }
+/** The app's function must not turn a finished charge into a 500. A promise only if it returns one. */
+function isReplayable (run: Run, statusCode: number): boolean | Promise<boolean> {
+  return later(
+    () => run.settings.replayable(statusCode),
+    (answer) => {
+      if (typeof answer !== 'boolean') throw new TypeError(`it returned ${kindOf(answer)} instead of true or false`)
+      return answer
+    },
+    (err) => {
+      run.log.error({ err: bareError(err) }, `idempotency: the option "replayable" of ${routeOf(run.request)} failed, its default decides`)
+      return isSettling(statusCode)
+    })
 }
 
 /** A handler's 408 says that something timed out, and so that nobody knows the outcome, unless the app decides otherwise. */
@@ -210,6 +226,6 @@ export async function settleUnseen (engine: Engine, run: Run): Promise<void> {
   run.unwatchClient()
   const { statusCode } = run.reply.raw
   // What a handler recorded is there or not: the next attempt looks.
-  if (run.releaseRequested || run.recording || !isReplayable(run, statusCode)) await release(engine, run, statusCode)
+  if (run.releaseRequested || run.recording || !await isReplayable(run, statusCode)) await release(engine, run, statusCode)
   else await complete(engine, run, { statusCode, response: null })
 }

@@ -48,7 +48,7 @@ export async function record<T> (run: Run, tx: Queryable, { body, headers = {}, 
     statusCode,
     response: bytes.length > maxBodySize || run.hasTrailers
       ? null
-      : sanitized(run, statusCode, { headers: headersToKeep(run.headersBefore, { ...reply.getHeaders(), ...given }, run.settings), body: bytes })
+      : await sanitized(run, statusCode, { headers: headersToKeep(run.headersBefore, { ...reply.getHeaders(), ...given }, run.settings), body: bytes })
   }
   run.recording = true
   try {

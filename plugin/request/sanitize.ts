@@ -1,28 +1,33 @@
+import { routeOf } from '../diagnostics.ts'
 import { bareError } from '../error-facts.ts'
 import type { KeptResponse } from '../store/store.ts'
+import { kindOf, later } from './answers-of-options.ts'
 import type { Run } from './run.ts'
 
 /**
  * What the option `sanitize` leaves of a response before it is kept. `null` if it fails: rather keep nothing than what
- * must not rest in the store. The app's function must not turn a finished charge into a 500.
+ * must not rest in the store. The app's function must not turn a finished charge into a 500. A promise only if the
+ * function returns one.
  */
-export function sanitized (run: Run, statusCode: number, response: KeptResponse): KeptResponse | null {
+export function sanitized (run: Run, statusCode: number, response: KeptResponse): KeptResponse | null | Promise<KeptResponse | null> {
   const { sanitize } = run.settings
   if (sanitize === undefined) return response
-  try {
-    // Those that the run removed say nothing of the response, and are kept as they are.
-    const removed = response.headers.filter(([, value]) => value === null)
-    const headers = Object.fromEntries(response.headers.filter((entry): entry is [string, string | string[]] => entry[1] !== null))
-    const left: unknown = sanitize({ statusCode, headers, body: Buffer.from(response.body as string) }, run.request)
-    if (typeof left !== 'object' || left === null) throw new TypeError(`it returned ${left === null ? 'null' : typeof left} instead of { headers, body }`)
-    const { headers: leftHeaders = headers, body = response.body } = left as { headers?: typeof headers, body?: string | Uint8Array }
-    if (typeof body !== 'string' && !(body instanceof Uint8Array)) throw new TypeError(`it returned a body of type ${typeof body} instead of a string or a Buffer`)
-    return {
-      headers: [...Object.entries(leftHeaders).map(([name, value]): [string, string | string[]] => [name.toLowerCase(), Array.isArray(value) ? value.map(String) : String(value)]), ...removed],
-      body: typeof body === 'string' ? body : Buffer.from(body)
-    }
-  } catch (err) {
-    run.log.error({ err: bareError(err) }, 'idempotency: the option "sanitize" failed, the response is not kept')
-    return null
-  }
+  // Those that the run removed say nothing of the response, and are kept as they are.
+  const removed = response.headers.filter(([, value]) => value === null)
+  const headers = Object.fromEntries(response.headers.filter((entry): entry is [string, string | string[]] => entry[1] !== null))
+  return later(
+    () => sanitize({ statusCode, headers, body: Buffer.from(response.body as string) }, run.request),
+    (left) => {
+      if (typeof left !== 'object' || left === null) throw new TypeError(`it returned ${kindOf(left)} instead of { headers, body }`)
+      const { headers: leftHeaders = headers, body = response.body } = left as { headers?: typeof headers, body?: string | Uint8Array }
+      if (typeof body !== 'string' && !(body instanceof Uint8Array)) throw new TypeError(`it returned a body of type ${typeof body} instead of a string or a Buffer`)
+      return {
+        headers: [...Object.entries(leftHeaders).map(([name, value]): [string, string | string[]] => [name.toLowerCase(), Array.isArray(value) ? value.map(String) : String(value)]), ...removed],
+        body: typeof body === 'string' ? body : Buffer.from(body)
+      }
+    },
+    (err) => {
+      run.log.error({ err: bareError(err) }, `idempotency: the option "sanitize" of ${routeOf(run.request)} failed, the response is not kept`)
+      return null
+    })
 }

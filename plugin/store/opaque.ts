@@ -6,7 +6,7 @@ function shown (this: Buffer): string {
 }
 
 /** A Buffer in all but what it says of itself. */
-const OPAQUE = Object.create(Buffer.prototype, Object.fromEntries(
+const OPAQUE = Object.create(Buffer.prototype as object, Object.fromEntries(
   ['toString', 'toLocaleString', 'toJSON', inspect.custom].map(name => [name, { value: shown }]))) as Buffer
 
 /**
