@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import { recordId } from '../plugin/request/key.ts'
@@ -27,8 +28,8 @@ t.test('the scope may be a number, and may be set by the route’s own authentic
   t.equal((await app.idempotency.find('k', 42))?.state, 'settled')
 })
 
-for (const value of [undefined, null, '', 'global', {}, NaN, Promise.resolve('alice')]) {
-  t.test(`a scope function that returns ${value instanceof Promise ? 'a promise' : JSON.stringify(value) ?? 'undefined'} is a 500 that says so, and nothing runs`, async (t) => {
+for (const value of [undefined, null, '', 'global', 'undefined', 'null', {}, NaN, Infinity, 2 ** 53, 'a\ud800', Promise.resolve('alice')]) {
+  t.test(`a scope function that returns ${value instanceof Promise ? 'a promise' : inspect(value)} is a 500 that says so, and nothing runs`, async (t) => {
     const { app, listen } = await build(t, { store: new MemoryStore(), scope: (() => value) as () => string })
     let runs = 0
     app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)

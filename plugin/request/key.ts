@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { IdempotencyError } from '../errors.ts'
 import type { RouteSettings } from '../options.ts'
 import type { Scope } from '../types.ts'
+import { kindOf } from './answers-of-options.ts'
 import { sha256 } from './sha256.ts'
 
 /**
@@ -85,7 +86,7 @@ export function readScope (request: FastifyRequest, scope: Scope): string {
   if (text === null || text === 'global') {
     throw new IdempotencyError('FST_IDEMPOTENCY_SCOPE_INVALID', text === 'global'
       ? "The idempotency scope function of this route returned 'global', which names the space that all callers share: put a prefix before the ids it returns"
-      : `The idempotency scope function of this route must return a string or a number that names the caller, got ${value === '' ? 'an empty string' : value === null ? 'null' : typeof value}`)
+      : `The idempotency scope function of this route must return a string or a number that names the caller, got ${whatIs(value)}`)
   }
   return text
 }
@@ -96,13 +97,25 @@ export function readScope (request: FastifyRequest, scope: Scope): string {
  */
 export function checkScope (scope: unknown): string {
   const text = textOf(scope)
-  if (text === null) throw new TypeError(`fastify-idempotency: a scope must be a string of at least one character, or a number, got ${scope === '' ? 'an empty string' : scope === null ? 'null' : typeof scope}`)
+  if (text === null) throw new TypeError(`fastify-idempotency: a scope must be a string of at least one character, or a number, got ${whatIs(scope)}`)
   return text
 }
 
+/** What becomes of a caller who is not known when it is made text of. */
+const NOBODY: readonly unknown[] = ['', 'NaN', 'null', 'undefined']
+
 function textOf (scope: unknown): string | null {
-  const text = typeof scope === 'number' ? String(scope) : scope
-  return typeof text !== 'string' || text === '' || text === 'NaN' ? null : text
+  // Beyond 2 ** 53 two ids are one number.
+  const text = typeof scope === 'number' && (Number.isSafeInteger(scope) || !Number.isInteger(scope)) && Number.isFinite(scope) ? String(scope) : scope
+  // Halves of a surrogate pair are all one to a hash.
+  return typeof text !== 'string' || NOBODY.includes(text) || !text.isWellFormed() ? null : text
+}
+
+/** For the app's own log: of a text that names nobody. */
+function whatIs (scope: unknown): string {
+  if (typeof scope === 'number') return `the number ${scope}`
+  if (typeof scope !== 'string' || scope === '') return kindOf(scope)
+  return NOBODY.includes(scope) ? `the text '${scope}'` : 'text with half a surrogate pair'
 }
 
 /**
