@@ -18,7 +18,7 @@ const blocks = (await Promise.all((await documented()).map(readPage))).flatMap(p
 t.test('every block of code in the documentation compiles against the sources', async (t) => {
   const code = blocks.filter(({ language }) => language === 'ts')
   const { dir, moduleOf } = await workspace(t, code)
-  const { stdout } = await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript-7/bin/tsc'), '--listFiles', '--pretty', 'false'], { cwd: dir, maxBuffer: 2 ** 26 })
+  const { stdout } = await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript-7/lib/tsc.js'), '--listFiles', '--pretty', 'false'], { cwd: dir, maxBuffer: 2 ** 26 })
     .catch((error: { stdout: string }) => error)
   const lines = stdout.split('\n')
   const compiled = new Set(lines.map(line => line.trim()))
