@@ -73,7 +73,7 @@ export interface RouteIdempotencyOptions {
   /**
    * Drops or masks what must not rest in the store (a card number, a token), before a response is stored or
    * journalled. What it returns is what replays serve; what it leaves out stays as it is. The first answer is sent as it
-   * is. If it throws, nothing of the response is kept: the key settles as not replayable.
+   * is, once a promise is settled. If it fails, nothing of the response is kept: the key settles as not replayable.
    */
   sanitize?: (response: SanitizableResponse, request: FastifyRequest) => SanitizedResponse | PromiseLike<SanitizedResponse>
   /** Response headers that are not kept, beyond those that never are (set-cookie, date, the hop-by-hop ones). */

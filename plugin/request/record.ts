@@ -44,13 +44,14 @@ export async function record<T> (run: Run, tx: Queryable, { body, headers = {}, 
   const contentType = String(given['content-type'] ?? reply.getHeader('content-type') ?? contentTypeOf(body) ?? '')
   if (contentType !== '') given['content-type'] = contentType
   const bytes = serialize(reply, statusCode, contentType, body)
+  // Before anything is waited for: a handler that does not await this call may answer meanwhile.
+  run.recording = true
   const outcome: Outcome = {
     statusCode,
     response: bytes.length > maxBodySize || run.hasTrailers
       ? null
       : await sanitized(run, statusCode, { headers: headersToKeep(run.headersBefore, { ...reply.getHeaders(), ...given }, run.settings), body: bytes })
   }
-  run.recording = true
   try {
     await journal.record(tx, run.id, entryOf(run, outcome), keepFor(run))
   } catch (cause) {
