@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { storeContract } from '../plugin/store-contract/index.ts'
-import { CONTRACTS, countPassed, install, npmInstall, pack, PROGRAMS, runProgram, scratch } from './packed.ts'
+import { CONTRACTS, countPassed, fetchTarball, install, pack, PROGRAMS, run, runProgram, scratch } from './packed.ts'
 
 /*
  * The packed package on each major version of Node.js that it is for. The npm packages `node-<platform>-<arch>` carry
@@ -35,6 +35,7 @@ async function nodeOf (major: number): Promise<string> {
   const name = `${process.platform === 'darwin' && process.arch === 'arm64' ? 'node-bin' : 'node'}-${process.platform}-${process.arch}`
   const dir = join(binaries, String(major))
   await mkdir(dir)
-  await npmInstall(dir, ['--no-save', `${name}@${major}`])
-  return join(dir, 'node_modules', name, 'bin', 'node')
+  // Not installed: of 185 MB only the binary is wanted.
+  await run('tar', ['-xzf', await fetchTarball(dir, `${name}@${major}`), 'package/bin/node'], { cwd: dir })
+  return join(dir, 'package/bin/node')
 }

@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import ts from 'typescript'
 
 export const run = promisify(execFile)
-const ROOT = join(import.meta.dirname, '..')
+export const ROOT = join(import.meta.dirname, '..')
 
 export interface Manifest {
   name: string
@@ -97,12 +97,23 @@ export async function install (t: Test, { tarball, manifest }: Packed, files: Re
   return dir
 }
 
-/** @throws {Error} whose message begins with the packages and ends with npm's own */
 export async function npmInstall (dir: string, packages: string[]): Promise<void> {
-  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts', ...packages], { cwd: dir })
+  await npm(dir, 'install', '--no-audit', '--no-fund', '--ignore-scripts', ...packages)
+}
+
+/** The path of a package's tarball, which npm puts into the directory. */
+export async function fetchTarball (dir: string, name: string): Promise<string> {
+  return join(dir, (await npm(dir, 'pack', '--silent', name)).trim())
+}
+
+/** @throws {Error} whose message begins with the packages and ends with npm's own */
+async function npm (dir: string, command: string, ...args: string[]): Promise<string> {
+  const { stdout } = await run('npm', [command, '--prefer-offline', ...args], { cwd: dir })
     .catch((error: { stderr: string }) => {
-      throw new Error(`npm could not install ${packages.join(' ')}; is its registry within reach?\n${error.stderr}`, { cause: error })
+      const packages = args.filter(arg => !arg.startsWith('--')).join(' ')
+      throw new Error(`npm could not ${command} ${packages}; is its registry within reach?\n${error.stderr}`, { cause: error })
     })
+  return stdout
 }
 
 function versionOf (name: string, { devDependencies }: Manifest): string {

@@ -12,8 +12,11 @@ const GROUPS = resolve(import.meta.dirname, '../.tap/groups')
 const PER_PROCESS = 10
 
 /** They take long: in processes of their own, which are begun first. */
-const LONGEST = ['chaos/variants', 'node-versions', 'package', 'chaos/short', 'client/fetch-rules', 'client/undici-rules', 'chaos/boundaries']
+const LONGEST = ['chaos/variants', 'node-versions', 'package', 'chaos/short', 'client/fetch-rules', 'client/undici-rules', 'chaos/boundaries', 'types/types']
   .map(name => `test/${name}.test.ts`)
+
+/** So do those of these directories, which are begun next: at the end there would be nothing to do beside them. */
+const LONG = ['test', 'test/demo', 'test/processes', 'test/servers', 'test/store']
 
 /**
  * Runs test files by tap, several of a directory in one process, one after the other. Each is announced by a subtest
@@ -42,7 +45,9 @@ export async function runTogether (files: string[], options: { args?: string[], 
 /** Which files go together, in the order in which they are begun. */
 function groupsOf (files: string[]): Array<{ name: string, files: string[] }> {
   const alone = LONGEST.filter(file => files.includes(file)).map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
-  const directories = groupBy(files.filter(file => !LONGEST.includes(file)), dirname)
+  const others = files.filter(file => !LONGEST.includes(file))
+  const isLong = (file: string): boolean => LONG.includes(dirname(file))
+  const directories = groupBy([...others.filter(isLong), ...others.filter(file => !isLong(file))], dirname)
   return [...alone, ...[...directories].flatMap(([directory, files]) => {
     const count = Math.ceil(files.length / PER_PROCESS)
     return Array.from({ length: count }, (_, n) => ({ name: basename(directory), files: files.filter((_, i) => i % count === n) }))

@@ -1,6 +1,8 @@
 import { execFile, execFileSync, spawn } from 'node:child_process'
+import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { chownSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { chownSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -9,6 +11,14 @@ import { until } from '../helper.ts'
 import { postgresDirectory } from './binaries.ts'
 import { freePort } from './port.ts'
 import { protect } from './reaper.ts'
+
+const exec = promisify(execFile)
+
+/** What `initdb` is told, beside the directory. */
+const INITDB = ['-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
+
+/** Database clusters as `initdb` leaves them. */
+const KEPT = join(import.meta.dirname, '../../node_modules/.cache/fastify-idempotency/postgres')
 
 export interface PostgresServer {
   url: string
@@ -36,9 +46,7 @@ async function start (port: number): Promise<PostgresServer | string> {
   if (user !== null) chownSync(directory, user.uid, user.gid)
   const as = { ...user, cwd: directory }
   const data = join(directory, 'data')
-  const initialised = promisify(execFile)(join(bin, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'], as)
-  if (initialised.child.pid !== undefined) protect(initialised.child.pid)
-  await initialised
+  await makeCluster(bin, data, as)
   const launch = (): { pid: number, hasEnded: () => boolean, end: (signal: NodeJS.Signals) => Promise<void> } => {
     const log = openSync(join(directory, 'log'), 'a')
     const server = spawn(join(bin, 'postgres'), [
@@ -92,6 +100,29 @@ async function start (port: number): Promise<PostgresServer | string> {
     },
     stop
   }
+}
+
+/** An empty database cluster: a copy of the one that this version of Postgres has made here before. */
+async function makeCluster (bin: string, data: string, as: { cwd: string, uid?: number, gid?: number }): Promise<void> {
+  const { stdout: version } = await exec(join(bin, 'postgres'), ['--version'])
+  const name = createHash('sha256').update(`${version} ${as.uid} ${INITDB.join(' ')}`).digest('hex')
+  const kept = join(KEPT, name)
+  if (existsSync(kept)) {
+    await copy(kept, data)
+    return
+  }
+  const initialised = exec(join(bin, 'initdb'), ['-D', data, ...INITDB], as)
+  if (initialised.child.pid !== undefined) protect(initialised.child.pid)
+  await initialised
+  // At once or not at all: others may be looking. Where nothing may be written each makes its own.
+  const written = `${kept}-${randomUUID()}`
+  await mkdir(KEPT, { recursive: true }).then(() => copy(data, written)).then(() => rename(written, kept))
+    .catch(() => rm(written, { recursive: true, force: true }))
+}
+
+/** With its owner, who is not who runs the tests where that is root. */
+async function copy (from: string, to: string): Promise<void> {
+  await exec('cp', ['-pR', from, to])
 }
 
 /** Postgres refuses to run as root. */
