@@ -11,6 +11,7 @@ const PROBLEMS = {
   FST_IDEMPOTENCY_NOT_COMMITTED: { statusCode: 500, title: 'Answer was not committed', retryable: true },
   FST_IDEMPOTENCY_JOURNAL_INCONSISTENT: { statusCode: 500, title: 'Committed answer cannot be found', retryable: false },
   FST_IDEMPOTENCY_SCOPE_INVALID: { statusCode: 500, title: 'Idempotency scope invalid', retryable: false },
+  FST_IDEMPOTENCY_OPTION_FAILED: { statusCode: 500, title: 'Idempotency option failed', retryable: false },
   FST_IDEMPOTENCY_ROUTE_UNSEEN: { statusCode: 500, title: 'Route declared before the idempotency plugin', retryable: false }
 } as const
 

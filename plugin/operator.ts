@@ -1,4 +1,4 @@
-import { recordId } from './request/key.ts'
+import { checkText, recordId } from './request/key.ts'
 import type { Engine } from './engine.ts'
 import { runOnce } from './work.ts'
 import type { KeptResponse } from './store/store.ts'
@@ -8,8 +8,8 @@ import type { FoundRecord, Idempotency, IdempotencyStats } from './types.ts'
 export function operatorOf (engine: Engine): Idempotency {
   const { store, deadline, leases, pending, counts } = engine
   return {
-    async find (key: string, scope: string | number): Promise<FoundRecord | null> {
-      const found = await deadline.race(store.find(recordId(String(scope), key)))
+    async find (key: string | number, scope: string | number): Promise<FoundRecord | null> {
+      const found = await deadline.race(store.find(idOf(key, scope)))
       if (found === null) return null
       const { state, attempt, expiresIn, leaseLeft, outcome } = found
       return {
@@ -22,8 +22,8 @@ export function operatorOf (engine: Engine): Idempotency {
       }
     },
 
-    async forget (key: string, scope: string | number): Promise<boolean> {
-      return await deadline.race(store.forget(recordId(String(scope), key)))
+    async forget (key: string | number, scope: string | number): Promise<boolean> {
+      return await deadline.race(store.forget(idOf(key, scope)))
     },
 
     run: (operation, work) => runOnce(engine, operation, work),
@@ -32,6 +32,10 @@ export function operatorOf (engine: Engine): Idempotency {
       return { ...counts, leasesLost: leases.lost, storeErrors: deadline.failures, running: leases.running, waiting: engine.waiting, pending: pending.size }
     }
   }
+}
+
+function idOf (key: string | number, scope: string | number): string {
+  return recordId(checkText('scope', scope), checkText('key', key))
 }
 
 function headersOf ({ headers }: KeptResponse): Record<string, string | string[]> {

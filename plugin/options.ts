@@ -31,7 +31,7 @@ type Rule = (value: unknown) => string | undefined
 const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
   scope: value => typeof value === 'function' || value === 'global' ? undefined : "a function that returns whose key space a request's key belongs to, or 'global'",
   header: value => typeof value === 'string' && /^[!#$%&'*+.^_`|~0-9a-z-]+$/i.test(value) ? undefined : 'the name of a request header',
-  key: aFunction('(request) => string | undefined'),
+  key: aFunction('(request) => string | number | undefined'),
   required: aBoolean,
   validateKey: aFunction('(key) => boolean'),
   fingerprint: aFunction('(request) => string | Buffer'),

@@ -127,8 +127,9 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   function takeFingerprintOf (route: RouteOptions, protection: RouteSettings, fingerprintOf: Fingerprinter) {
     const methods = protectedMethods(route, settings)
     return function noteFingerprint (request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
-      if (methods.has(request.method)) takeFingerprint(fingerprintOf, protection, request)
-      done()
+      const taking = methods.has(request.method) ? takeFingerprint(fingerprintOf, protection, request) : undefined
+      if (taking === undefined) done()
+      else void taking.then(done)
     }
   }
 

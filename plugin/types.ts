@@ -4,9 +4,13 @@ import type { Store } from './store/store.ts'
 import type { RedisClient } from './store/redis.ts'
 
 /** Whose key space a request's key is looked up in: the shared one, or that of what the function returns. */
-export type Scope = 'global' | ((request: FastifyRequest) => string | number)
+export type Scope = 'global' | ((request: FastifyRequest) => string | number | PromiseLike<string | number>)
 
-/** The options that may also stand in a route's `config.idempotency` object. */
+/**
+ * The options that may also stand in a route's `config.idempotency` object. Each function may return a promise, which is
+ * waited for. Where `key`, `validateKey`, `scope` or `fingerprint` throws, rejects or answers something else, the request
+ * is a 500 that the log explains, and nothing runs; an error with a status of its own is the answer.
+ */
 export interface RouteIdempotencyOptions {
   /**
    * Whose key space. A key is only ever looked up within its scope, so the function must return something that
@@ -16,18 +20,18 @@ export interface RouteIdempotencyOptions {
   /** The request header that carries the key. Default `'idempotency-key'`. */
   header?: string
   /** Where the key comes from instead of the header; `undefined` says that the request has none. */
-  key?: (request: FastifyRequest) => string | undefined
+  key?: (request: FastifyRequest) => string | number | undefined | PromiseLike<string | number | undefined>
   /** Whether a request without a key is refused (`true`, the default) or runs unprotected (`false`). */
   required?: boolean
   /** Accepts a parsed key. Default: 1 to 255 visible ASCII characters. */
-  validateKey?: (key: string) => boolean
+  validateKey?: (key: string) => boolean | PromiseLike<boolean>
   /**
    * What makes two requests the same, instead of query and body. Method, path, media type and the route's version and
    * host always count. Needed on routes whose body cannot be read (a stream, multipart). Called with the body as it was
    * parsed, before validation and the route's own hooks; if it throws then, or returns nothing or an empty text, once
    * more at the claim. `canonicalJson` helps to leave members out.
    */
-  fingerprint?: (request: FastifyRequest) => string | Uint8Array
+  fingerprint?: (request: FastifyRequest) => string | Uint8Array | PromiseLike<string | Uint8Array>
   /** Milliseconds for which an outcome is kept, from its completion. Default 86 400 000 (a day). */
   retention?: number
   /** Milliseconds for which a silent owner keeps the key. Renewed while the handler runs. Default 30 000. */
@@ -193,7 +197,7 @@ export interface FoundRecord {
 export interface Operation {
   /** Whose key space. */
   scope: string | number
-  key: string
+  key: string | number
   /** What makes two calls with one key the same, as JSON: the message, say. Default: any two are. */
   fingerprint?: unknown
 }
@@ -244,13 +248,16 @@ export interface IdempotencyStats {
 
 /** `app.idempotency`: an operator's look and eraser. */
 export interface Idempotency {
-  /** What is stored for a key, or `null`. Throws the store's error if it cannot be asked. */
-  find (key: string, scope: string | number): Promise<FoundRecord | null>
+  /**
+   * What is stored for a key, or `null`. Throws the store's error if it cannot be asked,
+   * and a TypeError if key or scope is none.
+   */
+  find (key: string | number, scope: string | number): Promise<FoundRecord | null>
   /**
    * Forget a key, whatever state it is in: the next request with it runs as a first one, even if an earlier one
    * is still running. Resolves to whether there was a record.
    */
-  forget (key: string, scope: string | number): Promise<boolean>
+  forget (key: string | number, scope: string | number): Promise<boolean>
   /**
    * Does some work once for a key, beyond HTTP: for a message of a queue, a cron job, or inside a handler. The same claim,
    * lease, take-over and waiting as for a request, by the options that the plugin was registered with; later calls get

@@ -4,7 +4,7 @@ import { noteClaimed, obtain } from './obtain.ts'
 import { Ownership } from './ownership.ts'
 import { ownedBy } from './pursuit.ts'
 import { canonicalJson } from './request/canonical.ts'
-import { checkScope, recordId } from './request/key.ts'
+import { checkId, recordId } from './request/key.ts'
 import { complete, release } from './request/outcome.ts'
 import { replayableResponse } from './request/replay.ts'
 import { sha256 } from './request/sha256.ts'
@@ -13,15 +13,12 @@ import type { Operation, WorkContext } from './types.ts'
 
 /** `app.idempotency.run`: what a protected route does for a request, for work that no request asks for. */
 export async function runOnce<T> (engine: Engine, { scope, key, fingerprint }: Operation, work: (context: WorkContext) => T | Promise<T>): Promise<T> {
-  if (typeof key !== 'string' || key === '') {
-    throw new TypeError(`fastify-idempotency: app.idempotency.run() takes a key that is a string of at least one character, got ${key === '' ? 'an empty one' : typeof key}`)
-  }
   if (typeof work !== 'function') {
     throw new TypeError(`fastify-idempotency: app.idempotency.run() takes the work to do as a function, got ${typeof work}`)
   }
   const settings = engine.settings.route
-  const checked = checkScope(scope)
-  const subject = { request: null, scope: checked, id: recordId(checked, key) }
+  const checked = checkId('scope', scope)
+  const subject = { request: null, scope: checked, id: recordId(checked, checkId('key', key)) }
   const own = fingerprintOf(fingerprint)
   // Both formats of records have the same one.
   const identity = { fingerprint: own, alternativeFingerprint: () => own }

@@ -208,7 +208,8 @@ t.test('a fingerprint that is neither text nor bytes is an error of the app, and
   const { listen, runs } = await anyBody(t, { fingerprint: (() => 7) as unknown as () => string })
   const answer = await (await listen()).post('/x', 'k')
   t.equal(answer.status, 500)
-  t.match(answer.json.message, /option "fingerprint" of POST \/x must return a string or a Buffer, got number/)
+  t.equal(answer.json.code, 'FST_IDEMPOTENCY_OPTION_FAILED')
+  t.match(answer.json.detail, /option "fingerprint" of POST \/x must return a string or a Buffer, got number/)
   t.equal(runs(), 0)
 })
 

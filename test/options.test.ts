@@ -33,7 +33,7 @@ const good = { store: new MemoryStore(), scope: 'global' }
 const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean }> = {
   scope: { values: ['customer', '', 7, null, {}], expected: /must be a function .*or 'global'/, route: true },
   header: { values: ['', 'two words', 'a:b', 'ü', 7, null], expected: /must be the name of a request header/, route: true },
-  key: { values: ['x-event-id', null, 7], expected: /must be a function \(request\) => string \| undefined/, route: true },
+  key: { values: ['x-event-id', null, 7], expected: /must be a function \(request\) => string \| number \| undefined/, route: true },
   required: { values: ['no', 0, null], expected: /must be true or false/, route: true },
   journalLookup: { values: [true, 'never', 1], expected: /must be 'retries' or 'always'/, route: true },
   journalAnswers: { values: ['yes', 1, null], expected: /must be true or false/, route: true },

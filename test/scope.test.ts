@@ -28,15 +28,15 @@ t.test('the scope may be a number, and may be set by the route’s own authentic
   t.equal((await app.idempotency.find('k', 42))?.state, 'settled')
 })
 
-for (const value of [undefined, null, '', 'global', 'undefined', 'null', {}, NaN, Infinity, 2 ** 53, 'a\ud800', Promise.resolve('alice')]) {
-  t.test(`a scope function that returns ${value instanceof Promise ? 'a promise' : inspect(value)} is a 500 that says so, and nothing runs`, async (t) => {
+for (const value of [undefined, null, '', 'global', 'undefined', 'null', {}, NaN, Infinity, 2 ** 53, 'a\ud800']) {
+  t.test(`a scope function that returns ${inspect(value)} is a 500 that says so, and nothing runs`, async (t) => {
     const { app, listen } = await build(t, { store: new MemoryStore(), scope: (() => value) as () => string })
     let runs = 0
     app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
     const answer = await (await listen()).post('/x', 'k')
     t.equal(answer.status, 500)
     t.equal(answer.json.code, 'FST_IDEMPOTENCY_SCOPE_INVALID')
-    t.match(answer.json.detail, /scope function of this route/)
+    t.match(answer.json.detail, /option "scope" of POST \/x must return .*, got /)
     t.equal(runs, 0)
   })
 }

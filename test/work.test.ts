@@ -117,8 +117,10 @@ t.test('arguments that make no sense are refused with a word on what is wrong', 
   const work = (): string => 'done'
   await t.rejects(run({ scope: '', key: 'k' }, work), /a scope must be .* got an empty string/)
   await t.rejects(run({ scope: null, key: 'k' }, work), /a scope must be .* got null/)
-  await t.rejects(run({ scope: 'jobs', key: '' }, work), /takes a key that .* got an empty one/)
-  await t.rejects(run({ scope: 'jobs', key: 7 }, work), /takes a key that .* got number/)
+  await t.rejects(run({ scope: 'jobs', key: '' }, work), /a key must be .* got an empty string/)
+  await t.rejects(run({ scope: 'jobs', key: NaN }, work), /a key must be .* got the number NaN/)
+  await t.rejects(run({ scope: 'jobs', key: String(undefined) }, work), /a key must be .* got the text 'undefined'/)
+  await t.rejects(run({ scope: 'jobs', key: 'k', fingerprint: Promise.resolve('same') }, work), /takes a fingerprint that is/)
   await t.rejects(run({ scope: 'jobs', key: 'k', fingerprint: new Map() }, work), /takes a fingerprint that is text, bytes/)
   await t.rejects(run({ scope: 'jobs', key: 'k' }, 'work'), /takes the work to do as a function, got string/)
   t.equal(app.idempotency.stats().claimed, 0)

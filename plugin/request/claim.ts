@@ -1,11 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Subject } from '../diagnostics.ts'
 import type { Engine } from '../engine.ts'
 import { noteClaimed, obtain } from '../obtain.ts'
 import type { RouteSettings } from '../options.ts'
 import { ownedBy } from '../pursuit.ts'
+import type { Pursuit } from '../pursuit.ts'
 import type { Identity } from '../same-request.ts'
 import type { RecordVersion } from '../store/record.ts'
 import type { Outcome } from '../store/store.ts'
+import { andThen, later, refuseFor } from './answers-of-options.ts'
 import { RequestClient } from './connection.ts'
 import type { Fingerprinter } from './fingerprint.ts'
 import { legacyFingerprintOf } from './legacy-fingerprint.ts'
@@ -20,18 +23,35 @@ import { watchReplies } from './watch.ts'
 
 /**
  * Claims the request's key, and resolves to whether its handler is to run. Where it is not, the request has been
- * answered with a replay.
+ * answered with a replay. Waits for those options that return promises.
  * @throws {IdempotencyError} what to answer instead
  */
 export function claim (
   engine: Engine, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest, reply: FastifyReply
 ): Promise<boolean> {
-  const key = readKey(request, settings)
-  if (key === undefined) return UNPROTECTED
-  const scope = readScope(request, settings.scope)
-  const subject = { request, scope, id: recordId(scope, key) }
-  const identity = identityOf(engine.settings.recordVersion, settings, fingerprintOf, request)
-  return obtain({ engine, settings, subject, identity, log: request.log, client: new RequestClient(request, reply) }).then((obtained) => {
+  return andThen(readKey(request, settings), (key) => {
+    if (key === undefined) return UNPROTECTED
+    return andThen(readScope(request, settings.scope), (scope) => {
+      const subject = { request, scope, id: recordId(scope, key) }
+      return andThen(identityOf(engine.settings.recordVersion, settings, fingerprintOf, request), (identity) => {
+        const client = new RequestClient(request, reply)
+        return claimFor({ engine, settings, subject, identity, log: request.log, client }, reply, key)
+      })
+    })
+  })
+}
+
+const UNPROTECTED = Promise.resolve(true)
+const NOTHING_RUNS = Promise.resolve(false)
+
+type RequestPursuit = Pursuit & { subject: Subject & { request: FastifyRequest } }
+
+function claimFor (pursuit: RequestPursuit, reply: FastifyReply, key: string): Promise<boolean> {
+  const { engine, settings, subject } = pursuit
+  const { request } = subject
+  // While an option made it wait (`handlerTimeout`).
+  if (reply.sent || request[kIdempotency] === ANSWERED) return NOTHING_RUNS
+  return obtain(pursuit).then((obtained) => {
     if (obtained === 'bypass') return true
     const { result, claim, asked, recalled } = obtained
     if (result.state === 'settled') {
@@ -48,24 +68,32 @@ export function claim (
 }
 
 /** What the request is compared by, in the format of the records that are written and in the other one that is read. */
-function identityOf (version: RecordVersion, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest): Identity {
-  const present = (): string => takenFingerprint(fingerprintOf, request)
-  const legacy = (): string => legacyFingerprintOf(request, settings)
-  return version === 1
-    ? { fingerprint: legacy(), alternativeFingerprint: () => orNone(present) }
-    : { fingerprint: present(), alternativeFingerprint: () => orNone(legacy) }
+function identityOf (
+  version: RecordVersion, settings: RouteSettings, fingerprintOf: Fingerprinter, request: FastifyRequest
+): Identity | Promise<Identity> {
+  const present = (): string | Promise<string> => takenFingerprint(fingerprintOf, request)
+  const legacy = (): string | Promise<string> => legacyFingerprintOf(request, settings)
+  const [written, other] = version === 1 ? [legacy, present] : [present, legacy]
+  return later(
+    written,
+    fingerprint => ({ fingerprint: fingerprint as string, alternativeFingerprint: () => orNone(other) }),
+    error => refuseFor('fingerprint', request, error))
 }
 
-/** A body that cannot be compared in the other format has no record in it. */
-function orNone (take: () => string): string {
+/**
+ * A body that cannot be compared in the other format has no record in it. Nor has one that is compared by a function
+ * which is asynchronous this time only: a store compares at once.
+ */
+function orNone (take: () => string | Promise<string>): string {
   try {
-    return take()
+    const taken = take()
+    if (typeof taken === 'string') return taken
+    taken.catch(() => {})
   } catch {
-    return ''
+    // Said above.
   }
+  return ''
 }
-
-const UNPROTECTED = Promise.resolve(true)
 
 /** The key is the run's own: lets its handler run, unless an earlier attempt has committed an outcome. */
 function proceed (engine: Engine, run: Run, key: string, earlier: Outcome | null): boolean {

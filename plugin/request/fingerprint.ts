@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { FastifyRequest, RouteOptions } from 'fastify'
 import type { RouteSettings } from '../options.ts'
+import { andThen, isThenable, kindOf, WrongAnswer } from './answers-of-options.ts'
 import { canonicalJson, unreadable } from './canonical.ts'
 import { sha256 } from './sha256.ts'
 
@@ -8,9 +9,10 @@ import { sha256 } from './sha256.ts'
  * What a request and its retries have in common: SHA-256 over method, path with query, media type, what tells the route
  * from others of the same path, and the body as it stands. With the route's own `fingerprint`, what that returns stands
  * for query and body. `early`: an own one that is empty has nothing to say yet, which is thrown.
+ * A promise only if that returns one.
  * @throws {IdempotencyError} `FST_IDEMPOTENCY_BODY_UNREADABLE` if the body is something else than JSON, text or bytes.
  */
-export type Fingerprinter = (request: FastifyRequest, early: boolean) => string
+export type Fingerprinter = (request: FastifyRequest, early: boolean) => string | Promise<string>
 
 /** Once a route. */
 export function fingerprinterOf (route: RouteOptions, { fingerprint: own }: RouteSettings): Fingerprinter {
@@ -24,9 +26,9 @@ export function fingerprinterOf (route: RouteOptions, { fingerprint: own }: Rout
   return (request, early) => {
     const mediaType = mediaTypeOf(request)
     const after = `\n${mediaType}\n${routeOf(request)}\n`
-    return own === undefined
-      ? hashOfBody(`${request.method} ${request.url}${after}`, mediaType, request)
-      : hashOf(`${request.method} ${pathOf(request)}${after}own\n`, valueOf(own, request, early))
+    if (own === undefined) return hashOfBody(`${request.method} ${request.url}${after}`, mediaType, request)
+    const head = `${request.method} ${pathOf(request)}${after}own\n`
+    return andThen(valueOf(own, request, early), value => hashOf(head, value))
   }
 }
 
@@ -61,26 +63,45 @@ function hashOfBody (head: string, mediaType: string, request: FastifyRequest): 
     if (hasBody(request)) throw unreadable('it was not parsed into something that can be compared')
     return sha256(`${head}none\n`)
   }
-  if (typeof body === 'string') return sha256(`${head}text\n${body}`)
+  if (typeof body === 'string') return hashOf(`${head}text\n`, body)
   if (body instanceof Uint8Array) return hashOf(`${head}bytes\n`, body)
   if (mediaType.startsWith('multipart/')) throw unreadable('it is multipart')
   return sha256(`${head}json\n${canonicalJson(body)}`)
 }
 
 type Own = NonNullable<RouteSettings['fingerprint']>
+type Value = string | Uint8Array
 
-/** What the route's own `fingerprint` returns. */
-export function valueOf (own: Own, request: FastifyRequest, early: boolean): string | Uint8Array {
-  const value: unknown = own(request)
-  if (early && value === '') throw new Error('nothing yet')
-  if (typeof value === 'string' || value instanceof Uint8Array) return value
-  const option = `the option "fingerprint" of ${request.method} ${pathOf(request)}`
-  const got = value === null ? 'null' : typeof value
-  throw new TypeError(`fastify-idempotency: ${option} must return a string or a Buffer, got ${got}`)
+/**
+ * What own functions have promised: a store compares at once, so for a record of the other format they cannot be asked
+ * again.
+ */
+const kept = new WeakMap<FastifyRequest, Value>()
+
+/** What the route's own `fingerprint` returns. A promise only if that returns one. */
+export function valueOf (own: Own, request: FastifyRequest, early: boolean): Value | Promise<Value> {
+  const known = kept.get(request)
+  if (known !== undefined) return known
+  const answer: unknown = own(request)
+  if (!isThenable(answer)) return checked(answer, early)
+  return Promise.resolve(answer).then((answer) => {
+    const value = checked(answer, early)
+    kept.set(request, value)
+    return value
+  })
 }
 
-export function hashOf (head: string, rest: string | Uint8Array): string {
-  if (typeof rest === 'string') return sha256(head + rest)
+function checked (value: unknown, early: boolean): Value {
+  if (early && value === '') throw new Error('nothing yet')
+  if (typeof value === 'string' || value instanceof Uint8Array) return value
+  throw new WrongAnswer('a string or a Buffer', kindOf(value))
+}
+
+export function hashOf (head: string, rest: Value): string {
+  if (typeof rest === 'string') {
+    // Half of a surrogate pair is lost in UTF-8, which is what is hashed. No other head begins with a line feed.
+    return rest.isWellFormed() ? sha256(head + rest) : sha256(`\n${head}${JSON.stringify(rest)}`)
+  }
   // In two steps, since bytes could only be joined by copying them.
   return createHash('sha256').update(head).update(rest).digest('base64url')
 }

@@ -2,26 +2,51 @@ import type { FastifyRequest } from 'fastify'
 import { IdempotencyError } from '../errors.ts'
 import type { RouteSettings } from '../options.ts'
 import type { Scope } from '../types.ts'
-import { kindOf } from './answers-of-options.ts'
+import { andThen, kindOf, later, refuseFor, WrongAnswer } from './answers-of-options.ts'
 import { sha256 } from './sha256.ts'
 
+/** `undefined`: the request has none. */
+type Key = string | undefined
+
 /**
- * The request's key, or `undefined` if it has none and may go without.
- * @throws {IdempotencyError} `FST_IDEMPOTENCY_KEY_MISSING`, `FST_IDEMPOTENCY_KEY_INVALID`
+ * The request's key, or `undefined` if it has none and may go without. A promise only if an option returns one.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_KEY_MISSING`, `FST_IDEMPOTENCY_KEY_INVALID`,
+ *   `FST_IDEMPOTENCY_OPTION_FAILED`, or what the options `key` and `validateKey` throw
  */
-export function readKey (request: FastifyRequest, settings: RouteSettings): string | undefined {
-  const source = settings.key === undefined ? `header ${settings.header}` : 'key of this request'
-  const key = settings.key === undefined ? readHeader(request, settings.header) : settings.key(request)
+export function readKey (request: FastifyRequest, settings: RouteSettings): Key | Promise<Key> {
+  const { key: own, header } = settings
+  if (own === undefined) return accepted(readHeader(request, header), request, settings)
+  const key = later(() => own(request), keyOf, error => refuseFor('key', request, error))
+  return andThen(key, key => accepted(key, request, settings))
+}
+
+/** What the option `key` answers. */
+function keyOf (answer: unknown): Key {
+  const key = numberAsText(answer)
+  if (key === undefined || typeof key === 'string') return key
+  throw new WrongAnswer('a string, a number or undefined', whatIs(answer))
+}
+
+function accepted (key: Key, request: FastifyRequest, settings: RouteSettings): Key | Promise<Key> {
+  const { key: own, header, required, validateKey } = settings
   if (key === undefined) {
-    if (!settings.required) return undefined
-    throw new IdempotencyError('FST_IDEMPOTENCY_KEY_MISSING', settings.key === undefined
-      ? `This operation needs the ${source}: send a value that is unique to the operation, such as a UUID, and the same one with every retry`
+    if (!required) return undefined
+    throw new IdempotencyError('FST_IDEMPOTENCY_KEY_MISSING', own === undefined
+      ? `This operation needs the header ${header}: send a value that is unique to the operation, such as a UUID, and the same one with every retry`
       : 'This operation needs an idempotency key, and the request carries none where it is looked for')
   }
-  if (typeof key !== 'string' || key === '' || settings.validateKey(key) !== true) {
-    throw new IdempotencyError('FST_IDEMPOTENCY_KEY_INVALID', `The ${source} is not a valid idempotency key: send 1 to 255 visible ASCII characters, such as a UUID, or what this service documents`)
-  }
-  return key
+  // Text that an own function made of nothing says that the client has sent nothing.
+  if (key === '' || !key.isWellFormed() || (own !== undefined && NOTHING.includes(key))) throw invalidKey(settings)
+  return later(() => validateKey(key), (answer) => {
+    if (typeof answer !== 'boolean') throw new WrongAnswer('true or false', kindOf(answer))
+    if (!answer) throw invalidKey(settings)
+    return key
+  }, error => refuseFor('validateKey', request, error))
+}
+
+function invalidKey ({ key, header }: RouteSettings): IdempotencyError {
+  const source = key === undefined ? `header ${header}` : 'key of this request'
+  return new IdempotencyError('FST_IDEMPOTENCY_KEY_INVALID', `The ${source} is not a valid idempotency key: send 1 to 255 visible ASCII characters, such as a UUID, or what this service documents`)
 }
 
 function readHeader (request: FastifyRequest, header: string): string | undefined {
@@ -76,46 +101,69 @@ export function parseKey (value: string): string | undefined {
 }
 
 /**
- * The scope that the request's key is looked up in.
- * @throws {IdempotencyError} `FST_IDEMPOTENCY_SCOPE_INVALID`
+ * The scope that the request's key is looked up in. A promise only if the function returns one.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_SCOPE_INVALID`, `FST_IDEMPOTENCY_OPTION_FAILED`, or what the function
+ *   throws
  */
-export function readScope (request: FastifyRequest, scope: Scope): string {
+export function readScope (request: FastifyRequest, scope: Scope): string | Promise<string> {
   if (scope === 'global') return scope
-  const value: unknown = scope(request)
-  const text = textOf(value)
-  if (text === null || text === 'global') {
-    throw new IdempotencyError('FST_IDEMPOTENCY_SCOPE_INVALID', text === 'global'
-      ? "The idempotency scope function of this route returned 'global', which names the space that all callers share: put a prefix before the ids it returns"
-      : `The idempotency scope function of this route must return a string or a number that names the caller, got ${whatIs(value)}`)
+  return later(() => scope(request), scopeOf, error => refuseFor('scope', request, error))
+}
+
+function scopeOf (answer: unknown): string {
+  const text = textOf(answer)
+  if (text === null || NOTHING.includes(text)) {
+    throw new WrongAnswer('a string or a number that names the caller', whatIs(answer), 'FST_IDEMPOTENCY_SCOPE_INVALID')
+  }
+  if (text === 'global') {
+    const got = "'global', which names the space that all callers share"
+    throw new WrongAnswer('ids with a prefix before them', got, 'FST_IDEMPOTENCY_SCOPE_INVALID')
   }
   return text
 }
 
 /**
- * The same for a scope that is given as it is.
+ * A scope or a key that is given as it is.
+ * @throws {TypeError} if it names nothing
+ */
+export function checkId (what: 'scope' | 'key', id: unknown): string {
+  const text = textOf(id)
+  if (text !== null && !NOTHING.includes(text)) return text
+  const expected = 'a string of at least one character, or a number'
+  throw new TypeError(`fastify-idempotency: a ${what} must be ${expected}, got ${whatIs(id)}`)
+}
+
+/**
+ * The same to look for: a client may have sent the text of nothing.
  * @throws {TypeError}
  */
-export function checkScope (scope: unknown): string {
-  const text = textOf(scope)
-  if (text === null) throw new TypeError(`fastify-idempotency: a scope must be a string of at least one character, or a number, got ${whatIs(scope)}`)
-  return text
+export function checkText (what: 'scope' | 'key', id: unknown): string {
+  const text = textOf(id)
+  if (text !== null) return text
+  throw new TypeError(`fastify-idempotency: a ${what} must be a string or a number, got ${whatIs(id)}`)
 }
 
-/** What becomes of a caller who is not known when it is made text of. */
-const NOBODY: readonly unknown[] = ['', 'NaN', 'null', 'undefined']
+/** What becomes of an id that is not there when it is made text of. */
+const NOTHING: readonly string[] = ['', 'NaN', 'null', 'undefined']
 
-function textOf (scope: unknown): string | null {
-  // Beyond 2 ** 53 two ids are one number.
-  const text = typeof scope === 'number' && (Number.isSafeInteger(scope) || !Number.isInteger(scope)) && Number.isFinite(scope) ? String(scope) : scope
+/** An id as text; `null` if it is none, or would be one with others. */
+function textOf (id: unknown): string | null {
+  const text = numberAsText(id)
   // Halves of a surrogate pair are all one to a hash.
-  return typeof text !== 'string' || NOBODY.includes(text) || !text.isWellFormed() ? null : text
+  return typeof text === 'string' && text.isWellFormed() ? text : null
 }
 
-/** For the app's own log: of a text that names nobody. */
-function whatIs (scope: unknown): string {
-  if (typeof scope === 'number') return `the number ${scope}`
-  if (typeof scope !== 'string' || scope === '') return kindOf(scope)
-  return NOBODY.includes(scope) ? `the text '${scope}'` : 'text with half a surrogate pair'
+/** A number that is an id, as text; all else as it is. Beyond 2 ** 53 two ids are one number. */
+function numberAsText (id: unknown): unknown {
+  if (typeof id !== 'number') return id
+  return Number.isSafeInteger(id) || (Number.isFinite(id) && !Number.isInteger(id)) ? String(id) : id
+}
+
+/** For a message: of what is no id, and without any. */
+function whatIs (id: unknown): string {
+  if (typeof id === 'number') return Number.isInteger(id) ? 'a number beyond 2^53' : `the number ${id}`
+  if (typeof id !== 'string' || id === '') return kindOf(id)
+  return NOTHING.includes(id) ? `the text '${id}'` : 'text with half a surrogate pair'
 }
 
 /**

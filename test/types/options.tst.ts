@@ -24,10 +24,11 @@ describe('the options of the plugin', () => {
   })
 
   test('what is known of a request can be used as its scope', () => {
-    expect<Scope>().type.toBe<'global' | ((request: FastifyRequest) => string | number)>()
+    expect<Scope>().type.toBe<'global' | ((request: FastifyRequest) => string | number | PromiseLike<string | number>)>()
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'customer' })
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: () => undefined })
-    expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: async () => 'customer' })
+    expect(app.register).type.toBeCallableWith(idempotency, { store, scope: async () => 'customer' })
+    expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: async () => undefined })
   })
 
   test('all of them are known by name and type', () => {
@@ -100,9 +101,18 @@ describe('the options of a route', () => {
   })
 
   test('its functions know the request, and what they have to return', () => {
-    expect<RouteIdempotencyOptions['key']>().type.toBe<((request: FastifyRequest) => string | undefined) | undefined>()
-    expect<RouteIdempotencyOptions['fingerprint']>().type.toBe<((request: FastifyRequest) => string | Uint8Array) | undefined>()
-    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { key: () => 7 } } }, handler)
+    expect<RouteIdempotencyOptions['key']>().type.toBe<
+      ((request: FastifyRequest) => string | number | undefined | PromiseLike<string | number | undefined>) | undefined
+    >()
+    expect<RouteIdempotencyOptions['fingerprint']>().type.toBe<
+      ((request: FastifyRequest) => string | Uint8Array | PromiseLike<string | Uint8Array>) | undefined
+    >()
+    expect<RouteIdempotencyOptions['validateKey']>().type.toBe<((key: string) => boolean | PromiseLike<boolean>) | undefined>()
+    const promising = { key: async () => 7, validateKey: async () => true, fingerprint: async () => Buffer.from('same') }
+    expect(app.post).type.toBeCallableWith('/', { config: { idempotency: promising } }, handler)
+    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { key: () => null } } }, handler)
+    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { validateKey: async () => 1 } } }, handler)
+    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { fingerprint: async () => 7 } } }, handler)
     expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { fingerprint: () => ({}) } } }, handler)
     expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { validateKey: (key: number) => key > 0 } } }, handler)
   })

@@ -46,7 +46,7 @@ describe('request.idempotency', () => {
 describe('app.idempotency', () => {
   test('is an operator’s look and eraser', () => {
     expect(app.idempotency).type.toBe<Idempotency>()
-    expect(app.idempotency.find('key', 7)).type.toBe<Promise<FoundRecord | null>>()
+    expect(app.idempotency.find(7, 7)).type.toBe<Promise<FoundRecord | null>>()
     expect(app.idempotency.forget('key', 'customer')).type.toBe<Promise<boolean>>()
     expect(app.idempotency.stats()).type.toBe<IdempotencyStats>()
     expect(app.idempotency.stats().claimed).type.toBe<number>()
