@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import t from 'tap'
 import { openDatabase, payRoute } from './journal/helper.ts'
 import { build, connectRedis, newPrefix } from './helper.ts'
-import type { IdempotencyOptions } from '../plugin/index.ts'
+import type { IdempotencyOptions, SanitizableResponse } from '../plugin/index.ts'
 
 const CARD = '4242424242424242'
 
@@ -53,6 +53,10 @@ const WRONG: Record<string, () => unknown> = {
   throws: () => { throw new Error('broken') },
   'returns nothing': () => undefined,
   'returns a body that is neither text nor bytes': () => ({ body: 7 }),
+  'returns headers that are text': () => ({ headers: 'x-kept: yes' }),
+  'returns a header that is nothing': () => ({ headers: { 'x-kept': null } }),
+  'returns a header that is an object': () => ({ headers: { 'x-kept': { a: 1 } } }),
+  'returns a header with a line that is nothing': () => ({ headers: { 'x-kept': ['a', undefined] } }),
   'returns a promise that is rejected': () => Promise.reject(new Error('broken')),
   'returns a promise of nothing': async () => {}
 }
@@ -71,6 +75,18 @@ for (const [what, sanitize] of Object.entries(WRONG)) {
     t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('"sanitize" of POST /pay failed')))
   })
 }
+
+t.test('a header that it leaves as undefined is left out, and one that it leaves as a number is its text', async (t) => {
+  const sanitize = (({ headers }: SanitizableResponse) => ({ headers: { ...headers, 'x-token': undefined, 'x-left': 7 } })) as unknown
+  const { app, listen } = await build(t, { sanitize: sanitize as NonNullable<IdempotencyOptions['sanitize']> })
+  app.post('/pay', { config: { idempotency: true } }, async (_request, reply) => reply.header('x-token', 'secret').send('paid'))
+  const client = await listen()
+  t.equal((await client.post('/pay', 'k')).headers.get('x-token'), 'secret')
+  const { replayed, headers } = await client.post('/pay', 'k')
+  t.equal(replayed, true)
+  t.equal(headers.get('x-token'), null)
+  t.equal(headers.get('x-left'), '7')
+})
 
 t.test('the journal keeps what it leaves, too', async (t) => {
   const database = await openDatabase(t)

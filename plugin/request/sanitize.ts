@@ -19,10 +19,10 @@ export function sanitized (run: Run, statusCode: number, response: KeptResponse)
     () => sanitize({ statusCode, headers, body: Buffer.from(response.body as string) }, run.request),
     (left) => {
       if (typeof left !== 'object' || left === null) throw new TypeError(`it returned ${kindOf(left)} instead of { headers, body }`)
-      const { headers: leftHeaders = headers, body = response.body } = left as { headers?: typeof headers, body?: string | Uint8Array }
+      const { headers: leftHeaders = headers, body = response.body } = left as { headers?: unknown, body?: string | Uint8Array }
       if (typeof body !== 'string' && !(body instanceof Uint8Array)) throw new TypeError(`it returned a body of type ${typeof body} instead of a string or a Buffer`)
       return {
-        headers: [...Object.entries(leftHeaders).map(([name, value]): [string, string | string[]] => [name.toLowerCase(), Array.isArray(value) ? value.map(String) : String(value)]), ...removed],
+        headers: [...headersOf(leftHeaders), ...removed],
         body: typeof body === 'string' ? body : Buffer.from(body)
       }
     },
@@ -30,4 +30,18 @@ export function sanitized (run: Run, statusCode: number, response: KeptResponse)
       run.log.error({ err: bareError(err) }, `idempotency: the option "sanitize" of ${routeOf(run.request)} failed, the response is not kept`)
       return null
     })
+}
+
+/** Those that are `undefined` are left out. What is no text must not become some. */
+function headersOf (headers: unknown): Array<[name: string, value: string | string[]]> {
+  if (typeof headers !== 'object' || headers === null) {
+    throw new TypeError(`it returned headers of type ${kindOf(headers)} instead of an object`)
+  }
+  return Object.entries(headers).filter(([, value]) => value !== undefined).map(([name, value]: [string, unknown]) =>
+    [name.toLowerCase(), Array.isArray(value) ? value.map(line => textOf(name, line)) : textOf(name, value)])
+}
+
+function textOf (name: string, value: unknown): string {
+  if (typeof value === 'string' || typeof value === 'number') return String(value)
+  throw new TypeError(`it returned a header ${name} of type ${kindOf(value)} instead of a string or an array of strings`)
 }
