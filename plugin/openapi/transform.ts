@@ -1,4 +1,6 @@
 import type { SwaggerTransform } from '@fastify/swagger'
+import { isThenable, kindOf } from '../request/answers-of-options.ts'
+import { listOf } from '../routes.ts'
 import { withKeyHeader } from './key-header.ts'
 import { protectedRoute } from './protected-route.ts'
 import { withRefusals } from './responses.ts'
@@ -12,12 +14,12 @@ import { withRefusals } from './responses.ts'
  * ```ts
  * await app.register(swagger, { openapi: { info }, transform: idempotencyTransform() })
  * ```
- * @param own the app's own transform, which runs first. A route's `config.swaggerTransform` replaces this one, unless
+ * @param own the app's own transform, which runs first, and is not asynchronous. A route's `config.swaggerTransform` replaces this one, unless
  *   it is wrapped in the same way
  */
 export function idempotencyTransform (own: SwaggerTransform = asItIs): SwaggerTransform {
   return (input) => {
-    const result = own(input)
+    const result = checked(own(input), input)
     const route = protectedRoute(input.route)
     if (route === null || !('openapiObject' in input)) return result
     // What @fastify/swagger does with a transform that returns no schema.
@@ -31,6 +33,17 @@ export function idempotencyTransform (own: SwaggerTransform = asItIs): SwaggerTr
       }
     }
   }
+}
+
+type Result = ReturnType<SwaggerTransform>
+
+/** @fastify/swagger waits for no promise, and would describe what the app's transform was to hide. */
+function checked (result: Result | undefined, { route }: Parameters<SwaggerTransform>[0]): Result {
+  if (typeof result === 'object' && !isThenable(result)) return result
+  const where = `${listOf(route.method).join(',')} ${route.url}`
+  const got = isThenable(result) ? 'a promise' : kindOf(result)
+  const expected = 'must return { schema, url }'
+  throw new TypeError(`fastify-idempotency/openapi: the app's own transform for ${where} ${expected}, got ${got}`)
 }
 
 const asItIs: SwaggerTransform = ({ schema, url }) => ({ schema, url })

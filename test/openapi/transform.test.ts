@@ -1,5 +1,5 @@
 import swagger from '@fastify/swagger'
-import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger'
+import type { FastifyDynamicSwaggerOptions, SwaggerTransform } from '@fastify/swagger'
 import t from 'tap'
 import { idempotencyTransform } from '../../plugin/openapi/transform.ts'
 import { build, MemoryStore } from '../helper.ts'
@@ -34,6 +34,17 @@ t.test('a route’s own transform can be wrapped like the app’s', async (t) =>
   })
   t.match(operation('/x'), { summary: 'Own' })
   t.strictSame(codesOf(operation('/x').responses[422]), ['FST_IDEMPOTENCY_KEY_REUSED'])
+})
+
+t.test('a transform that is asynchronous, which no document waits for, is refused with the route that it was called for', async (t) => {
+  for (const own of [async ({ url }: { url: string }) => ({ schema: { hide: true }, url }), () => undefined]) {
+    await t.rejects(describe(t, (app) => {
+      app.post('/x', { config: { idempotency: true } }, handler)
+    }, { swagger: { transform: idempotencyTransform(own as unknown as SwaggerTransform) } }), {
+      name: 'TypeError',
+      message: /own transform for POST \/x must return \{ schema, url \}, got (a promise|undefined)/
+    })
+  }
 })
 
 t.test('a route that is hidden from the document stays hidden', async (t) => {
