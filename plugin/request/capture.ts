@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
+import { dropFraming } from './headers.ts'
 
 export interface Captured {
   /** Text or bytes. `null`: the body is larger than `maxBodySize`. */
@@ -25,21 +26,22 @@ export function capture (reply: FastifyReply, payload: unknown, maxBodySize: num
     // Fastify would do the same, but only after `onSend`.
     reply.code(response.status)
     for (const [name, value] of response.headers) reply.header(name, value)
-    return response.body === null ? { body: '', payload: null } : gather(response.body, maxBodySize)
+    return response.body === null ? { body: '', payload: null } : gather(reply, response.body, maxBodySize)
   }
   const stream = payload as Partial<AsyncIterable<Uint8Array | string> & NodeJS.ReadableStream>
-  if (typeof stream[Symbol.asyncIterator] === 'function') return gather(stream as AsyncIterable<Uint8Array | string>, maxBodySize)
-  if (typeof stream.pipe === 'function') return gather(new Readable().wrap(stream as NodeJS.ReadableStream), maxBodySize)
+  if (typeof stream[Symbol.asyncIterator] === 'function') return gather(reply, stream as AsyncIterable<Uint8Array | string>, maxBodySize)
+  if (typeof stream.pipe === 'function') return gather(reply, new Readable().wrap(stream as NodeJS.ReadableStream), maxBodySize)
   return undefined
 }
 
-async function gather (stream: AsyncIterable<Uint8Array | string>, maxBodySize: number): Promise<Captured> {
+async function gather (reply: FastifyReply, stream: AsyncIterable<Uint8Array | string>, maxBodySize: number): Promise<Captured> {
   const chunks: Buffer[] = []
   let size = 0
   const rest = stream[Symbol.asyncIterator]()
   while (size <= maxBodySize) {
     const next = await rest.next()
     if (next.done === true) {
+      dropFraming(reply)
       const body = Buffer.concat(chunks, size)
       return { body, payload: body }
     }

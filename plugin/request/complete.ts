@@ -8,7 +8,7 @@ import { isSettling } from '../options.ts'
 import { kindOf, later } from './answers-of-options.ts'
 import { capture } from './capture.ts'
 import type { Captured } from './capture.ts'
-import { headersToKeep, resetHeaders } from './headers.ts'
+import { dropHttp1Fields, headersToKeep, resetHeaders } from './headers.ts'
 import type { Headers } from './headers.ts'
 import { complete, release } from './outcome.ts'
 import { answerByJournal, applyRecorded, refuseInstead } from './recall.ts'
@@ -88,6 +88,7 @@ async function storeByJournal (engine: Engine, run: Run, reply: FastifyReply, pa
 async function sendRecorded (engine: Engine, run: Run, reply: FastifyReply, payload: unknown, recorded: Recorded, before: Snapshot): Promise<unknown> {
   if (run.disturbed) putBack(reply, before)
   applyRecorded(reply, recorded)
+  dropHttp1Fields(run.request, reply)
   const sent = snapshot(reply)
   discard(payload)
   await complete(engine, run, recorded.outcome)
@@ -142,6 +143,7 @@ function keepCaptured (engine: Engine, run: Run, reply: FastifyReply, payload: u
     run.stage = 'open'
     return Promise.resolve(payload)
   }
+  dropHttp1Fields(run.request, reply)
   const sent = snapshot(reply)
   const { body } = captured
   const response = body === null || run.hasTrailers

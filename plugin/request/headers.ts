@@ -1,4 +1,4 @@
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RouteSettings } from '../options.ts'
 import type { KeptResponse } from '../store/store.ts'
 
@@ -41,6 +41,26 @@ function connectionNames ({ connection }: Headers): string[] {
 
 function same (a: Headers[string], b: Headers[string]): boolean {
   return a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((value, i) => value === b[i]))
+}
+
+/**
+ * Takes off what says how a stream is sent. Its bytes are sent with their length now, beside which `transfer-encoding`
+ * makes clients refuse the answer, and `trailer` makes Node.js refuse to send it.
+ */
+export function dropFraming (reply: FastifyReply): void {
+  reply.removeHeader('transfer-encoding').removeHeader('trailer')
+}
+
+/** What HTTP/2 has no place for, beside what `connection` names. */
+const HTTP1_ONLY = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'te', 'http2-settings']
+
+/**
+ * Over HTTP/2, takes off what belongs to a connection of HTTP/1, as in headers that a handler copied from an upstream:
+ * Node.js refuses to send it, once the answer has been stored.
+ */
+export function dropHttp1Fields ({ raw }: FastifyRequest, reply: FastifyReply): void {
+  if (raw.httpVersionMajor === 1) return
+  for (const name of [...HTTP1_ONLY, ...connectionNames(reply.getHeaders())]) reply.removeHeader(name)
 }
 
 /** Puts kept headers on a reply that has those of other plugins already. */

@@ -5,7 +5,7 @@ import type { JournalEntry } from '../journal/journal.ts'
 import { lookUp } from '../journal/look-up.ts'
 import { isSameRequest } from '../same-request.ts'
 import type { Outcome } from '../store/store.ts'
-import { applyKept, resetHeaders } from './headers.ts'
+import { applyKept, dropFraming, resetHeaders } from './headers.ts'
 import { complete, release, withdraw } from './outcome.ts'
 import { isRecorded } from './record.ts'
 import type { Recorded } from './record.ts'
@@ -111,6 +111,7 @@ export function applyRecorded (reply: FastifyReply, { headers, headersBefore, ou
   if (reply.statusCode >= 400 && reply.statusCode !== statusCode) resetHeaders(reply, headersBefore)
   if (headers['content-type'] === undefined) reply.removeHeader('content-type')
   reply.code(statusCode).headers(headers)
+  dropFraming(reply)
 }
 
 /** Sends a problem in place of the handler's answer. */
