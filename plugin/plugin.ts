@@ -16,9 +16,9 @@ import { fingerprinterOf } from './request/fingerprint.ts'
 import type { Fingerprinter } from './request/fingerprint.ts'
 import { isRecorded } from './request/record.ts'
 import { problemOf, refusalHeaders } from './request/refuse.ts'
-import { restore } from './request/replay.ts'
+import { abandon, restore } from './request/replay.ts'
 import { Run } from './request/run.ts'
-import { ANSWERED, kIdempotency } from './request/state.ts'
+import { ANSWERED, kIdempotency, Replay } from './request/state.ts'
 import { kFingerprint, takeFingerprint } from './request/take-fingerprint.ts'
 import type { Engine } from './engine.ts'
 import { separateReplies } from './request/watch.ts'
@@ -164,12 +164,16 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     done(null, payload)
   }
 
-  function noteError (request: FastifyRequest, _reply: FastifyReply, error: Error & { code?: string }, done: () => void): void {
+  function noteError (request: FastifyRequest, reply: FastifyReply, error: Error & { code?: string }, done: () => void): void {
     const state = request[kIdempotency]
     if (state instanceof Run && state.recorded !== null) state.recorded.answered = false
+    if (state instanceof Replay) abandon(state, reply)
     if (error.code === 'FST_ERR_HANDLER_TIMEOUT') {
       if (state instanceof Run) state.outcomeUnknown = true
       else request[kIdempotency] = ANSWERED
+    } else if (state instanceof Run && state.stage === 'open') {
+      // Where an onSend hook fails on the error's answer too, Fastify sends it past the other hooks.
+      reply.raw.once('finish', () => { void settleUnseen(engine, state) })
     }
     done()
   }

@@ -1,6 +1,8 @@
 import t from 'tap'
+import type { Test } from 'tap'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { build, gate, lookAfterLeasesOften, MemoryStore, until } from './helper.ts'
+import type { Answer } from './helper.ts'
 
 /** Longer than any machine is busy. */
 const LEASE = 60_000
@@ -188,18 +190,157 @@ t.test('an onSend hook that fails after the outcome is stored costs this client 
   t.equal(runs, 1)
 })
 
-t.test('an onSend hook that fails on a replay gives its own error, not half a replay', async (t) => {
-  const { app, listen } = await build(t)
-  app.addHook('onSend', async (request, reply, payload) => {
-    if (request.idempotency?.replayed === true && reply.statusCode === 200) throw new Error('template broken')
-    return payload
+/** What the client of a replay was told, when a hook of the app's failed on it. */
+function isErrorAlone (t: Test, answer: Answer, status: number, message: string): void {
+  t.equal(answer.status, status)
+  t.match(answer.json, { statusCode: status, message })
+  t.equal(answer.headers.get('content-type'), 'application/json; charset=utf-8')
+  t.equal(answer.replayed, false, 'it is no replay')
+  t.equal(answer.headers.get('location'), null, 'nor has it what goes with the kept answer')
+  t.equal(answer.headers.get('x-own'), 'of the app', 'what the app sets on each answer is as it set it')
+}
+
+const FAILURES: Record<string, (error: boolean) => boolean> = {
+  'on the answer': error => !error,
+  'on the answer, and on the error’s own': () => true
+}
+
+for (const order of ['before', 'after']) {
+  for (const [when, fails] of Object.entries(FAILURES)) {
+    for (const status of [201, 402]) {
+      t.test(`an onSend hook registered ${order} the plugin that fails on a replay with ${status}, ${when}: the client gets the error alone, and the next retry the answer`, async (t) => {
+        let failing = false
+        const failOnSend = (app: FastifyInstance): void => {
+          app.addHook('onSend', async (request, reply, payload) => {
+            if (failing && request.idempotency !== null && fails(String(payload).includes('template broken'))) throw new Error('template broken')
+            return payload
+          })
+        }
+        const { app, listen } = await build(t, {}, (app) => {
+          app.addHook('onRequest', async (_request, reply) => { reply.header('x-own', 'of the app') })
+          if (order === 'before') failOnSend(app)
+        })
+        if (order === 'after') failOnSend(app)
+        let runs = 0
+        app.post('/x', { config: { idempotency: true } }, async (_request, reply) => {
+          return reply.code(status).headers({ location: '/x/1', 'x-own': 'of the answer' }).send(`run ${++runs}`)
+        })
+        const client = await listen()
+        const first = await client.post('/x', 'k')
+        t.equal(first.status, status)
+        failing = true
+        isErrorAlone(t, await client.post('/x', 'k'), 500, 'template broken')
+        failing = false
+        const retry = await client.post('/x', 'k')
+        t.match(retry, { status, text: 'run 1', replayed: true })
+        t.equal(retry.headers.get('x-own'), 'of the answer')
+        t.equal(runs, 1)
+      })
+    }
+  }
+}
+
+t.test('a hook registered before the plugin that makes an error of a replay without throwing: the client gets what the hook made', async (t) => {
+  let failing = false
+  const { app, listen } = await build(t, {}, (app) => {
+    app.addHook('onRequest', async (_request, reply) => { reply.header('x-own', 'of the app') })
+    app.addHook('onSend', async (_request, reply, payload) => {
+      if (!failing) return payload
+      reply.code(503).type('application/json; charset=utf-8')
+      return '{"statusCode":503,"message":"draining"}'
+    })
   })
-  app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  app.post('/x', { config: { idempotency: true } }, async (_request, reply) => reply.headers({ location: '/x/1', 'x-own': 'of the answer' }).send('done'))
   const client = await listen()
   await client.post('/x', 'k')
-  const replay = await client.post('/x', 'k')
-  t.equal(replay.status, 500)
-  t.equal(replay.json.message, 'template broken')
+  failing = true
+  isErrorAlone(t, await client.post('/x', 'k'), 503, 'draining')
+  failing = false
+  t.match(await client.post('/x', 'k'), { status: 200, text: 'done', replayed: true })
+})
+
+t.test('a handlerTimeout while a hook holds a replay: its 503 is no replay', async (t) => {
+  const held = gate()
+  t.teardown(() => { held.open() })
+  const { app, listen } = await build(t, {}, (app) => {
+    app.addHook('onSend', async (request, reply, payload) => {
+      if (request.idempotency?.replayed === true && reply.statusCode === 201) await held.opened
+      return payload
+    })
+  })
+  app.post('/x', { config: { idempotency: true }, handlerTimeout: 2_000 }, async (_request, reply) => reply.code(201).header('location', '/x/1').send('done'))
+  const client = await listen()
+  await until(async () => (await client.post('/x', 'k')).status === 201, 'a run within its time')
+  const answer = await client.post('/x', 'k')
+  t.equal(answer.status, 503)
+  t.match(answer.json, { code: 'FST_ERR_HANDLER_TIMEOUT' })
+  t.equal(answer.replayed, false)
+  t.equal(answer.headers.get('location'), null)
+})
+
+t.test('an onSend hook registered before the plugin that fails on a first run: its error decides, and the next attempt knows that there was one', async (t) => {
+  let failWith: number | null = null
+  const { app, listen } = await build(t, {}, (app) => {
+    app.addHook('onSend', async (_request, _reply, payload) => {
+      if (failWith === null || String(payload).includes('broken')) return payload
+      throw Object.assign(new Error('template broken'), { statusCode: failWith })
+    })
+  })
+  const attempts: unknown[] = []
+  app.post('/x', { config: { idempotency: true } }, async (request) => {
+    attempts.push(request.idempotency?.attempt)
+    return 'done'
+  })
+  const client = await listen()
+  failWith = 500
+  t.match(await client.post('/x', 'released'), { status: 500, json: { message: 'template broken' } })
+  t.match(await app.idempotency.find('released', 'global'), { state: 'released', attempt: 1 })
+  failWith = 403
+  t.match(await client.post('/x', 'kept'), { status: 403, json: { message: 'template broken' } })
+  failWith = null
+  t.match(await client.post('/x', 'released'), { status: 200, text: 'done', replayed: false })
+  t.match(await client.post('/x', 'kept'), { status: 403, json: { message: 'template broken' }, replayed: true })
+  t.same(attempts, [1, 1, 2])
+})
+
+t.test('an onSend hook registered before the plugin that fails on every answer: the key is given back all the same, at once', async (t) => {
+  let failing = true
+  const { app, listen } = await build(t, { lease: 86_400_000, onConflict: 'reject' }, (app) => {
+    app.addHook('onSend', async (_request, _reply, payload) => {
+      if (failing) throw new Error('template broken')
+      return payload
+    })
+  })
+  const attempts: unknown[] = []
+  app.post('/x', { config: { idempotency: true } }, async (request) => {
+    attempts.push(request.idempotency?.attempt)
+    return 'done'
+  })
+  const client = await listen()
+  t.match(await client.post('/x', 'k'), { status: 500, json: { message: 'template broken' } })
+  await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'released', 'the key to be free')
+  failing = false
+  t.match(await client.post('/x', 'k'), { status: 200, text: 'done', replayed: false })
+  t.same(attempts, [1, 2])
+})
+
+t.test('a handler that goes on after its handlerTimeout keeps its key also where every onSend hook fails', async (t) => {
+  const { app, listen } = await build(t, { lease: LEASE, onConflict: 'reject' }, (app) => {
+    app.addHook('onSend', async () => { throw new Error('template broken') })
+  })
+  lookAfterLeasesOften(app)
+  const finish = gate()
+  t.teardown(() => { finish.open() })
+  let runs = 0
+  app.post('/x', { config: { idempotency: true }, handlerTimeout: 1_000 }, async () => {
+    runs++
+    await finish.opened
+  })
+  const client = await listen()
+  await until(() => client.post('/x', 'k').then(() => runs === 1), 'a request that began before its time was over')
+  // Longer than the leases are looked after.
+  await until(() => client.post('/x', 'k').then(() => app.idempotency.stats().conflicts >= 20))
+  t.match(await app.idempotency.find('k', 'global'), { state: 'running', attempt: 1 })
 })
 
 t.test('an error that the handler throws is kept if its status says that the request was dealt with', async (t) => {

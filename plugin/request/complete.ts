@@ -226,6 +226,8 @@ export async function settleUnseen (engine: Engine, run: Run): Promise<void> {
   if (run.stage !== 'open') return
   run.stage = 'settled'
   run.unwatchClient()
+  // The handler still runs.
+  if (run.outcomeUnknown) return
   const { statusCode } = run.reply.raw
   // What a handler recorded is there or not: the next attempt looks.
   if (run.releaseRequested || run.recording || !await isReplayable(run, statusCode)) await release(engine, run, statusCode)

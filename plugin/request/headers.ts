@@ -71,6 +71,15 @@ export function applyKept (reply: FastifyReply, kept: KeptResponse['headers']): 
   }
 }
 
+/** Undoes `applyKept`, but for what was changed since: what the reply had `before` stands there again. */
+export function takeOffKept (reply: FastifyReply, kept: KeptResponse['headers'], before: Headers): void {
+  for (const [name, value] of kept) {
+    if (!same(reply.getHeader(name), value ?? undefined)) continue
+    reply.removeHeader(name)
+    if (before[name] !== undefined) reply.header(name, before[name])
+  }
+}
+
 /** Makes a reply's headers these and no others. */
 export function resetHeaders (reply: FastifyReply, headers: Headers): void {
   for (const name of Object.keys(reply.getHeaders())) {

@@ -12,6 +12,7 @@ import type { Recorded } from './record.ts'
 import { journalInconsistent, keyReused, notCommitted, problemOf, refusalHeaders } from './refuse.ts'
 import { bodyOf, replayableResponse, REPLAYED } from './replay.ts'
 import type { Run } from './run.ts'
+import { kIdempotency, Replay } from './state.ts'
 import type { Engine } from '../engine.ts'
 
 /**
@@ -126,6 +127,9 @@ export function refuseInstead (engine: Engine, run: Run, reply: FastifyReply, er
 function replaceBy (engine: Engine, outcome: Outcome, run: Run, reply: FastifyReply): string | Buffer | null {
   const response = replayableResponse(engine, run, run.owned.attempt, outcome, { recalled: true, asked: run.began })
   resetHeaders(reply, run.headersBefore)
+  const replay = run.request[kIdempotency] = new Replay(outcome.statusCode, response, run.headersBefore)
+  // The body is put in place here.
+  replay.restored = true
   applyKept(reply, response.headers)
   reply.code(outcome.statusCode).header(REPLAYED, 'true')
   return bodyOf(response.body)

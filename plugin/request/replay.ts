@@ -3,7 +3,7 @@ import { channels, eventOf } from '../diagnostics.ts'
 import type { Subject } from '../diagnostics.ts'
 import type { KeptResponse, Outcome } from '../store/store.ts'
 import { ReplayView } from './run.ts'
-import { applyKept } from './headers.ts'
+import { applyKept, takeOffKept } from './headers.ts'
 import { notReplayable } from './refuse.ts'
 import { kIdempotency, Replay } from './state.ts'
 import type { Engine } from '../engine.ts'
@@ -21,7 +21,7 @@ export function replay (engine: Engine, subject: Subject & { request: FastifyReq
   const response = replayableResponse(engine, subject, attempt, outcome, how)
   const { request, scope } = subject
   request.idempotency = new ReplayView(key, scope, attempt)
-  request[kIdempotency] = new Replay(response)
+  request[kIdempotency] = new Replay(statusCode, response, reply.getHeaders())
   reply.code(statusCode)
   applyKept(reply, response.headers)
   reply.header(REPLAYED, 'true')
@@ -53,11 +53,30 @@ export function replayableResponse (engine: Engine, subject: Subject, attempt: n
 export function restore (kept: Replay, reply: FastifyReply, payload: unknown): unknown {
   if (kept.restored) return payload
   kept.restored = true
+  // The hook has refused the answer, and what it made instead is the message.
+  if (reply.statusCode >= 400 && reply.statusCode !== kept.statusCode) {
+    takeOffReplay(kept, reply)
+    return payload
+  }
   const { headers, body } = kept.response
   const contentType = headers.find(([name]) => name === 'content-type')?.[1]
   if (contentType == null) reply.removeHeader('content-type')
   else if (reply.getHeader('content-type') !== contentType) reply.header('content-type', contentType)
   return bodyOf(body)
+}
+
+/** An error's answer takes the place of a replay. Its status is not the kept one. */
+export function abandon (kept: Replay, reply: FastifyReply): void {
+  // Fastify tells of an error once more where the answer to it fails, too.
+  if (kept.abandoned) return
+  kept.abandoned = kept.restored = true
+  takeOffReplay(kept, reply)
+  reply.code(200)
+}
+
+function takeOffReplay ({ response, headersBefore }: Replay, reply: FastifyReply): void {
+  takeOffKept(reply, response.headers, headersBefore)
+  reply.removeHeader(REPLAYED)
 }
 
 /** Nothing, rather than an empty body, which would be sent with a content type. */

@@ -1,4 +1,5 @@
 import type { KeptResponse } from '../store/store.ts'
+import type { Headers } from './headers.ts'
 import type { Run } from './run.ts'
 
 /** The request's state between the hooks: a run that owns its key, or a replay on its way through `onSend`. */
@@ -6,11 +7,18 @@ export const kIdempotency = Symbol('fastify-idempotency.request')
 
 /** A response that is being replayed. */
 export class Replay {
+  readonly statusCode: number
   readonly response: KeptResponse
+  /** The headers of the reply before those that are kept were put on it. */
+  readonly headersBefore: Headers
+  /** The kept body is in place, or an error's. What comes later passes as it is. */
   restored = false
+  abandoned = false
 
-  constructor (response: KeptResponse) {
+  constructor (statusCode: number, response: KeptResponse, headersBefore: Headers) {
+    this.statusCode = statusCode
     this.response = response
+    this.headersBefore = headersBefore
   }
 }
 
