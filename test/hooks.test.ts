@@ -211,7 +211,7 @@ for (const order of ['before', 'after']) {
       t.test(`an onSend hook registered ${order} the plugin that fails on a replay with ${status}, ${when}: the client gets the error alone, and the next retry the answer`, async (t) => {
         let failing = false
         const failOnSend = (app: FastifyInstance): void => {
-          app.addHook('onSend', async (request, reply, payload) => {
+          app.addHook('onSend', async (request, _reply, payload) => {
             if (failing && request.idempotency !== null && fails(String(payload).includes('template broken'))) throw new Error('template broken')
             return payload
           })

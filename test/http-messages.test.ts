@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { createServer, request as httpRequest } from 'node:http'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { connect as connectHttp2 } from 'node:http2'
-import { connect } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
@@ -23,23 +22,23 @@ interface Message {
 type Send = (url: string, key: string) => Promise<Message>
 
 /** Real clients, each with a connection of its own for each request. */
-const CLIENTS: Record<string, Send> = {
-  'the http client of Node.js': async (url, key) => {
+const CLIENTS = {
+  'the http client of Node.js': async (url: string, key: string) => {
     const request = httpRequest(url, { method: 'POST', agent: false, headers: { 'idempotency-key': key } }).end()
     const [response] = await once(request, 'response') as [IncomingMessage]
     const body = await buffer(response)
     return { status: response.statusCode ?? 0, headers: response.headers, body: body.toString('latin1') }
   },
-  undici: async (url, key) => {
+  undici: async (url: string, key: string) => {
     const { statusCode, headers, body } = await undiciRequest(url, { method: 'POST', headers: { 'idempotency-key': key } })
     return { status: statusCode, headers, body: Buffer.from(await body.arrayBuffer()).toString('latin1') }
   },
-  fetch: async (url, key) => {
+  fetch: async (url: string, key: string) => {
     const response = await fetch(url, { method: 'POST', headers: { 'idempotency-key': key } })
     const body = Buffer.from(await response.arrayBuffer())
     return { status: response.status, headers: Object.fromEntries(response.headers), body: body.toString('latin1') }
   }
-}
+} satisfies Record<string, Send>
 
 /** The same over HTTP/2, where a body's end is the stream's. */
 async function sendHttp2 (url: string, key: string): Promise<Message> {
@@ -165,3 +164,15 @@ for (const [index, kind] of Object.keys(HANDLERS).entries()) {
     t.same(without(replay.headers, [...OF_THE_MESSAGE, ...OF_THE_CONNECTION]), without(headers, [...OF_THE_MESSAGE, ...OF_THE_CONNECTION]))
   })
 }
+
+t.test('a hook that makes a stream of an answer with transfer-encoding, as compression does: it is sent in chunks, first and replayed', async (t) => {
+  const { app, listen } = await build(t, { store: new MemoryStore() })
+  app.addHook('onSend', async (_request, _reply, payload) => payload instanceof Uint8Array ? Readable.from([payload]) : payload)
+  app.post('/x', { config: { idempotency: true } }, async (_request, reply) => reply.header('transfer-encoding', 'chunked').send(pieces()))
+  const { url } = await listen()
+  for (const replayed of [undefined, 'true']) {
+    const { headers, body } = await seen(CLIENTS.undici(`${url}/x`, 'k'))
+    t.equal(body, CHARGE)
+    t.match(headers, { 'transfer-encoding': 'chunked', connection: 'keep-alive', 'idempotent-replayed': replayed })
+  }
+})

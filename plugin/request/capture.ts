@@ -1,6 +1,5 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
-import { dropFraming } from './headers.ts'
 
 export interface Captured {
   /** Text or bytes. `null`: the body is larger than `maxBodySize`. */
@@ -41,15 +40,23 @@ async function gather (reply: FastifyReply, stream: AsyncIterable<Uint8Array | s
   while (size <= maxBodySize) {
     const next = await rest.next()
     if (next.done === true) {
-      dropFraming(reply)
       const body = Buffer.concat(chunks, size)
-      return { body, payload: body }
+      return { body, payload: framed(reply, body) }
     }
     const chunk = Buffer.from(next.value as Uint8Array)
     chunks.push(chunk)
     size += chunk.length
   }
   return { body: null, payload: Readable.from(continued(chunks, rest), { objectMode: false }) }
+}
+
+/**
+ * Bytes in the form in which the app's headers say that they are sent. Fastify tells the length of a Buffer, and beside
+ * `transfer-encoding` that makes clients refuse the answer, and beside `trailer` Node.js refuse to send it.
+ */
+export function framed (reply: FastifyReply, body: Buffer): Buffer | Readable {
+  if (!reply.hasHeader('transfer-encoding') && !reply.hasHeader('trailer')) return body
+  return Readable.from(body.length === 0 ? [] : [body], { objectMode: false })
 }
 
 async function * continued (chunks: Buffer[], rest: AsyncIterator<Uint8Array | string>): AsyncGenerator<Uint8Array | string> {

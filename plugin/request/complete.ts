@@ -6,7 +6,7 @@ import { journalUnavailable } from '../journal/look-up.ts'
 import type { Journal } from '../journal/journal.ts'
 import { isSettling } from '../options.ts'
 import { kindOf, later } from './answers-of-options.ts'
-import { capture } from './capture.ts'
+import { capture, framed } from './capture.ts'
 import type { Captured } from './capture.ts'
 import { dropHttp1Fields, headersToKeep, resetHeaders } from './headers.ts'
 import type { Headers } from './headers.ts'
@@ -15,7 +15,6 @@ import { answerByJournal, applyRecorded, refuseInstead } from './recall.ts'
 import { recordAlone } from './record.ts'
 import type { Recorded } from './record.ts'
 import { inProgress } from './refuse.ts'
-import { bodyOf } from './replay.ts'
 import type { Run } from './run.ts'
 import { sanitized } from './sanitize.ts'
 import type { Engine } from '../engine.ts'
@@ -92,7 +91,7 @@ async function sendRecorded (engine: Engine, run: Run, reply: FastifyReply, payl
   const sent = snapshot(reply)
   discard(payload)
   await complete(engine, run, recorded.outcome)
-  return finish(run, reply, sent, bodyOf(recorded.bytes))
+  return finish(run, reply, sent, recorded.bytes.length === 0 ? null : framed(reply, recorded.bytes))
 }
 
 /** An answer that the handler did not complete with, and that the journal is to have too. */
@@ -148,7 +147,7 @@ function keepCaptured (engine: Engine, run: Run, reply: FastifyReply, payload: u
   const { body } = captured
   const response = body === null || run.hasTrailers
     ? null
-    : sanitized(run, sent.statusCode, { headers: headersToKeep(run.headersBefore, sent.headers, run.settings), body })
+    : sanitized(run, sent.statusCode, { headers: headersToKeep(run.headersBefore, sent.headers, run.settings, body), body })
   const storeIt = (response: KeptResponse | null): Promise<unknown> =>
     storeCaptured(engine, run, reply, captured, { statusCode: sent.statusCode, response }, sent)
   return response instanceof Promise ? response.then(storeIt) : storeIt(response)

@@ -10,10 +10,21 @@ const NEVER_KEPT = new Set([
 ])
 
 /**
+ * Stands among the removed headers of a response whose body was text, where it matters: Node.js writes headers in the
+ * encoding of the text that it writes them with, and beside bytes in Latin-1. No header can have this name.
+ */
+const SENT_AS_TEXT = ':text'
+
+/** Whether the headers have the bytes of the first answer only beside text. */
+export function wasSentAsText (kept: KeptResponse['headers']): boolean {
+  return kept.some(([name]) => name === SENT_AS_TEXT)
+}
+
+/**
  * The headers that are kept with a response: those that were set, changed or removed since the claim. What other
  * plugins set before it (CORS, request ids, rate limits) is made anew on each replay.
  */
-export function headersToKeep (before: Headers, after: Headers, { excludeHeaders }: RouteSettings): KeptResponse['headers'] {
+export function headersToKeep (before: Headers, after: Headers, { excludeHeaders }: RouteSettings, body: string | Buffer): KeptResponse['headers'] {
   const kept: KeptResponse['headers'] = []
   const named = connectionNames(after)
   for (const name in after) {
@@ -26,7 +37,16 @@ export function headersToKeep (before: Headers, after: Headers, { excludeHeaders
   for (const name in before) {
     if (after[name] === undefined && isKept(name, named, excludeHeaders)) kept.push([name, null])
   }
+  if (typeof body === 'string' && !isAscii(after)) kept.push([SENT_AS_TEXT, null])
   return kept
+}
+
+function isAscii (headers: Headers): boolean {
+  for (const name in headers) {
+    // eslint-disable-next-line no-control-regex
+    if (/[^\x00-\x7f]/.test(String(headers[name]))) return false
+  }
+  return true
 }
 
 function isKept (name: string, named: string[], excludeHeaders: ReadonlySet<string>): boolean {
@@ -41,14 +61,6 @@ function connectionNames ({ connection }: Headers): string[] {
 
 function same (a: Headers[string], b: Headers[string]): boolean {
   return a === b || (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((value, i) => value === b[i]))
-}
-
-/**
- * Takes off what says how a stream is sent. Its bytes are sent with their length now, beside which `transfer-encoding`
- * makes clients refuse the answer, and `trailer` makes Node.js refuse to send it.
- */
-export function dropFraming (reply: FastifyReply): void {
-  reply.removeHeader('transfer-encoding').removeHeader('trailer')
 }
 
 /** What HTTP/2 has no place for, beside what `connection` names. */

@@ -5,12 +5,12 @@ import type { JournalEntry } from '../journal/journal.ts'
 import { lookUp } from '../journal/look-up.ts'
 import { isSameRequest } from '../same-request.ts'
 import type { Outcome } from '../store/store.ts'
-import { applyKept, dropFraming, resetHeaders } from './headers.ts'
+import { applyKept, resetHeaders } from './headers.ts'
 import { complete, release, withdraw } from './outcome.ts'
 import { isRecorded } from './record.ts'
 import type { Recorded } from './record.ts'
 import { journalInconsistent, keyReused, notCommitted, problemOf, refusalHeaders } from './refuse.ts'
-import { bodyOf, replayableResponse, REPLAYED } from './replay.ts'
+import { keptBody, replayableResponse, REPLAYED } from './replay.ts'
 import type { Run } from './run.ts'
 import { kIdempotency, Replay } from './state.ts'
 import type { Engine } from '../engine.ts'
@@ -112,7 +112,6 @@ export function applyRecorded (reply: FastifyReply, { headers, headersBefore, ou
   if (reply.statusCode >= 400 && reply.statusCode !== statusCode) resetHeaders(reply, headersBefore)
   if (headers['content-type'] === undefined) reply.removeHeader('content-type')
   reply.code(statusCode).headers(headers)
-  dropFraming(reply)
 }
 
 /** Sends a problem in place of the handler's answer. */
@@ -132,5 +131,5 @@ function replaceBy (engine: Engine, outcome: Outcome, run: Run, reply: FastifyRe
   replay.restored = true
   applyKept(reply, response.headers)
   reply.code(outcome.statusCode).header(REPLAYED, 'true')
-  return bodyOf(response.body)
+  return keptBody(response)
 }

@@ -1,9 +1,10 @@
+import { isUtf8 } from 'node:buffer'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { channels, eventOf } from '../diagnostics.ts'
 import type { Subject } from '../diagnostics.ts'
 import type { KeptResponse, Outcome } from '../store/store.ts'
 import { ReplayView } from './run.ts'
-import { applyKept, takeOffKept } from './headers.ts'
+import { applyKept, takeOffKept, wasSentAsText } from './headers.ts'
 import { notReplayable } from './refuse.ts'
 import { kIdempotency, Replay } from './state.ts'
 import type { Engine } from '../engine.ts'
@@ -58,11 +59,20 @@ export function restore (kept: Replay, reply: FastifyReply, payload: unknown): u
     takeOffReplay(kept, reply)
     return payload
   }
-  const { headers, body } = kept.response
+  const { headers } = kept.response
   const contentType = headers.find(([name]) => name === 'content-type')?.[1]
   if (contentType == null) reply.removeHeader('content-type')
   else if (reply.getHeader('content-type') !== contentType) reply.header('content-type', contentType)
-  return bodyOf(body)
+  return keptBody(kept.response)
+}
+
+/**
+ * What was sent, in the form in which it was: text or bytes. Of text a store may have handed out the bytes. Nothing,
+ * rather than an empty body, which would be sent with a content type.
+ */
+export function keptBody ({ headers, body }: KeptResponse): string | Buffer | null {
+  if (body.length === 0) return null
+  return typeof body !== 'string' && wasSentAsText(headers) && isUtf8(body) ? body.toString() : body
 }
 
 /** An error's answer takes the place of a replay. Its status is not the kept one. */
@@ -77,9 +87,4 @@ export function abandon (kept: Replay, reply: FastifyReply): void {
 function takeOffReplay ({ response, headersBefore }: Replay, reply: FastifyReply): void {
   takeOffKept(reply, response.headers, headersBefore)
   reply.removeHeader(REPLAYED)
-}
-
-/** Nothing, rather than an empty body, which would be sent with a content type. */
-export function bodyOf (body: string | Buffer): string | Buffer | null {
-  return body.length === 0 ? null : body
 }

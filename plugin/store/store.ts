@@ -111,7 +111,10 @@ export interface Outcome {
 }
 
 export interface KeptResponse {
-  /** Lower-case names. A `null` value says that the run removed a header which had been set before it. */
+  /**
+   * Lower-case names. A `null` value says that the run removed a header which had been set before it, or stands with
+   * `:text`: the body was sent as text.
+   */
   headers: Array<[name: string, value: string | string[] | null]>
   /** Text as it was sent; a store may answer with its bytes in UTF-8. */
   body: string | Buffer
