@@ -17,6 +17,9 @@ const PROBLEMS = {
 
 export type IdempotencyErrorCode = keyof typeof PROBLEMS
 
+/** Mistakes of the app, whose detail speaks to its developers. Every other detail tells the client what to do. */
+const MISTAKES = new Set<IdempotencyErrorCode>(['FST_IDEMPOTENCY_SCOPE_INVALID', 'FST_IDEMPOTENCY_ROUTE_UNSEEN'])
+
 /**
  * A request that the plugin answers itself, as a problem (RFC 9457) or, with `errors: 'error-handler'`, as an error
  * that the app's own handler gets.
@@ -25,6 +28,10 @@ export class IdempotencyError extends Error {
   override name = 'IdempotencyError'
   readonly code: IdempotencyErrorCode
   readonly statusCode: number
+  /** As `statusCode`. By it and `expose` frameworks that know the errors of http-errors (Nest, Koa) know these. */
+  readonly status: number
+  /** Whether the message may be shown to the client. */
+  readonly expose: boolean
   readonly title: string
   /** Whether the same request, sent again as it is, can succeed. */
   readonly retryable: boolean
@@ -36,6 +43,8 @@ export class IdempotencyError extends Error {
     const { statusCode, title, retryable } = PROBLEMS[code]
     this.code = code
     this.statusCode = statusCode
+    this.status = statusCode
+    this.expose = !MISTAKES.has(code)
     this.title = title
     this.retryable = retryable
     this.originalStatus = originalStatus

@@ -5,7 +5,10 @@ import type { PluginSettings, RouteSettings } from '../options.ts'
 /** The headers that go with a refusal, whoever writes its body. */
 export function refusalHeaders (reply: FastifyReply, error: IdempotencyError, { docsUrl }: PluginSettings, { retryAfter }: RouteSettings): void {
   if (error.retryable) reply.header('retry-after', retryAfter)
-  reply.header('link', `<${docsUrl}>; rel="describedby"`)
+  const link = `<${docsUrl}>; rel="describedby"`
+  // What the app links to from each of its answers stays.
+  const links = reply.getHeader('link')
+  reply.header('link', links === undefined ? link : [links, link].flat().join(', '))
 }
 
 /** Makes the reply one with a problem document (RFC 9457): bytes, so that no schema or serializer of the route touches it. */
