@@ -402,6 +402,50 @@ t.test('handlerTimeout answers 503 and the key stays taken until the lease ends,
   t.equal((await client.post('/x', 'k')).replayed, true)
 })
 
+t.test('a request with a body over a socket is not timed out by Fastify 5.12.8, which the docs say: its late answer is kept', async (t) => {
+  const { app, listen } = await build(t)
+  const finish = gate()
+  let begun = 0
+  let signals: unknown
+  app.post('/body', { config: { idempotency: true }, handlerTimeout: 50 }, async (request) => {
+    begun++
+    await finish.opened
+    signals = { fastify: request.signal.aborted, plugin: request.idempotency?.signal.aborted }
+    return 'late'
+  })
+  app.post('/none', { handlerTimeout: 50 }, async () => { await finish.opened })
+  const client = await listen()
+  const late = client.post('/body', 'k', { amount: 1 })
+  await until(() => begun === 1)
+  // It began later and its time is over: so is that of the first.
+  t.equal((await client.post('/none')).status, 503)
+  finish.open()
+  t.match(await late, { status: 200, text: 'late' })
+  t.same(signals, { fastify: true, plugin: false })
+  t.match(await client.post('/body', 'k', { amount: 1 }), { status: 200, text: 'late', replayed: true })
+})
+
+t.test('a handler that ends at a limit of its own releases its key, or keeps it with a 408', async (t) => {
+  const { app, listen } = await build(t, { onConflict: 'reject' })
+  app.post('/x', { config: { idempotency: true } }, async (request) => {
+    const { signal, attempt } = request.idempotency as NonNullable<typeof request.idempotency>
+    if (attempt > 1) return `attempt ${attempt}`
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(1)])
+    await new Promise((_resolve, reject) => {
+      limit.addEventListener('abort', () => {
+        const { status } = request.body as { status?: number }
+        reject(status === undefined ? limit.reason as Error : Object.assign(new Error('too slow'), { statusCode: status }))
+      })
+    })
+    return 'never'
+  })
+  const client = await listen()
+  t.equal((await client.post('/x', 'free', {})).status, 500)
+  t.equal((await client.post('/x', 'free', {})).text, 'attempt 2')
+  t.equal((await client.post('/x', 'taken', { status: 408 })).status, 408)
+  t.match(await client.post('/x', 'taken', { status: 408 }), { status: 409, json: { code: 'FST_IDEMPOTENCY_IN_PROGRESS' } })
+})
+
 t.test('a request that times out while it waits for another one does not run later, nor keep the key', async (t) => {
   const { app, listen } = await build(t, { lease: 4_000, onConflict: 'wait' })
   const finish = gate()

@@ -20,6 +20,12 @@ await testPage('docs/recipes.md', {
     t.equal((await client.post('/orders/17/ship', 'k')).text, first.text)
   },
 
+  async 'A time limit for a handler' (t, { protectedApp }) {
+    const client = await listen(t, protectedApp)
+    t.same((await client.post('/quotes', 'k', { of: 'a parcel' })).json, { price: 5 })
+    t.equal((await client.post('/quotes', 'k', { of: 'a parcel' })).replayed, true)
+  },
+
   async 'Wait for the answer instead of a 409' (t, { protectedApp }) {
     const client = await listen(t, protectedApp)
     const answers = await Promise.all(Array.from({ length: 5 }, () => client.post('/orders/17/pay', 'k')))
