@@ -18,7 +18,9 @@ const PROBLEMS = {
 export type IdempotencyErrorCode = keyof typeof PROBLEMS
 
 /** Mistakes of the app, whose detail speaks to its developers. Every other detail tells the client what to do. */
-const MISTAKES = new Set<IdempotencyErrorCode>(['FST_IDEMPOTENCY_SCOPE_INVALID', 'FST_IDEMPOTENCY_ROUTE_UNSEEN'])
+const MISTAKES = new Set<IdempotencyErrorCode>([
+  'FST_IDEMPOTENCY_SCOPE_INVALID', 'FST_IDEMPOTENCY_OPTION_FAILED', 'FST_IDEMPOTENCY_ROUTE_UNSEEN'
+])
 
 /**
  * A request that the plugin answers itself, as a problem (RFC 9457) or, with `errors: 'error-handler'`, as an error
