@@ -1,5 +1,5 @@
 export { IdempotencyOptionError } from '../errors.ts'
-export { RetryTimeoutError } from './errors.ts'
+export { RequestFailedError, RetryTimeoutError } from './errors.ts'
 export { idempotentFetch } from './fetch.ts'
 export type { IdempotentFetch, IdempotentFetchOptions, IdempotentRequestInit, IdempotentResponse } from './fetch.ts'
 export { makeKey } from './key.ts'

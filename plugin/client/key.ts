@@ -1,4 +1,5 @@
 import { IdempotencyOptionError } from '../errors.ts'
+import type { RetrySettings } from './options.ts'
 
 /** Methods that change nothing: they may be sent again without a key. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY'])
@@ -25,25 +26,35 @@ export function makeKey (): string {
  * The key of an operation: the one given, or what the request's own header says, or a new one unless the method is safe.
  * @throws {IdempotencyOptionError} if the given key, or the header, is not a key
  */
-export function keyOf (method: string, given: string | undefined, header: { name: string, value: string | null }): OperationKey | null {
+export function keyOf (method: string, given: string | undefined, value: string | null, { header, validateKey }: RetrySettings): OperationKey | null {
   if (given !== undefined) {
-    if (header.value !== null) throw new IdempotencyOptionError(`fastify-idempotency/client: give the key as "idempotencyKey" or in the header ${header.name}, not both`)
-    if (!isKey(given)) throw new IdempotencyOptionError('fastify-idempotency/client: option "idempotencyKey" must be a string of one or more printable ASCII characters')
+    if (value !== null) throw new IdempotencyOptionError(`fastify-idempotency/client: give the key as "idempotencyKey" or in the header ${header}, not both`)
+    checkKey(given, 'option "idempotencyKey"', validateKey)
     return { key: given, value: quote(given) }
   }
-  if (header.value !== null) {
-    const key = parse(header.value)
-    if (!isKey(key)) throw new IdempotencyOptionError(`fastify-idempotency/client: the request's header ${header.name} is malformed: write a quoted string as in RFC 9651, or the key without quotes`)
+  if (value !== null) {
+    const key = parse(value)
+    if (!isPrintable(key)) throw new IdempotencyOptionError(`fastify-idempotency/client: the request's header ${header} is malformed: write a quoted string as in RFC 9651, or the key without quotes`)
+    checkKey(key, `the key in the request's header ${header}`, validateKey)
     // As the caller wrote it: not every server takes the quotes off.
-    return { key, value: header.value }
+    return { key, value }
   }
   if (SAFE.has(method.toUpperCase())) return null
   const key = makeKey()
   return { key, value: quote(key) }
 }
 
+/** Refused here, a key is refused before it is kept for an operation that no server would do under it. */
+function checkKey (key: unknown, what: string, validateKey: RetrySettings['validateKey']): void {
+  if (!isPrintable(key)) throw new IdempotencyOptionError(`fastify-idempotency/client: ${what} must be a string of one or more printable ASCII characters`)
+  if (validateKey(key)) return
+  throw new IdempotencyOptionError(`fastify-idempotency/client: ${what} is not one that the server takes: by default 1 ` +
+    `to 255 visible ASCII characters, no space (this one has ${key.length} characters). For a server that takes ` +
+    'others, say with the option "validateKey" which')
+}
+
 /** What an RFC 9651 String can hold. */
-function isKey (key: unknown): key is string {
+function isPrintable (key: unknown): key is string {
   return typeof key === 'string' && /^[\x20-\x7e]+$/.test(key)
 }
 

@@ -1,6 +1,8 @@
-import { RetryTimeoutError } from './errors.ts'
+import { RequestFailedError, RetryTimeoutError } from './errors.ts'
+import { failureOf, reasonOf } from './failure.ts'
 import type { RetrySettings } from './options.ts'
 import { backOff, judge, readRetryAfter } from './policy.ts'
+import type { Judged } from './policy.ts'
 
 /** What the client tells beside the answer. */
 export interface OperationInfo {
@@ -12,13 +14,8 @@ export interface OperationInfo {
   readonly replayed: boolean
 }
 
-/** An answer as the policy sees it. */
-export interface Answer {
-  status: number
-  header (name: string): string | null
-  /** `null` if it was too large to be read. */
-  body (): string | null
-  /** What the caller is shown of it should it be the last one. */
+/** An answer, with what the caller is shown of it should it be the last one. */
+export interface Answer extends Judged {
   original: unknown
 }
 
@@ -59,25 +56,35 @@ export class Operation {
    * Milliseconds to wait before the next try; `null` if the answer is final.
    * @throws {RetryTimeoutError} if the next try would come too late
    */
-  answered ({ status, header, body, original }: Answer): number | null {
-    const verdict = judge(status, body())
+  answered (answer: Answer): number | null {
+    const { status, header, original } = answer
+    const verdict = judge(answer)
     if (verdict === 'final') {
       this.replayed = header('idempotent-replayed') === 'true'
       return null
     }
     if (verdict === 'unsettled') this.#outcomeUnknown = true
     const asked = readRetryAfter(header('retry-after'), header('date'))
-    // Spread out too: the same second was named to everybody.
-    const wait = asked === null ? backOff(this.tries, this.#settings) : asked + backOff(1, this.#settings)
+    const own = backOff(this.tries, this.#settings)
+    // Spread out too: the same second was named to everybody. What asks for less than the back-off does not end it.
+    const wait = asked === null ? own : Math.max(own, asked + backOff(1, this.#settings))
     return this.#inTime(wait, { end: `was answered with status ${status}`, cause: original })
   }
 
   /**
    * Milliseconds to wait before the next try, after one that got no answer. It may have been carried out all the same.
+   * @param mayHaveLeft whether the request may have been sent, where more is known than the error says
+   * @throws {RequestFailedError} if no try can succeed
    * @throws {RetryTimeoutError} if the next try would come too late
    */
-  failed (error: unknown): number {
-    this.#outcomeUnknown = true
+  failed (error: unknown, mayHaveLeft?: boolean): number {
+    const failure = failureOf(error)
+    if (failure === 'passing' || (mayHaveLeft ?? failure === 'unknown')) this.#outcomeUnknown = true
+    if (failure !== 'passing') {
+      const { key, tries } = this
+      const message = `Given up after ${this.#triesInWords()}, since no other can succeed: ${reasonOf(error)}`
+      throw new RequestFailedError(message, { key, tries, outcomeUnknown: this.#outcomeUnknown, cause: error })
+    }
     return this.#inTime(backOff(this.tries, this.#settings), { end: 'got no answer', cause: error })
   }
 
@@ -89,10 +96,12 @@ export class Operation {
 
   #timeout ({ end, cause }: LastTry): RetryTimeoutError {
     const { key, tries } = this
-    const outcomeUnknown = this.#outcomeUnknown
     return new RetryTimeoutError(
-      `No final answer after ${tries} ${tries === 1 ? 'try' : 'tries'}, and no time for another within ${this.#settings.totalTimeout} ms: the last one ${end}. ` +
-      (outcomeUnknown ? 'The outcome is unknown: go on with the same key' : 'Nothing was carried out'),
-      { key, tries, outcomeUnknown, cause })
+      `No final answer after ${this.#triesInWords()}, and no time for another within ${this.#settings.totalTimeout} ms: the last one ${end}`,
+      { key, tries, outcomeUnknown: this.#outcomeUnknown, cause })
+  }
+
+  #triesInWords (): string {
+    return `${this.tries} ${this.tries === 1 ? 'try' : 'tries'}`
   }
 }

@@ -15,6 +15,11 @@ export interface RetryOptions {
   firstDelay?: number
   /** Milliseconds up to which that doubles. A server's `Retry-After` may be longer, and is waited for. Default 5 000. */
   maxDelay?: number
+  /**
+   * Whether the server takes a key, for a server with an own `validateKey`. Default: 1 to 255 visible ASCII characters.
+   * Another one is refused with an `IdempotencyOptionError` before anything is sent.
+   */
+  validateKey?: (key: string) => boolean
 }
 
 export type RetrySettings = Required<RetryOptions>
@@ -24,7 +29,8 @@ const DEFAULTS: RetrySettings = {
   tryTimeout: 15_000,
   totalTimeout: 60_000,
   firstDelay: 200,
-  maxDelay: 5_000
+  maxDelay: 5_000,
+  validateKey: key => /^[\x21-\x7e]{1,255}$/.test(key)
 }
 
 /** The longest that a timer can hold. */
@@ -38,7 +44,8 @@ const RULES: Record<keyof RetryOptions, Rule> = {
   tryTimeout: milliseconds(1),
   totalTimeout: milliseconds(1),
   firstDelay: milliseconds(0),
-  maxDelay: milliseconds(0)
+  maxDelay: milliseconds(0),
+  validateKey: value => typeof value === 'function' ? undefined : 'a function that tells whether the server takes a key'
 }
 
 /**

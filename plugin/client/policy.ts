@@ -3,8 +3,11 @@ import type { RetrySettings } from './options.ts'
 /** Up to this size the client waits for an answer's body: a connection that breaks before it is complete means another try. */
 export const MAX_GATHERED = 1_048_576
 
-/** Answers that say "not now". 409 does only in some cases: see `judge`. */
-const RETRIED = new Set([425, 429, 502, 503, 504])
+/** Answers that say "not now", whoever gives them. From 520 on they are Cloudflare's, of a server that it lost. */
+const RETRIED = new Set([425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530])
+
+/** Those of a service, or of a proxy before it: lighttpd says 500 of a service that it lost, HAProxy 408. */
+const ANYBODYS = new Set([408, 500])
 
 /**
  * - `final`: the caller's.
@@ -13,28 +16,46 @@ const RETRIED = new Set([425, 429, 502, 503, 504])
  */
 export type Verdict = 'final' | 'refused' | 'unsettled'
 
+/** An answer as it is judged. */
+export interface Judged {
+  status: number
+  header (name: string): string | null
+  /** `null` if it was too large to be read. */
+  body (): string | null
+}
+
 /** Whether an answer with this status may be followed by another try. */
-export function isCandidate (status: number): boolean {
-  return status === 409 || RETRIED.has(status)
+function isCandidate (status: number): boolean {
+  return status === 409 || status >= 500 || RETRIED.has(status) || ANYBODYS.has(status)
 }
 
 /**
  * Whether the body is waited for: it belongs to the outcome of an operation, or is needed for the verdict. An event
  * stream may never end.
  */
-export function isGathered (status: number, key: string | null, contentType: string): boolean {
-  return isCandidate(status) || (key !== null && !/^text\/event-stream\b/i.test(contentType))
+export function isGathered (status: number, key: string | null, contentType: string | null): boolean {
+  return isCandidate(status) || (key !== null && !/^text\/event-stream\b/i.test(contentType ?? ''))
 }
 
-/** What to make of an answer. `body` is its text, or `null` if it was too large to be read. */
-export function judge (status: number, body: string | null): Verdict {
+/** What to make of an answer. */
+export function judge ({ status, header, body }: Judged): Verdict {
   if (!isCandidate(status)) return 'final'
+  // The key's outcome, whatever it is: that of all tries.
+  if (header('idempotent-replayed') === 'true') return 'final'
+  const { code, retryable } = readProblem(body())
+  // A server that says it need not be guessed at.
+  if (retryable === false) return 'final'
+  const isRetryable = retryable === true || code === 'FST_IDEMPOTENCY_IN_PROGRESS'
+  if (!isRetryable && !isNotNow(status, header('content-type'))) return 'final'
   // Both mean by definition that the request was not processed.
   if (status === 425 || status === 429) return 'refused'
-  const { code, retryable } = readProblem(body)
-  // Most conflicts stay conflicts, however often one asks.
-  if (status === 409) return code === 'FST_IDEMPOTENCY_IN_PROGRESS' || retryable === true ? 'unsettled' : 'final'
   return code === 'FST_IDEMPOTENCY_STORE_UNAVAILABLE' ? 'refused' : 'unsettled'
+}
+
+/** Services say of a failure in JSON or text what it is; proxies have a page of HTML for it, or nothing. */
+function isNotNow (status: number, contentType: string | null): boolean {
+  if (RETRIED.has(status)) return true
+  return ANYBODYS.has(status) && !/^(text\/plain|[^;]*[/+]json)\s*(;|$)/i.test(contentType ?? '')
 }
 
 /** The members of a problem document (RFC 9457) that matter here; none if it is something else. */

@@ -1,44 +1,51 @@
+import { toPlatformBody } from './body.ts'
+
 /** A request that can be sent any number of times, each time the same bytes. */
 export interface Resendable {
   method: string
   headers: Headers
   /** The caller's. */
   signal: AbortSignal | null
+  redirect: Request['redirect']
   /** What to give to `fetch`, apart from headers and signal. */
   target: string | URL | Request
   init: RequestInit
 }
 
 /**
- * Reads the request's body into memory. Also that of a form, whose parts would be separated by another random boundary
- * with each try.
+ * Has the request's body in a form that can be read again and again. That of a form is written once, since its parts
+ * would be separated by another random boundary with each try.
  * @throws {TypeError} if the request cannot be sent, or not twice
  */
 export async function makeResendable (target: string | URL | Request, init: RequestInit): Promise<Resendable> {
-  if (isStream(init.body)) {
-    throw new TypeError('fastify-idempotency/client: a stream can be sent only once, and a retry must send the same body: read it into a string or bytes first')
-  }
+  const given = await toPlatformBody(init.body)
   // Throws what `fetch` would throw: there is no point in trying that again.
-  const request = new Request(target, init)
+  const request = new Request(target, given === undefined ? init : { ...init, body: given })
   if (!/^https?:/.test(request.url)) {
     throw new TypeError('fastify-idempotency/client: only http: and https: URLs can be requested')
   }
   if (request.mode === 'no-cors') {
     throw new TypeError("fastify-idempotency/client: with mode 'no-cors' browsers send no idempotency key, and show no answer")
   }
-  const { method, headers } = request
-  const body = new Uint8Array(await request.arrayBuffer())
+  const { method, headers, redirect } = request
   return {
     method,
     headers,
     signal: init.signal !== undefined ? init.signal : target instanceof Request ? target.signal : null,
+    redirect,
     target,
     // Also an empty body, or `target` would be asked for its own, which has been read.
-    init: method === 'GET' || method === 'HEAD' ? init : { ...init, body }
+    init: method === 'GET' || method === 'HEAD' ? init : { ...init, body: await bodyOf(given, request) }
   }
 }
 
-/** A web stream, a Node.js stream, or what else can be read only once, piece by piece. */
-function isStream (body: unknown): boolean {
-  return typeof body === 'object' && body !== null && ('getReader' in body || Symbol.asyncIterator in body)
+/**
+ * Text and Blobs, which a fetch can read as often as it likes: also for itself, when a 307 or 308 sends the body
+ * elsewhere. Of bytes the fetch of Node.js 20 and 22 takes the memory away from their owner.
+ */
+async function bodyOf (given: unknown, request: Request): Promise<string | Blob> {
+  if (typeof given === 'string' || given instanceof Blob) return given
+  // Their content type stands in the headers.
+  if (given instanceof URLSearchParams) return given.toString()
+  return await request.blob()
 }

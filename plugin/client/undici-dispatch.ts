@@ -4,12 +4,8 @@ import type { OperationInfo } from './operation.ts'
 import type { RetrySettings } from './options.ts'
 import { Try } from './undici-try.ts'
 
-/** Errors that another try cannot mend: the request is wrong, or its dispatcher is closed. */
-const PERMANENT = new Set([
-  'UND_ERR_ABORT', 'UND_ERR_ABORTED', 'UND_ERR_CLOSED', 'UND_ERR_DESTROYED', 'UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_INVALID_ARG',
-  'UND_ERR_INVALID_RETURN_VALUE', 'UND_ERR_MAX_ORIGINS_REACHED', 'UND_ERR_NOT_SUPPORTED', 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH',
-  'UND_ERR_RES_EXCEEDED_MAX_SIZE', 'UND_ERR_RESPONSE'
-])
+/** Of the caller's own making, by a wrong request, an abort or another interceptor: passed on as they are. */
+const CALLERS = new Set<unknown>(['UND_ERR_ABORT', 'UND_ERR_ABORTED', 'UND_ERR_INVALID_ARG', 'UND_ERR_RESPONSE'])
 
 /** What `onRequestStart` gets, and `request()` returns, as `context`. */
 export interface IdempotentContext {
@@ -97,8 +93,8 @@ export class IdempotentDispatch implements Dispatcher.DispatchController {
   }
 
   #tryFailed (error: Error): void {
-    if ('code' in error && PERMANENT.has(error.code as string)) this.#fail(error)
-    else this.#decide(() => this.#operation.failed(error))
+    if ('code' in error && CALLERS.has(error.code)) this.#fail(error)
+    else this.#decide(() => this.#operation.failed(error, this.#try?.isSent))
   }
 
   /** Sets the next try up if there is to be one. Returns whether the answer is final. */

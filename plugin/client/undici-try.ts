@@ -23,6 +23,8 @@ export interface TryEvents {
 /** One try: gathers its answer, and passes it on to the caller's handler if it is final. */
 export class Try implements Handler {
   controller: Controller | null = null
+  /** Whether it got a connection. Before that nothing of it has left. */
+  isSent = false
   readonly #key: string | null
   readonly #caller: { handler: Handler, controller: Controller }
   readonly #events: TryEvents
@@ -51,6 +53,7 @@ export class Try implements Handler {
 
   onRequestStart (controller: Controller, context: unknown): void {
     this.controller = controller
+    this.isSent = true
     if (this.#state === 'over') controller.abort(new DOMException('The try is over', 'AbortError'))
     else this.#events.started(context)
   }
@@ -64,7 +67,7 @@ export class Try implements Handler {
       return
     }
     this.#head = head
-    if (!isGathered(statusCode, this.#key, findHeader(headers, 'content-type') ?? '')) this.#settle(head, null)
+    if (!isGathered(statusCode, this.#key, findHeader(headers, 'content-type'))) this.#settle(head, null)
   }
 
   onResponseData (_controller: Controller, chunk: Buffer): void {

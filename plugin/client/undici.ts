@@ -6,7 +6,7 @@ import { IdempotentDispatch } from './undici-dispatch.ts'
 import { findHeader, toRecord, withHeader } from './undici-headers.ts'
 
 export { IdempotencyOptionError } from '../errors.ts'
-export { RetryTimeoutError } from './errors.ts'
+export { RequestFailedError, RetryTimeoutError } from './errors.ts'
 export { makeKey } from './key.ts'
 export type { OperationInfo } from './operation.ts'
 export type { RetryOptions } from './options.ts'
@@ -16,8 +16,8 @@ export type { IdempotentContext } from './undici-dispatch.ts'
  * An undici interceptor that does what `idempotentFetch` does: `dispatcher.compose(idempotent())`. A request whose
  * headers carry a key keeps that; what is known of the operation is in the `context` of the answer.
  *
- * Requests fail with a `RetryTimeoutError` when `totalTimeout` is over, and with a `TypeError` if their body cannot be
- * sent twice.
+ * Requests fail with a `RetryTimeoutError` when `totalTimeout` is over, with a `RequestFailedError` if no try can succeed
+ * (a certificate that is not trusted, say), and with a `TypeError` if their body cannot be sent twice.
  * @throws {IdempotencyOptionError} naming the option and what it should have been.
  */
 export function idempotent (options: RetryOptions = {}): Dispatcher.DispatcherComposeInterceptor {
@@ -29,7 +29,7 @@ export function idempotent (options: RetryOptions = {}): Dispatcher.DispatcherCo
       throw new TypeError("fastify-idempotency/client: a retry must send the same body, so it must be a string, bytes or a Blob: a stream can be read only once, and a form is written differently each time. undici's fetch makes a stream of every body: use idempotentFetch with it")
     }
     const headers = toRecord(request.headers)
-    const operationKey = keyOf(request.method, undefined, { name: settings.header, value: findHeader(headers, settings.header) })
+    const operationKey = keyOf(request.method, undefined, findHeader(headers, settings.header), settings)
     const resendable = operationKey === null ? request : { ...request, headers: withHeader(headers, settings.header, operationKey.value) }
     return new IdempotentDispatch(operationKey?.key ?? null, settings, handler, tryHandler => dispatch(resendable, tryHandler)).start()
   }

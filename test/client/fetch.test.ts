@@ -1,9 +1,11 @@
 import { Readable } from 'node:stream'
+import nodeFetch, { File as NodeFetchFile, FormData as NodeFetchFormData } from 'node-fetch'
 import t from 'tap'
-import { fetch as undiciFetch } from 'undici'
+import * as undici from 'undici'
 import { idempotentFetch, makeKey } from '../../plugin/client/index.ts'
 import { gate, until } from '../helper.ts'
-import { answer, cut, hang, QUICK, startScript } from './helper.ts'
+import { answer, cut, half, hang, QUICK, startScript } from './helper.ts'
+import { startUntrusted } from './tls.ts'
 
 const fetchOnce = idempotentFetch(QUICK)
 
@@ -17,8 +19,8 @@ t.test('a key that is given is used, so that an operation goes on after a crash'
 
 t.test('quotes and backslashes of a key are escaped', async (t) => {
   const { url, seen } = await startScript(t)
-  await fetchOnce(url, { method: 'POST', idempotencyKey: 'a"b\\c d' })
-  t.equal(seen[0]?.headers['idempotency-key'], '"a\\"b\\\\c d"')
+  await fetchOnce(url, { method: 'POST', idempotencyKey: 'a"b\\c' })
+  t.equal(seen[0]?.headers['idempotency-key'], '"a\\"b\\\\c"')
 })
 
 t.test('a key that is given goes with a GET too', async (t) => {
@@ -58,6 +60,27 @@ for (const [what, body, contentType, length] of BODIES) {
   })
 }
 
+for (const [what, body] of BODIES) {
+  for (const status of [307, 308]) {
+    t.test(`${what} goes where a ${status} sends it, and again if that fails`, async (t) => {
+      const to = answer(status, '', { location: '/x?moved' })
+      const { url, seen } = await startScript(t, to, answer(503), to)
+      const { status: final, idempotency } = await fetchOnce(url, { method: 'POST', body: body() })
+      t.match({ final, tries: idempotency.tries }, { final: 200, tries: 2 })
+      const [first, ...others] = seen
+      t.equal(others.length, 3)
+      for (const other of others) t.ok(other.body.equals(first?.body ?? Buffer.alloc(0)))
+      t.ok((first?.body.length ?? 0) > 0)
+    })
+  }
+}
+
+t.test('the body of a Request goes where a 307 sends it', async (t) => {
+  const { url, seen } = await startScript(t, answer(307, '', { location: '/x?moved' }))
+  t.equal((await fetchOnce(new Request(url, { method: 'POST', body: new Uint8Array([1, 2, 3]) }))).status, 200)
+  t.same(seen.map(({ body }) => [...body]), [[1, 2, 3], [1, 2, 3]])
+})
+
 t.test('what the caller does to the bytes later does not change the retries', async (t) => {
   const { url, seen } = await startScript(t, answer(503, '', { 'retry-after': '1' }))
   const body = new Uint8Array([1, 2, 3])
@@ -75,6 +98,17 @@ t.test('a stream is refused, with the reason', async (t) => {
     await t.rejects(fetchOnce(url, init), { name: 'TypeError', message: /a stream can be sent only once/ })
   }
   t.equal(seen.length, 0)
+})
+
+t.test('what would be sent as "[object Object]" is refused, with what to do; what has a text is sent as that', async (t) => {
+  const { url, seen } = await startScript(t)
+  const send = (body: unknown): Promise<unknown> => fetchOnce(url, { method: 'POST', body: body as string })
+  await t.rejects(send({ amount: 1 }), { name: 'TypeError', message: /got an object: JSON\.stringify\(\) makes JSON of it/ })
+  await t.rejects(send(new Map()), { name: 'TypeError', message: /got a value of type Map/ })
+  t.equal(seen.length, 0)
+  await send(new URL('https://example.org/a'))
+  await send(7)
+  t.same(seen.map(({ body }) => body.toString()), ['https://example.org/a', '7'])
 })
 
 t.test('a Request is sent with all that it says, as often as needed', async (t) => {
@@ -116,11 +150,93 @@ t.test('what can never be sent is not tried again', async (t) => {
 
 t.test('another fetch can send the tries', async (t) => {
   const { url, seen } = await startScript(t, cut)
-  const response = await idempotentFetch({ ...QUICK, fetch: undiciFetch as unknown as typeof fetch })(url, { method: 'POST', body: 'x' })
+  const response = await idempotentFetch({ ...QUICK, fetch: undici.fetch as unknown as typeof fetch })(url, { method: 'POST', body: 'x' })
   t.match(response.idempotency, { tries: 2 })
   t.equal(await response.text(), 'done')
   t.same(seen.map(({ body }) => body.toString()), ['x', 'x'])
 })
+
+t.test('a port that fetch does not connect to fails at once, and nothing was carried out', async (t) => {
+  await t.rejects(fetchOnce('http://127.0.0.1:1/x', { method: 'POST' }),
+    { name: 'RequestFailedError', tries: 1, outcomeUnknown: false, message: /bad port/ })
+})
+
+t.test('a redirection that the caller does not want fails at once, also where its Request says so', async (t) => {
+  for (const [status, outcomeUnknown] of [[301, true], [302, true], [303, true], [307, false], [308, false]] as const) {
+    const redirect = 'error'
+    for (const send of [(url: string) => fetchOnce(url, { method: 'POST', redirect }), (url: string) => fetchOnce(new Request(url, { method: 'POST', redirect }))]) {
+      const { url, seen } = await startScript(t, answer(status, '', { location: '/x?moved' }))
+      await t.rejects(send(url), { name: 'RequestFailedError', tries: 1, outcomeUnknown, message: new RegExp(`redirects with status ${status}, and the option "redirect" is 'error'`) })
+      t.equal(seen.length, 1)
+    }
+  }
+  const { url } = await startScript(t, answer(302, '', { location: '/x?moved' }))
+  t.equal((await fetchOnce(url, { method: 'POST', redirect: 'manual' })).status, 302)
+})
+
+t.test('an endless redirection fails at once', async (t) => {
+  const { url, seen } = await startScript(t, ...Array<typeof hang>(50).fill(answer(302, '', { location: '/x' })))
+  await t.rejects(fetchOnce(url, { method: 'POST' }), { name: 'RequestFailedError', tries: 1, outcomeUnknown: true, message: /redirect count exceeded/ })
+  t.ok(seen.length < 50)
+})
+
+t.test('what was redirected to a server that is not trusted may have been carried out before', async (t) => {
+  const untrusted = await startUntrusted(t)
+  const to = answer(303, '', { location: untrusted.url })
+  const { url } = await startScript(t, to, to)
+  await t.rejects(fetchOnce(url, { method: 'POST' }), { name: 'RequestFailedError', tries: 1, outcomeUnknown: true, message: /SELF_SIGNED/ })
+})
+
+// node-fetch has files of its own, too; undici's are the platform's.
+const PACKAGES = {
+  undici: { fetch: undici.fetch, FormData: undici.FormData, File },
+  'node-fetch': { fetch: nodeFetch, FormData: NodeFetchFormData, File: NodeFetchFile }
+}
+
+for (const [name, { fetch, ...own }] of Object.entries(PACKAGES)) {
+  t.test(`the fetch of ${name} sends the FormData, files and Blobs of that package`, async (t) => {
+    const { url, seen } = await startScript(t, cut)
+    const send = idempotentFetch({ ...QUICK, fetch: fetch as unknown as typeof globalThis.fetch })
+    const file = new own.File(['abcd'], 'a.txt', { type: 'text/csv' })
+    const form = new own.FormData()
+    form.append('name', 'äöü')
+    form.append('file', file)
+    t.equal((await send(url, { method: 'POST', body: form })).idempotency.tries, 2)
+    const [first, second] = seen
+    const contentType = first?.headers['content-type'] ?? ''
+    t.ok(second?.body.equals(first?.body ?? Buffer.alloc(0)))
+    t.equal(second?.headers['content-type'], contentType)
+    const sent = await new Response(first?.body ?? null, { headers: { 'content-type': contentType } }).formData()
+    t.equal(sent.get('name'), 'äöü')
+    const received = sent.get('file') as File
+    t.match({ name: received.name, type: received.type, text: await received.text() }, { name: 'a.txt', type: 'text/csv', text: 'abcd' })
+
+    await send(url, { method: 'POST', body: file as unknown as Blob })
+    t.match({ type: seen[2]?.headers['content-type'], body: seen[2]?.body.toString() }, { type: 'text/csv', body: 'abcd' })
+  })
+
+  t.test(`answers that the fetch of ${name} gets are the platform's, small and large, and again if they break off`, async (t) => {
+    const size = 3_000_000
+    const { url } = await startScript(t, half, answer(200, 'x'.repeat(size), { 'x-a': 'b' }), answer(204), answer(302, '', { location: '/x?moved' }))
+    const send = idempotentFetch({ ...QUICK, fetch: fetch as unknown as typeof globalThis.fetch })
+    const large = await send(url, { method: 'POST' })
+    t.match({ tries: large.idempotency.tries, url: large.url, header: large.headers.get('x-a') }, { tries: 2, url, header: 'b' })
+    t.equal((await large.text()).length, size)
+    t.match(await send(url, { method: 'POST' }), { status: 204, body: null })
+    const moved = await send(url, { method: 'POST' })
+    t.match(moved, { url: `${url}?moved`, redirected: true })
+    t.equal(await moved.clone().text(), 'done')
+  })
+
+  t.test(`an error of the fetch of ${name} that no other try can mend fails at once`, async (t) => {
+    const send = idempotentFetch({ ...QUICK, fetch: fetch as unknown as typeof globalThis.fetch })
+    const server = await startUntrusted(t)
+    await t.rejects(send(server.url, { method: 'POST', body: 'x' }), { name: 'RequestFailedError', tries: 1, outcomeUnknown: false })
+    const { url } = await startScript(t, answer(302, '', { location: '/x?moved' }), ...Array<typeof hang>(50).fill(answer(302, '', { location: '/x' })))
+    await t.rejects(send(url, { method: 'POST', redirect: 'error' }), { name: 'RequestFailedError', tries: 1, outcomeUnknown: true, message: /redirects with status 302/ })
+    await t.rejects(send(url, { method: 'POST' }), { name: 'RequestFailedError', tries: 1, outcomeUnknown: true, message: /redirect/ })
+  })
+}
 
 t.test('where no key can be made, the error says what to do, and a key of one’s own works', async (t) => {
   const { url, seen } = await startScript(t)

@@ -14,7 +14,8 @@ const WRONG: Array<[string, unknown, RegExp]> = [
   ['firstDelay', -1, /option "firstDelay" must be a whole number of milliseconds from 0 to 2147483647, got -1/],
   ['maxDelay', 1.5, /option "maxDelay" must be .*, got 1\.5/],
   ['maxDelay', null, /option "maxDelay" must be .*, got a value of type object/],
-  ['retries', 3, /unknown option "retries"; known are header, tryTimeout, totalTimeout, firstDelay, maxDelay/],
+  ['retries', 3, /unknown option "retries"; known are header, tryTimeout, totalTimeout, firstDelay, maxDelay, validateKey/],
+  ['validateKey', /^k/, /option "validateKey" must be a function that tells whether the server takes a key, got a value of type object/],
   ['toString', 3, /unknown option "toString"/]
 ]
 
@@ -40,9 +41,9 @@ t.test('an option that is undefined is as if it was not there', async (t) => {
   t.ok(seen[1]?.headers['idempotency-key'])
 })
 
-t.test('a key that cannot be one is refused before anything is sent', async (t) => {
+t.test('a key that cannot be one, or that the default server refuses, is refused before anything is sent', async (t) => {
   const { url, seen } = await startScript(t)
-  for (const idempotencyKey of ['', 'schlüssel', 'a\r\nb', 7 as unknown as string]) {
+  for (const idempotencyKey of ['', 'schlüssel', 'a\r\nb', 'a b', 'k'.repeat(256), 7 as unknown as string]) {
     await t.rejects(idempotentFetch()(url, { method: 'POST', idempotencyKey }), IdempotencyOptionError)
   }
   await t.rejects(idempotentFetch()(url, { method: 'POST', idempotencyKey: 'a', headers: { 'Idempotency-Key': 'a' } }),

@@ -101,13 +101,13 @@ t.test('the built client is typed and works', async (t) => {
   t.test('as ESM', async (t) => {
     await writeFile(join(dir, 'use.js'), "import * as client from './client/index.js'\nimport { idempotent } from './client/undici.js'\nconsole.log(Object.keys(client).join(), typeof idempotent())")
     const { stdout } = await run(process.execPath, ['use.js'], { cwd: dir })
-    t.equal(stdout.trim(), 'IdempotencyOptionError,RetryTimeoutError,idempotentFetch,makeKey function')
+    t.equal(stdout.trim(), 'IdempotencyOptionError,RequestFailedError,RetryTimeoutError,idempotentFetch,makeKey function')
   })
 
   t.test('as CommonJS', async (t) => {
     const dir = await build(t, 'cjs')
     await writeFile(join(dir, 'use.js'), "const client = require('./client/index.js')\nconst { idempotent } = require('./client/undici.js')\nconsole.log(Object.keys(client).sort().join(), typeof idempotent())")
     const { stdout } = await run(process.execPath, ['use.js'], { cwd: dir })
-    t.equal(stdout.trim(), 'IdempotencyOptionError,RetryTimeoutError,idempotentFetch,makeKey function')
+    t.equal(stdout.trim(), 'IdempotencyOptionError,RequestFailedError,RetryTimeoutError,idempotentFetch,makeKey function')
   })
 })

@@ -1,5 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
+import { Operation } from '../../plugin/client/operation.ts'
+import { checkOptions } from '../../plugin/client/options.ts'
 import { backOff, isGathered, judge, readRetryAfter } from '../../plugin/client/policy.ts'
 
 t.test('the wait before a try is anything up to a bound, which doubles until it has reached its limit', async (t) => {
@@ -34,16 +36,35 @@ t.test('without a Date of the server, a date is read by the clock of this machin
   }
 })
 
+t.test('a Retry-After that asks for less than the back-off does not end it', async (t) => {
+  const settings = checkOptions({ firstDelay: 100, maxDelay: 10_000 })
+  const waits = (retryAfter: string): number[] => Array.from({ length: 200 }, () => {
+    const operation = new Operation('k', settings)
+    let wait = 0
+    for (let tries = 1; tries <= 10; tries++) {
+      operation.begin()
+      wait = operation.answered({ ...conflict(null), status: 429, header: name => name === 'retry-after' ? retryAfter : null, original: null }) ?? NaN
+    }
+    return wait
+  })
+  for (const retryAfter of ['0', 'Sun, 06 Nov 1994 08:49:37 GMT']) {
+    // By the tenth try up to 10 s, of which one in a hundred is below the first delay: not 200 in a row.
+    t.ok(Math.max(...waits(retryAfter)) > 1_000, retryAfter)
+  }
+  t.ok(waits('2').every(wait => wait >= 2_000), 'and what asks for more is waited for')
+})
+
 t.test('whatever a 409 carries, it is final unless it says in so many words that it can be retried', async (t) => {
   fc.assert(fc.property(fc.oneof(fc.string(), fc.json(), fc.constant(null)), (body) => {
     const parsed = ((): unknown => {
       try { return JSON.parse(body ?? '') } catch { return null }
     })()
     const { retryable, code } = Object(parsed) as { retryable?: unknown, code?: unknown }
-    return judge(409, body) === (retryable === true || code === 'FST_IDEMPOTENCY_IN_PROGRESS' ? 'unsettled' : 'final')
+    const isRetried = retryable === true || (code === 'FST_IDEMPOTENCY_IN_PROGRESS' && retryable !== false)
+    return judge(conflict(body)) === (isRetried ? 'unsettled' : 'final')
   }))
-  t.equal(judge(409, '{"retryable":true}'), 'unsettled')
-  t.equal(judge(409, '{"retryable":"true"}'), 'final')
+  t.equal(judge(conflict('{"retryable":true}')), 'unsettled')
+  t.equal(judge(conflict('{"retryable":"true"}')), 'final')
 })
 
 t.test('an event stream is not waited for, and neither is what needed no key', async (t) => {
@@ -52,3 +73,7 @@ t.test('an event stream is not waited for, and neither is what needed no key', a
   t.notOk(isGathered(200, null, 'application/json'))
   t.ok(isGathered(503, null, 'application/json'), 'to leave the connection free')
 })
+
+function conflict (body: string | null): Parameters<typeof judge>[0] {
+  return { status: 409, header: () => null, body: () => body }
+}

@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { inspect } from 'node:util'
 import type { Test } from 'tap'
-import { RetryTimeoutError } from '../../plugin/client/index.ts'
+import { RequestFailedError, RetryTimeoutError } from '../../plugin/client/index.ts'
 import { putClockForward } from '../clock.ts'
 import { until } from '../helper.ts'
 import { freePort } from '../servers/port.ts'
 import { answer, cut, half, hang, problem, startScript } from './helper.ts'
 import type { SendRetrying } from './helper.ts'
+import { startUntrusted } from './tls.ts'
 
 const UUID_STRING = /^"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"$/
 
@@ -19,6 +20,14 @@ async function timeoutOf (t: Test, sent: Promise<unknown>): Promise<RetryTimeout
   const error = await errorOf(sent)
   if (!(error instanceof RetryTimeoutError)) throw error
   t.equal(error.code, 'FST_IDEMPOTENCY_RETRY_TIMEOUT')
+  return error
+}
+
+/** The error of an operation that is given up though there was time. */
+async function failureOf (t: Test, sent: Promise<unknown>): Promise<RequestFailedError> {
+  const error = await errorOf(sent)
+  if (!(error instanceof RequestFailedError) || error instanceof RetryTimeoutError) throw error
+  t.equal(error.code, 'FST_IDEMPOTENCY_REQUEST_FAILED')
   return error
 }
 
@@ -40,7 +49,7 @@ export function testRules (t: Test, send: SendRetrying): void {
     t.not((await send(url)).key, answered.key, 'the next operation has another')
   })
 
-  for (const status of [425, 429, 502, 503, 504]) {
+  for (const status of [425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530]) {
     t.test(`${status} is tried again`, async (t) => {
       const { url, seen } = await startScript(t, answer(status, 'not now'))
       t.match(await send(url), { status: 200, tries: 2 })
@@ -48,7 +57,7 @@ export function testRules (t: Test, send: SendRetrying): void {
     })
   }
 
-  for (const status of [201, 204, 302, 400, 401, 404, 408, 410, 422, 500, 501]) {
+  for (const status of [201, 204, 302, 400, 401, 404, 408, 410, 422, 500, 501, 505, 511]) {
     t.test(`${status} is the final answer`, async (t) => {
       const { url, seen } = await startScript(t, answer(status, status === 204 ? undefined : 'this is it', { 'retry-after': '0' }))
       t.match(await send(url), { status, text: status === 204 ? '' : 'this is it', tries: 1 })
@@ -84,6 +93,51 @@ export function testRules (t: Test, send: SendRetrying): void {
     })
   }
 
+  for (const [what, body, headers] of [
+    ['a page', '<html><h1>Internal Server Error</h1></html>', { 'content-type': 'text/html' }],
+    ['XML', '<Error><Code>InternalError</Code></Error>', { 'content-type': 'application/xml' }],
+    ['nothing', '', {}]
+  ] as const) {
+    for (const status of [408, 500]) {
+      t.test(`${status} with ${what} is a proxy's, and tried again`, async (t) => {
+        const { url, seen } = await startScript(t, (_request, reply) => {
+          // Fastify would say that an empty body is text.
+          reply.hijack()
+          reply.raw.writeHead(status, { ...headers, 'content-length': body.length }).end(body)
+        })
+        t.match(await send(url), { status: 200, tries: 2 })
+        t.equal(seen.length, 2)
+      })
+    }
+  }
+
+  for (const type of ['application/json; charset=utf-8', 'application/problem+json', 'text/plain; charset=utf-8', 'Text/Plain']) {
+    for (const status of [408, 500]) {
+      t.test(`${status} with ${type} is the service's, and final`, async (t) => {
+        const { url, seen } = await startScript(t, answer(status, '{"statusCode":500,"error":"Internal Server Error"}', { 'content-type': type }))
+        t.match(await send(url), { status, tries: 1 })
+        t.equal(seen.length, 1)
+      })
+    }
+  }
+
+  t.test('a service that says whether its failure can be retried is believed, whatever the status', async (t) => {
+    const again = await startScript(t, problem(500, { retryable: true }), problem(503, { retryable: true }))
+    t.match(await send(again.url), { status: 200, tries: 3 })
+    for (const status of [429, 500, 502, 503]) {
+      const never = await startScript(t, problem(status, { retryable: false }))
+      t.match(await send(never.url), { status, tries: 1 })
+    }
+  })
+
+  t.test('a replay is final even if it is a 503: the next one would be the same', async (t) => {
+    for (const [status, body] of [[429, ''], [500, '<html></html>'], [503, '{"retryable":true}']] as const) {
+      const { url, seen } = await startScript(t, cut, answer(status, body, { 'content-type': 'text/html', 'idempotent-replayed': 'true' }))
+      t.match(await send(url), { status, tries: 2, replayed: true })
+      t.equal(seen.length, 2)
+    }
+  })
+
   t.test('a connection that breaks before the answer, or in the middle of it, is another try', async (t) => {
     const { url, seen } = await startScript(t, cut, half, cut)
     t.match(await send(url), { status: 200, text: 'done', tries: 4 })
@@ -92,9 +146,10 @@ export function testRules (t: Test, send: SendRetrying): void {
 
   t.test('a try that takes too long is given up, and the next one gets the answer', async (t) => {
     const { url, seen } = await startScript(t, hang)
+    const start = performance.now()
     t.match(await send(url, {}, { tryTimeout: 1_000 }), { status: 200, tries: 2 })
     t.equal(seen.length, 2)
-    t.ok((seen[1]?.at ?? 0) - (seen[0]?.at ?? 0) >= 900, 'not before its time')
+    t.ok((seen[1]?.at ?? 0) - start >= 990, 'not before its time')
   })
 
   t.test('a replay is told from a first answer', async (t) => {
@@ -184,6 +239,27 @@ export function testRules (t: Test, send: SendRetrying): void {
     t.match(error, { outcomeUnknown: true, cause: Error })
   })
 
+  t.test('a certificate that is not trusted fails at once: the error names it, and nothing was carried out', async (t) => {
+    const server = await startUntrusted(t)
+    const error = await failureOf(t, send(server.url))
+    t.match(error, { tries: 1, outcomeUnknown: false, cause: Error, message: /DEPTH_ZERO_SELF_SIGNED_CERT: self-signed certificate\. Nothing was carried out/ })
+    t.match(error.key, /^[0-9a-f-]{36}$/)
+    t.equal(server.requests, 0)
+  })
+
+  t.test('https: where there is no TLS fails at once', async (t) => {
+    const { url, seen } = await startScript(t)
+    t.match(await failureOf(t, send(url.replace('http:', 'https:'))), { tries: 1, outcomeUnknown: false, message: /WRONG_VERSION_NUMBER|PACKET_LENGTH/ })
+    t.equal(seen.length, 0)
+  })
+
+  t.test('what fails at once after a try that may have been carried out has an unknown outcome', async (t) => {
+    const server = await startUntrusted(t, 1)
+    const error = await failureOf(t, send(server.url))
+    t.match(error, { tries: 2, outcomeUnknown: true, message: /The outcome is unknown: go on with the same key/ })
+    t.notOk(inspect(error, { depth: 9 }).includes(error.key ?? ''), 'who logs it does not see the key')
+  })
+
   t.test('a caller who aborts during a try gets the reason, and the connection is closed', async (t) => {
     let closed: Promise<unknown> | undefined
     const { url, seen } = await startScript(t, (request, reply) => {
@@ -236,7 +312,7 @@ export function testRules (t: Test, send: SendRetrying): void {
   }
 
   t.test('a key that the request carries already is kept as it was written', async (t) => {
-    for (const [value, key] of [['pay-7', 'pay-7'], ['"say \\"7\\""', 'say "7"'], ['"7"; a=1', '7']] as const) {
+    for (const [value, key] of [['pay-7', 'pay-7'], ['"pay\\"7\\""', 'pay"7"'], ['"7"; a=1', '7']] as const) {
       const { url, seen } = await startScript(t, answer(503))
       t.match(await send(url, { headers: { 'Idempotency-Key': value } }), { key, tries: 2 })
       t.same(seen.map(({ headers }) => headers['idempotency-key']), [value, value])
@@ -249,6 +325,20 @@ export function testRules (t: Test, send: SendRetrying): void {
       t.match(await errorOf(send(url, { headers: { 'idempotency-key': value } })), { name: 'IdempotencyOptionError', message: /idempotency-key is malformed/ })
     }
     t.equal(seen.length, 0)
+  })
+
+  t.test('a key that the server would refuse is refused before anything is sent, unless "validateKey" takes it', async (t) => {
+    const { url, seen } = await startScript(t)
+    for (const [value, key] of [['"say 7"', 'say 7'], ['say 7', 'say 7'], ['k'.repeat(300), 'k'.repeat(300)]] as const) {
+      const headers = { 'idempotency-key': value }
+      const error = await errorOf(send(url, { headers }))
+      t.match(error, { name: 'IdempotencyOptionError', message: /the key in the request's header idempotency-key is not one that the server takes: by default 1 to 255 visible ASCII characters/ })
+      t.notOk(inspect(error).includes(key), 'the error does not show it')
+      t.equal(seen.length, 0)
+      t.equal((await send(url, { headers }, { validateKey: key => key.length < 400 })).key, key)
+      seen.length = 0
+    }
+    t.equal((await send(url, { headers: { 'idempotency-key': `"${'k'.repeat(255)}"` } })).status, 200)
   })
 
   t.test('the key can travel in another header', async (t) => {
