@@ -12,13 +12,14 @@ const CARD = { method: 'card' }
 const databaseUrl = await createDatabase(t)
 const { url } = await startApp(t, { databaseUrl })
 
-/** Half of all requests fail: a quarter on the way there, an eighth each with the answer lost and with the answer cut. */
+/** Half of all requests fail: a quarter on the way there; of the others' answers some are lost, some cut, some a proxy's. */
 function fates (seed: number): () => Fate {
   const random = seeded(seed)
   return () => {
     const chance = random()
     if (chance < 0.25) return 'request lost'
-    if (chance < 0.375) return 'answer lost'
+    if (chance < 0.335) return 'answer lost'
+    if (chance < 0.42) return 'error page'
     return chance < 0.5 ? 'answer cut' : 'passes'
   }
 }
@@ -54,6 +55,19 @@ for (const [what, send, seed] of [['fetch', sendByFetch, 1], ['undici', sendByUn
       t.ok(stored.replayed)
       t.equal(text, stored.text, 'the receipt is the one that the server has')
     }
+  })
+}
+
+for (const [what, send] of [['fetch', sendByFetch], ['undici', sendByUndici(t)]] as const) {
+  t.test(`behind a proxy that says 500 for an answer that it lost, a paid order ends with its receipt (${what})`, async (t) => {
+    const order = await createOrder(url)
+    let requests = 0
+    const proxy = await startProxy(t, url, () => ++requests < 3 ? 'error page' : 'passes')
+    const { status, tries, replayed, text } = await send(order.replace(url, proxy.url) + '/pay', {
+      headers: { authorization: `Bearer ${ALICE}`, 'content-type': 'application/json' }, body: JSON.stringify(CARD)
+    })
+    t.match({ status, tries, replayed }, { status: 200, tries: 3, replayed: true }, text)
+    t.equal(await countPayments(databaseUrl, order), 1)
   })
 }
 

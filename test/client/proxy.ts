@@ -3,8 +3,15 @@ import { connect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** What becomes of a request: the connection is cut before it reaches the server, when its answer is there, or amid it. */
-export type Fate = 'passes' | 'request lost' | 'answer lost' | 'answer cut'
+/**
+ * What becomes of a request: the connection is cut before it reaches the server, when its answer is there, or amid it;
+ * or the answer is lost between proxy and server, and the client gets a page that says so.
+ */
+export type Fate = 'passes' | 'request lost' | 'answer lost' | 'answer cut' | 'error page'
+
+const PAGE = '<?xml version="1.0" encoding="iso-8859-1"?>\n<html><body><h1>500 Internal Server Error</h1></body></html>\n'
+/** As lighttpd 1.4.69 has it, in short. */
+const ERROR_PAGE = `HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/html\r\nContent-Length: ${PAGE.length}\r\nConnection: close\r\n\r\n${PAGE}`
 
 export interface DroppingProxy {
   url: string
@@ -15,7 +22,7 @@ export interface DroppingProxy {
 /** A TCP proxy that cuts connections as `fateOf` says, which is asked once a request. */
 export async function startProxy (t: Test, target: string, fateOf: () => Fate): Promise<DroppingProxy> {
   const { hostname, port } = new URL(target)
-  const met: DroppingProxy['met'] = { passes: 0, 'request lost': 0, 'answer lost': 0, 'answer cut': 0 }
+  const met: DroppingProxy['met'] = { passes: 0, 'request lost': 0, 'answer lost': 0, 'answer cut': 0, 'error page': 0 }
   const sockets = new Set<Socket>()
   const keep = (socket: Socket) => {
     sockets.add(socket)
@@ -34,6 +41,7 @@ export async function startProxy (t: Test, target: string, fateOf: () => Fate): 
     })
     upstream.on('data', (data) => {
       if (fate === 'passes') client.write(data)
+      else if (fate === 'error page') client.end(ERROR_PAGE)
       else if (fate === 'answer cut') client.end(data.subarray(0, -10))
       else client.destroy()
       fate = null

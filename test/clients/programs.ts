@@ -6,10 +6,11 @@ const PROGRAMS: Record<Program, [[string, ...string[]], string]> = {
   curl: [['curl'], 'curl'],
   go: [['go'], 'golang-go'],
   haproxy: [['haproxy'], 'haproxy'],
+  lighttpd: [['lighttpd'], 'lighttpd'],
   nginx: [['nginx'], 'nginx']
 }
 
-export type Program = 'chromium' | 'curl' | 'go' | 'haproxy' | 'nginx'
+export type Program = 'chromium' | 'curl' | 'go' | 'haproxy' | 'lighttpd' | 'nginx'
 
 /**
  * Its path. It is installed if it is not there, where that is possible.

@@ -70,6 +70,23 @@ ${edit(config).replace('listen 80', `listen 127.0.0.1:${port}`)}
   }
 }
 
+/** lighttpd with nothing but its proxy, before one process. */
+export async function startLighttpd (t: Test, { url }: { url: string }): Promise<ReverseProxy> {
+  const directory = ownDirectory(t, 'lighttpd')
+  const file = join(directory, 'lighttpd.conf')
+  const { hostname, port: servicePort } = new URL(url)
+  return await startOnFreePort((port) => {
+    writeFileSync(file, `
+server.document-root = "${directory}"
+server.bind = "127.0.0.1"
+server.port = ${port}
+server.modules = ("mod_proxy")
+proxy.server = ("" => (("host" => "${hostname}", "port" => ${servicePort})))
+`)
+    return startDaemon(t, pathOf('lighttpd'), ['-D', '-f', file])
+  })
+}
+
 /** The page's configuration in this language, with the addresses that these processes have. */
 async function documented (language: string, services: Services): Promise<string> {
   const { blocks } = await readPage('docs/deploying.md')
