@@ -200,6 +200,11 @@ export interface Operation {
   key: string | number
   /** What makes two calls with one key the same, as JSON: the message, say. Default: any two are. */
   fingerprint?: unknown
+  /**
+   * Milliseconds: how long to wait, while another call does the work, for what comes of it, and to do it if that fails
+   * or dies. Longer than `lease`, the wait always ends with a result. Default: as the options of the registration say.
+   */
+  waitTimeout?: number
 }
 
 /** What work of `app.idempotency.run` is told. */

@@ -1,6 +1,7 @@
 import type { Engine } from './engine.ts'
 import { bareError } from './error-facts.ts'
 import { noteClaimed, obtain } from './obtain.ts'
+import type { RouteSettings } from './options.ts'
 import { Ownership } from './ownership.ts'
 import { ownedBy } from './pursuit.ts'
 import { canonicalJson } from './request/canonical.ts'
@@ -11,12 +12,15 @@ import { sha256 } from './request/sha256.ts'
 import type { KeptResponse } from './store/store.ts'
 import type { Operation, WorkContext } from './types.ts'
 
+/** The longest that a timer can hold. */
+const MAX_TIMER = 2 ** 31 - 1
+
 /** `app.idempotency.run`: what a protected route does for a request, for work that no request asks for. */
-export async function runOnce<T> (engine: Engine, { scope, key, fingerprint }: Operation, work: (context: WorkContext) => T | Promise<T>): Promise<T> {
+export async function runOnce<T> (engine: Engine, { scope, key, fingerprint, waitTimeout }: Operation, work: (context: WorkContext) => T | Promise<T>): Promise<T> {
   if (typeof work !== 'function') {
     throw new TypeError(`fastify-idempotency: app.idempotency.run() takes the work to do as a function, got ${typeof work}`)
   }
-  const settings = engine.settings.route
+  const settings = settingsOf(engine, waitTimeout)
   const checked = checkId('scope', scope)
   const subject = { request: null, scope: checked, id: recordId(checked, checkId('key', key)) }
   const own = fingerprintOf(fingerprint)
@@ -44,6 +48,16 @@ export async function runOnce<T> (engine: Engine, { scope, key, fingerprint }: O
   if (owner.releaseRequested) await release(engine, owner, null)
   else await complete(engine, owner, { statusCode: 200, response: responseOf(owner, value) })
   return value
+}
+
+/** A queue's worker may wait where a route's request may not. */
+function settingsOf ({ settings: { route } }: Engine, waitTimeout: unknown): RouteSettings {
+  if (waitTimeout === undefined) return route
+  if (!Number.isSafeInteger(waitTimeout) || (waitTimeout as number) < 0 || (waitTimeout as number) > MAX_TIMER) {
+    const got = typeof waitTimeout === 'number' ? String(waitTimeout) : typeof waitTimeout
+    throw new TypeError(`fastify-idempotency: app.idempotency.run() takes a waitTimeout that is a whole number of milliseconds from 0 to ${MAX_TIMER}, got ${got}`)
+  }
+  return { ...route, onConflict: 'wait', waitTimeout: waitTimeout as number }
 }
 
 /** Another one than that of any request: a key of both is a key that was used twice. */

@@ -70,6 +70,44 @@ t.test('with onConflict "wait" a second call waits for the value of the first, f
   t.same(await second, { by: 'one' })
 })
 
+t.test('a call with a waitTimeout waits for the value of the first, whatever the options of the app say', async (t) => {
+  const { app } = await build(t, { onConflict: 'reject' })
+  const { opened, open } = gate()
+  const first = app.idempotency.run({ scope: 'jobs', key: 'k' }, () => opened.then(() => 'first'))
+  await until(() => app.idempotency.stats().running === 1, 'the work to begin')
+  const second = app.idempotency.run({ scope: 'jobs', key: 'k', waitTimeout: 3_600_000 }, () => 'second')
+  await until(() => app.idempotency.stats().waiting === 1, 'the second call to wait')
+  await t.rejects(app.idempotency.run({ scope: 'jobs', key: 'k' }, () => 'third'), { code: 'FST_IDEMPOTENCY_IN_PROGRESS' })
+  await t.rejects(app.idempotency.run({ scope: 'jobs', key: 'k', waitTimeout: 1 }, () => 'fourth'), { code: 'FST_IDEMPOTENCY_IN_PROGRESS' })
+  open()
+  t.equal(await first, 'first')
+  t.equal(await second, 'first')
+})
+
+t.test('a call with a waitTimeout does the work itself when the first one fails', async (t) => {
+  const { app } = await build(t)
+  const { opened, open } = gate()
+  const first = app.idempotency.run({ scope: 'jobs', key: 'k' }, () => opened.then(() => { throw new Error('no connection') }))
+  await until(() => app.idempotency.stats().running === 1, 'the work to begin')
+  const second = app.idempotency.run({ scope: 'jobs', key: 'k', waitTimeout: 3_600_000 }, ({ attempt }) => attempt)
+  await until(() => app.idempotency.stats().waiting === 1, 'the second call to wait')
+  open()
+  await t.rejects(first, { message: 'no connection' })
+  t.equal(await second, 2)
+})
+
+t.test('a call whose waitTimeout is longer than the lease does the work itself when the first one has gone silent', async (t) => {
+  const options = { keyPrefix: newPrefix(), lease: 1_000, maxExecution: 1_000 }
+  const [silent, { app }] = [await build(t, { ...options, redis: connectRedis(t, { prefix: options.keyPrefix }) }), await build(t, { ...options, redis: connectRedis(t) })]
+  const { opened, open } = gate()
+  const first = silent.app.idempotency.run({ scope: 'jobs', key: 'k' }, () => opened.then(() => 'late'))
+  await until(() => silent.app.idempotency.stats().running === 1, 'the work to begin')
+  t.equal(await app.idempotency.run({ scope: 'jobs', key: 'k', waitTimeout: 3_600_000 }, ({ attempt }) => attempt), 2)
+  open()
+  t.equal(await first, 'late')
+  t.equal(await app.idempotency.run({ scope: 'jobs', key: 'k' }, () => 'again'), 2)
+})
+
 t.test('work that outlasts its lease keeps it, and is told when it is lost', async (t) => {
   const lease = 60_000
   const { app, passTime } = await build(t, { lease, maxExecution: 3 * lease })
@@ -122,6 +160,9 @@ t.test('arguments that make no sense are refused with a word on what is wrong', 
   await t.rejects(run({ scope: 'jobs', key: String(undefined) }, work), /a key must be .* got the text 'undefined'/)
   await t.rejects(run({ scope: 'jobs', key: 'k', fingerprint: Promise.resolve('same') }, work), /takes a fingerprint that is/)
   await t.rejects(run({ scope: 'jobs', key: 'k', fingerprint: new Map() }, work), /takes a fingerprint that is text, bytes/)
+  for (const [waitTimeout, got] of [[-1, '-1'], [1.5, '1.5'], [Infinity, 'Infinity'], [2 ** 31, '2147483648'], ['1s', 'string'], [null, 'object']] as const) {
+    await t.rejects(run({ scope: 'jobs', key: 'k', waitTimeout }, work), { name: 'TypeError', message: new RegExp(`takes a waitTimeout that is a whole number .* got ${got}$`) })
+  }
   await t.rejects(run({ scope: 'jobs', key: 'k' }, 'work'), /takes the work to do as a function, got string/)
   t.equal(app.idempotency.stats().claimed, 0)
 })
