@@ -1,13 +1,9 @@
-import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer as createTlsServer } from 'node:https'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Test } from 'tap'
-import { program } from '../servers/binaries.ts'
+import { selfSigned } from './certificate.ts'
 
 export interface TlsServer {
   url: string
@@ -19,7 +15,7 @@ export interface TlsServer {
 
 /** A server whose certificate nobody trusts. It cuts its first `cut` connections as they come. */
 export async function startUntrusted (t: Test, cut = 0): Promise<TlsServer> {
-  const tls = createTlsServer(selfSigned(), (_request, response) => {
+  const tls = createTlsServer(selfSigned('127.0.0.1'), (_request, response) => {
     seen.requests++
     response.end('done')
   })
@@ -34,19 +30,7 @@ export async function startUntrusted (t: Test, cut = 0): Promise<TlsServer> {
     tls.closeAllConnections()
     server.close()
   })
-  const seen: TlsServer = { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}/x`, connections: 0, requests: 0 }
+  const { port } = server.address() as AddressInfo
+  const seen: TlsServer = { url: `https://127.0.0.1:${port}/x`, connections: 0, requests: 0 }
   return seen
-}
-
-/** A certificate for 127.0.0.1 and its key. */
-function selfSigned (): { cert: string, key: string } {
-  const directory = mkdtempSync(join(tmpdir(), 'fastify-idempotency-tls-'))
-  try {
-    execFileSync(program(['openssl'], 'openssl'), ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
-      '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', 'key.pem', '-out', 'cert.pem'], { cwd: directory, stdio: 'pipe' })
-    const read = (file: string): string => readFileSync(join(directory, file), 'utf8')
-    return { cert: read('cert.pem'), key: read('key.pem') }
-  } finally {
-    rmSync(directory, { recursive: true })
-  }
 }

@@ -1,5 +1,8 @@
+import type { JsMsg } from '@nats-io/jetstream'
+import type { Job, Worker } from 'bullmq'
 import type { FastifyInstance } from 'fastify'
 import type { Redis } from 'ioredis'
+import type PgBoss from 'pg-boss'
 import type { Registry } from 'prom-client'
 import type { IdempotentResponse } from '../../plugin/client/index.ts'
 
@@ -20,5 +23,9 @@ export interface Declared {
   stop: () => void | Promise<void>
   /** What a block wrote that was run in a process of its own. */
   output: string
+  consume: (job: Job<{ id: string, orderId: string }>, token?: string) => Promise<unknown>
+  worker: Worker
+  boss: PgBoss
+  onDelivery: (message: JsMsg) => Promise<void>
   closeDay: (day: string) => Promise<unknown>
 }
