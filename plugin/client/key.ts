@@ -47,7 +47,11 @@ export function keyOf (method: string, given: string | undefined, value: string 
 /** Refused here, a key is refused before it is kept for an operation that no server would do under it. */
 function checkKey (key: unknown, what: string, validateKey: RetrySettings['validateKey']): void {
   if (!isPrintable(key)) throw new IdempotencyOptionError(`fastify-idempotency/client: ${what} must be a string of one or more printable ASCII characters`)
-  if (validateKey(key)) return
+  const answer: unknown = validateKey(key)
+  if (answer === true) return
+  if (answer !== false) {
+    throw new IdempotencyOptionError(`fastify-idempotency/client: option "validateKey" must return true or false at once, got ${answer instanceof Promise ? 'a promise' : typeof answer}`)
+  }
   throw new IdempotencyOptionError(`fastify-idempotency/client: ${what} is not one that the server takes: by default 1 ` +
     `to 255 visible ASCII characters, no space (this one has ${key.length} characters). For a server that takes ` +
     'others, say with the option "validateKey" which')

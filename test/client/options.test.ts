@@ -50,3 +50,12 @@ t.test('a key that cannot be one, or that the default server refuses, is refused
     { message: /"idempotencyKey" or in the header idempotency-key, not both/ })
   t.equal(seen.length, 0)
 })
+
+t.test('a validateKey that returns anything but true or false is a mistake, not a yes', async (t) => {
+  const { url, seen } = await startScript(t)
+  for (const [answer, got] of [[Promise.resolve(false), 'a promise'], ['no', 'string'], [undefined, 'undefined']] as const) {
+    const send = idempotentFetch({ validateKey: (() => answer) as unknown as () => boolean })
+    await t.rejects(send(url, { method: 'POST', idempotencyKey: 'k' }), { name: 'IdempotencyOptionError', message: new RegExp(`option "validateKey" must return true or false at once, got ${got}`) })
+  }
+  t.equal(seen.length, 0)
+})
