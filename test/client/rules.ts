@@ -242,7 +242,7 @@ export function testRules (t: Test, send: SendRetrying): void {
   t.test('a certificate that is not trusted fails at once: the error names it, and nothing was carried out', async (t) => {
     const server = await startUntrusted(t)
     const error = await failureOf(t, send(server.url))
-    t.match(error, { tries: 1, outcomeUnknown: false, cause: Error, message: /DEPTH_ZERO_SELF_SIGNED_CERT: self-signed certificate\. Nothing was carried out/ })
+    t.match(error, { tries: 1, outcomeUnknown: false, cause: Error, message: /DEPTH_ZERO_SELF_SIGNED_CERT: self-signed certificate.*\. Nothing was carried out/ })
     t.match(error.key, /^[0-9a-f-]{36}$/)
     t.equal(server.requests, 0)
   })

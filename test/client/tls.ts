@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer as createTlsServer } from 'node:https'
+import type { ServerOptions } from 'node:https'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
@@ -7,6 +8,7 @@ import { selfSigned } from './certificate.ts'
 
 export interface TlsServer {
   url: string
+  cert: string
   /** Connections that began, whatever became of them. */
   connections: number
   /** Requests that arrived. */
@@ -14,8 +16,9 @@ export interface TlsServer {
 }
 
 /** A server whose certificate nobody trusts. It cuts its first `cut` connections as they come. */
-export async function startUntrusted (t: Test, cut = 0): Promise<TlsServer> {
-  const tls = createTlsServer(selfSigned('127.0.0.1'), (_request, response) => {
+export async function startUntrusted (t: Test, cut = 0, options: ServerOptions = {}): Promise<TlsServer> {
+  const { cert, key } = selfSigned('127.0.0.1')
+  const tls = createTlsServer({ cert, key, ...options }, (_request, response) => {
     seen.requests++
     response.end('done')
   })
@@ -31,6 +34,6 @@ export async function startUntrusted (t: Test, cut = 0): Promise<TlsServer> {
     server.close()
   })
   const { port } = server.address() as AddressInfo
-  const seen: TlsServer = { url: `https://127.0.0.1:${port}/x`, connections: 0, requests: 0 }
+  const seen: TlsServer = { url: `https://127.0.0.1:${port}/x`, cert, connections: 0, requests: 0 }
   return seen
 }

@@ -9,6 +9,7 @@ import { idempotent, makeKey } from '../../plugin/client/undici.ts'
 import type { IdempotentContext, RetryOptions } from '../../plugin/client/undici.ts'
 import { gate, until } from '../helper.ts'
 import { answer, cut, half, hang, problem, QUICK, startScript } from './helper.ts'
+import { startUntrusted } from './tls.ts'
 
 function agentOf (t: Test, options: RetryOptions = {}): Dispatcher {
   const agent = new Agent()
@@ -178,6 +179,23 @@ t.test('what another try cannot mend fails at once', async (t) => {
   await agent.close()
   await t.rejects(dispatcher.request({ origin, path: '/x', method: 'POST' }), { name: 'RequestFailedError', outcomeUnknown: false, cause: { code: 'UND_ERR_DESTROYED' } })
   t.equal(seen.length, 0)
+})
+
+t.test('TLS that fails each time is given up at once, and nothing was carried out', async (t) => {
+  const CIPHER = 'ECDHE-ECDSA-AES128-GCM-SHA256'
+  const whoever = { checkServerIdentity: () => undefined }
+  for (const [what, server, client, message] of [
+    ['the certificate of another host', {}, {}, /ERR_TLS_CERT_ALTNAME_INVALID/],
+    ['no common version', { minVersion: 'TLSv1.3' }, { maxVersion: 'TLSv1.2', ...whoever }, /ALERT_PROTOCOL_VERSION/],
+    ['no common cipher', { ciphers: CIPHER, maxVersion: 'TLSv1.2' }, { ciphers: CIPHER.replace('ECDSA', 'RSA'), ...whoever }, /ALERT_HANDSHAKE_FAILURE/],
+    ['no certificate of the client', { requestCert: true, maxVersion: 'TLSv1.2' }, whoever, /ALERT_HANDSHAKE_FAILURE/]
+  ] as const) {
+    const { url, cert } = await startUntrusted(t, 0, server)
+    const agent = new Agent({ connect: { ca: cert, ...client } })
+    t.teardown(() => agent.destroy())
+    const sent = request(url.replace('127.0.0.1', 'localhost'), { dispatcher: agent.compose(idempotent(QUICK)), method: 'POST' })
+    await t.rejects(sent, { name: 'RequestFailedError', tries: 1, outcomeUnknown: false, message }, what)
+  }
 })
 
 t.test('a dispatcher that is closed between two tries ends the operation', async (t) => {
