@@ -7,10 +7,11 @@ const PROGRAMS: Record<Program, [[string, ...string[]], string]> = {
   go: [['go'], 'golang-go'],
   haproxy: [['haproxy'], 'haproxy'],
   lighttpd: [['lighttpd'], 'lighttpd'],
+  'nats-server': [['nats-server'], 'nats-server'],
   nginx: [['nginx'], 'nginx']
 }
 
-export type Program = 'chromium' | 'curl' | 'go' | 'haproxy' | 'lighttpd' | 'nginx'
+export type Program = 'chromium' | 'curl' | 'go' | 'haproxy' | 'lighttpd' | 'nats-server' | 'nginx'
 
 /**
  * Its path. It is installed if it is not there, where that is possible.

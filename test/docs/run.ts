@@ -19,7 +19,9 @@ export type Names = Omit<Given, keyof Declared> & Declared
 export type Check = (t: Test, names: Names) => Promise<void>
 
 /** Runs every `ts` block of a page, each with a check of its own, called as its heading is. */
-export async function testPage (file: string, checks: Record<string, Check>): Promise<void> {
+export async function testPage (
+  file: string, checks: Record<string, Check>, { redisUrl = REDIS_URL }: { redisUrl?: string } = {}
+): Promise<void> {
   const { blocks } = await readPage(file)
   const runnable = blocks.filter(({ language, notRunBecause }) => language === 'ts' && notRunBecause === null)
   t.test(`${file}: each of its blocks is run, and each check has its block`, async (t) => {
@@ -27,7 +29,7 @@ export async function testPage (file: string, checks: Record<string, Check>): Pr
   })
   const needsDatabase = runnable.some(({ code }) => code.includes(POSTGRES))
   const { moduleOf } = await workspace(t, runnable, {
-    [REDIS]: REDIS_URL,
+    [REDIS]: redisUrl,
     ...(needsDatabase && { [POSTGRES]: await ownDatabase(t) })
   })
   for (const block of runnable) {

@@ -4,21 +4,27 @@ import { connect } from '@nats-io/transport-node'
 import { Queue, Worker } from 'bullmq'
 import type { Job } from 'bullmq'
 import type { FastifyInstance } from 'fastify'
+import t from 'tap'
 import type { Test } from 'tap'
-import { listens, ownDirectory, startDaemon } from '../clients/daemon.ts'
-import { gate, REDIS_URL, until } from '../helper.ts'
-import { program } from '../servers/binaries.ts'
+import { testPage } from '../docs/run.ts'
+import { gate, until } from '../helper.ts'
 import { freePort } from '../servers/port.ts'
-import { testPage } from './run.ts'
+import { startRedis } from '../servers/redis.ts'
+import { listens, ownDirectory, startDaemon } from './daemon.ts'
+import { pathOf } from './programs.ts'
 
 interface Message {
   id: string
   orderId: string
 }
 
+// Queues of the page's name are deleted in the end: not on a server that somebody has given.
+const redis = await startRedis()
+t.teardown(() => redis.stop())
+
 await testPage('docs/queues.md', {
   async BullMQ (t, { protectedApp, ship, worker, consume }) {
-    const connection = { url: REDIS_URL }
+    const connection = { url: redis.url }
     const queue = new Queue<Message>('shipments', { connection })
     t.teardown(async () => {
       await worker.close()
@@ -163,7 +169,7 @@ await testPage('docs/queues.md', {
     t.ok(second - first > 4_900, `${second - first} ms`)
     await messages.close()
   }
-})
+}, { redisUrl: redis.url })
 
 interface PgBossJob {
   startAfter: Date
@@ -200,7 +206,7 @@ async function holdKey ({ idempotency }: FastifyInstance, { id, orderId }: Messa
 
 /** A server of the test's own. */
 async function startNats (t: Test): Promise<string> {
-  const binary = program(['nats-server'], 'nats-server')
+  const binary = pathOf('nats-server')
   for (;;) {
     const port = await freePort()
     const daemon = startDaemon(t, binary, ['--addr', '127.0.0.1', '--port', String(port), '--jetstream', '--store_dir', ownDirectory(t, 'nats')])
