@@ -11,13 +11,15 @@ import { migrate } from './db/migrate.ts'
 import pool from './db/pool.ts'
 import { describeDatabase, describeStore } from './describe.ts'
 import { startSweeper } from './orders/sweeper.ts'
-import { answerWithProblems } from './problems.ts'
+import { readJsonAsUtf8 } from './json.ts'
+import { answerWithProblems, answerWithProblem } from './problems.ts'
 import { Provider } from './provider.ts'
 import { healthRoute } from './routes/health.ts'
 import { notifyRoute } from './routes/notify.ts'
 import { orderRoutes } from './routes/orders.ts'
 import { payRoute } from './routes/pay.ts'
 import { refundRoute } from './routes/refund.ts'
+import { storableKeyword } from './text.ts'
 
 export interface AppOptions {
   databaseUrl: string
@@ -54,7 +56,9 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     logger: logger && { ...logger, redact: REDACTED },
     bodyLimit: 16_384,
     // A payment is what the client wrote: "100" is not 100, and a member that we do not know is not dropped silently.
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } }
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, keywords: [storableKeyword] } },
+    // A path that cannot be read never gets to a route, or to its error handler.
+    frameworkErrors: (error, request, reply) => { void answerWithProblem(error, request, reply) }
   })
 
   app.log.info(`Orders and payments are kept in ${describeDatabase(databaseUrl, embedded)}`)
@@ -63,6 +67,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   await migrate(databaseUrl, { demoCustomers })
 
   answerWithProblems(app)
+  readJsonAsUtf8(app)
   await app.register(pool, { databaseUrl, embedded })
   await app.register(authentication)
   await app.register(idempotency, {

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 /** An answer that tells a client what went wrong, as RFC 9457 puts it. Throw it from anywhere. */
 export class Problem extends Error {
@@ -36,19 +36,21 @@ export function problemBody ({ statusCode, code, message, retryable }: Pick<Prob
 
 /** Every error of the app leaves as a problem: the same members as the plugin's own, so clients need one parser. */
 export function answerWithProblems (app: FastifyInstance): void {
-  app.setErrorHandler((error: FastifyError | Problem, request, reply) => {
-    const problem = toProblem(error)
-    if (problem.statusCode >= 500) request.log.error({ err: error }, 'request failed')
-    if (problem.retryable) {
-      // What is over soon must not be kept as the answer.
-      request.idempotency?.release()
-      reply.header('retry-after', 1)
-    }
-    return send(reply, problem)
-  })
+  app.setErrorHandler(answerWithProblem)
 
   app.setNotFoundHandler((request, reply) =>
     send(reply, new Problem(404, 'NOT_FOUND', `There is no ${request.method} ${request.url.split('?', 1)[0]}.`)))
+}
+
+export function answerWithProblem (error: FastifyError | Problem, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const problem = toProblem(error)
+  if (problem.statusCode >= 500) request.log.error({ err: error }, 'request failed')
+  if (problem.retryable) {
+    // What is over soon must not be kept as the answer.
+    request.idempotency?.release()
+    reply.header('retry-after', 1)
+  }
+  return send(reply, problem)
 }
 
 function toProblem (error: FastifyError | Problem): Problem {

@@ -1,4 +1,5 @@
 import type { Payment } from './orders/payments.ts'
+import { isStorable } from './text.ts'
 
 export type ProviderAnswer =
   | { status: 'done' | 'declined', tradeNo: string | null }
@@ -66,7 +67,8 @@ export class Provider {
     }
     if (response.status === 404 && answer.code === 'NOT_FOUND') return { status: 'missing' }
     if (response.status === 409 && answer.code === 'CLOSED') return { status: 'declined', tradeNo: null }
-    const tradeNo = typeof answer.tradeNo === 'string' ? answer.tradeNo : null
+    // For our books only. One that cannot stand in them must not keep the payment from being settled.
+    const tradeNo = typeof answer.tradeNo === 'string' && isStorable(answer.tradeNo) ? answer.tradeNo : null
     switch (response.ok && answer.status) {
       case 'charged':
       case 'refunded':

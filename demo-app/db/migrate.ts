@@ -3,6 +3,7 @@ import pg from 'pg'
 import Postgrator from 'postgrator'
 import { journalSchema } from '../../plugin/journal/postgres.ts'
 import { seedDemoCustomers } from '../auth.ts'
+import { ConfigError } from '../settings.ts'
 
 /** Any number will do, as long as nothing else on the server locks the same one. */
 const MIGRATION_LOCK = 4_907_231
@@ -10,11 +11,13 @@ const MIGRATION_LOCK = 4_907_231
 /**
  * Brings the database up to date. One transaction holds a lock around everything: of two processes that start at once
  * on an empty database the second waits and then finds nothing to do, and a process that dies half-way leaves nothing.
+ * @throws {ConfigError} for a database that cannot keep all text
  */
 export async function migrate (databaseUrl: string, { demoCustomers }: { demoCustomers: boolean }): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 10_000 })
   await client.connect()
   try {
+    await requireUtf8(client)
     await client.query('BEGIN')
     await client.query('SELECT pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
     const postgrator = new Postgrator({
@@ -31,4 +34,11 @@ export async function migrate (databaseUrl: string, { demoCustomers }: { demoCus
     // Without the COMMIT, ending the connection rolls everything back.
     await client.end()
   }
+}
+
+async function requireUtf8 (client: pg.Client): Promise<void> {
+  const { rows: [row] } = await client.query<{ server_encoding: string }>('SHOW server_encoding')
+  if (row?.server_encoding === 'UTF8') return
+  throw new ConfigError(
+    `DATABASE_URL must be that of a database in UTF8: one in ${row?.server_encoding} cannot keep all that clients send`)
 }

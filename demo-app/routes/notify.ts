@@ -10,9 +10,10 @@ import { Uuid } from './schemas.ts'
 
 /** More members may come with it; all of them are signed. */
 const Notification = Type.Object({
-  notify_id: Type.String({ minLength: 1, maxLength: 128 }),
+  // What a key may be made of.
+  notify_id: Type.String({ pattern: '^[\\x21-\\x7e]{1,128}$' }),
   out_trade_no: Uuid,
-  trade_no: Type.String({ maxLength: 128 }),
+  trade_no: Type.String({ maxLength: 128, storable: true }),
   amount: Type.String({ pattern: '^[0-9]{1,16}$' }),
   status: Type.Union(['charged', 'declined', 'refunded', 'refused'].map(status => Type.Literal(status))),
   sign: Type.String({ maxLength: 1024 })

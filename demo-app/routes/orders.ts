@@ -5,12 +5,12 @@ import { answerOf, createOrder } from '../orders/create.ts'
 import { operationOf } from '../orders/operation.ts'
 import { findOrder } from '../orders/store.ts'
 import { orderNotFound } from '../orders/transaction.ts'
-import { Amount, Currency, OrderAnswer, OrderParams } from './schemas.ts'
+import { Amount, Currency, OrderAnswer, OrderParams, Text } from './schemas.ts'
 
 const CreateBody = Type.Object({
   amount: Amount,
   currency: Currency,
-  reference: Type.Optional(Type.String({ minLength: 1, maxLength: 140 }))
+  reference: Type.Optional(Text)
 }, { additionalProperties: false })
 
 export const orderRoutes: FastifyPluginAsyncTypebox = async (app) => {

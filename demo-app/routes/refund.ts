@@ -4,10 +4,10 @@ import { completing } from '../orders/complete.ts'
 import { operationOf } from '../orders/operation.ts'
 import { refundOrder } from '../orders/refund.ts'
 import type { Provider } from '../provider.ts'
-import { Amount, Currency, OrderParams, ProblemAnswer, Uuid } from './schemas.ts'
+import { Amount, Currency, OrderParams, ProblemAnswer, Text, Uuid } from './schemas.ts'
 
 const RefundBody = Type.Object({
-  reason: Type.Optional(Type.String({ minLength: 1, maxLength: 140 }))
+  reason: Type.Optional(Text)
 }, { additionalProperties: false })
 
 const Refund = Type.Object({

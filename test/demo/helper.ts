@@ -27,9 +27,9 @@ function serverUrl (): string {
 }
 
 /** A database of the test's own, dropped when the test is over. */
-export async function createDatabase (t: Test): Promise<string> {
+export async function createDatabase (t: Test, { encoding = 'UTF8' } = {}): Promise<string> {
   const name = `demo_${randomUUID().replaceAll('-', '')}`
-  await query(serverUrl(), `CREATE DATABASE ${name}`)
+  await query(serverUrl(), `CREATE DATABASE ${name} ENCODING '${encoding}' LOCALE 'C' TEMPLATE template0`)
   // Teardowns run last to first, so everything that is built on it is closed by then.
   t.teardown(() => query(serverUrl(), `DROP DATABASE ${name} WITH (FORCE)`))
   const url = new URL(serverUrl())

@@ -1,0 +1,13 @@
+/** Postgres refuses U+0000, and half of a surrogate pair would reach it as U+FFFD: another text than was sent. */
+export function isStorable (text: string): boolean {
+  return !text.includes('\0') && text.isWellFormed()
+}
+
+/** `storable: true` in a schema: for text that is to stand in the database. */
+export const storableKeyword = {
+  keyword: 'storable',
+  type: 'string',
+  schemaType: 'boolean',
+  validate: (wanted: boolean, text: string) => !wanted || isStorable(text),
+  error: { message: 'must be text without U+0000 and without half of a surrogate pair: the database cannot keep these' }
+} as const
