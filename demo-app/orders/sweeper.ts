@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Provider, ProviderAnswer } from '../provider.ts'
-import { findAbandoned, findCapture } from './payments.ts'
+import { findAbandoned, findCapture, touchPayment } from './payments.ts'
 import type { Payment } from './payments.ts'
 import { settle } from './settle.ts'
 import type { Database } from './transaction.ts'
@@ -15,16 +15,28 @@ const BATCH = 50
 export async function sweep (db: Database, provider: Provider, abandonedAfter: number, log: FastifyBaseLogger): Promise<number> {
   let settled = 0
   for (const payment of await findAbandoned(db, abandonedAfter, BATCH)) {
-    const answer = await finalAnswer(db, provider, payment)
-    if (answer.status !== 'done' && answer.status !== 'declined') {
-      log.warn({ payment: payment.id, answer: answer.status }, 'an abandoned payment cannot be settled yet')
-      continue
+    // One that cannot be settled goes to the end: those after it are not to wait for it.
+    await touchPayment(db, payment.id)
+    try {
+      if (await settleAbandoned(db, provider, payment, log)) settled++
+    } catch (err) {
+      log.error({ err, payment: payment.id }, 'an abandoned payment could not be settled, trying again later')
     }
-    const { status } = await db.transact(client => settle(client, payment, answer))
-    log.info({ payment: payment.id, status }, 'an abandoned payment was settled')
-    settled++
   }
   return settled
+}
+
+async function settleAbandoned (
+  db: Database, provider: Provider, payment: Payment, log: FastifyBaseLogger
+): Promise<boolean> {
+  const answer = await finalAnswer(db, provider, payment)
+  if (answer.status !== 'done' && answer.status !== 'declined') {
+    log.warn({ payment: payment.id, answer: answer.status }, 'an abandoned payment cannot be settled yet')
+    return false
+  }
+  const { status } = await db.transact(client => settle(client, payment, answer))
+  log.info({ payment: payment.id, status }, 'an abandoned payment was settled')
+  return true
 }
 
 async function finalAnswer (db: Database, provider: Provider, payment: Payment): Promise<ProviderAnswer> {

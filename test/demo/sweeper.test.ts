@@ -83,6 +83,27 @@ t.test('several apps that sweep at once settle each payment once', async (t) => 
   t.same(new Set(versions.map(({ version }) => version)), new Set([3]), 'paying, paid')
 })
 
+t.test('a payment that cannot be settled does not keep those after it from being settled', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const gateway = await startGateway(t)
+  const log = keepLog()
+  const options = { databaseUrl, logger: log.logger, gateway: { ...gateway.options, timeout: 2_000, publicUrl: NOBODY } }
+  const { url } = await startApp(t, options)
+  const orders = [await createOrder(url), await createOrder(url)]
+  await gateway.fault({ kind: 'timeout-after-charge', delayMs: 60_000, times: 2 })
+  for (const order of orders) await post(`${order}/pay`, CARD)
+  const [first = '', second = ''] = orders
+  await query(databaseUrl, "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$")
+  await query(databaseUrl, `CREATE TRIGGER refuse BEFORE UPDATE OF status ON payments FOR EACH ROW
+    WHEN (NEW.order_id = '${idOf(first)}') EXECUTE FUNCTION refuse()`)
+  await startApp(t, { ...options, ...SWEEPING })
+  await until(async () => await statusOf(second) === 'paid', 'the sweeper')
+  t.equal(await statusOf(first), 'paying')
+  t.ok(log.find('an abandoned payment could not be settled, trying again later'))
+  await query(databaseUrl, 'DROP TRIGGER refuse ON payments')
+  await until(async () => await statusOf(first) === 'paid', 'a later sweep')
+})
+
 t.test('a payment that somebody still works on is left alone', async (t) => {
   const gateway = await startGateway(t)
   const { url } = await startApp(t, { databaseUrl, gateway: { ...gateway.options, publicUrl: NOBODY }, sweepAfter: 60_000 })
