@@ -1,4 +1,3 @@
-import closeWithGrace from 'close-with-grace'
 import { Redis } from 'ioredis'
 import { buildApp } from './app.ts'
 import { banner, localUrl } from './banner.ts'
@@ -6,6 +5,7 @@ import { readConfig } from './config.ts'
 import { startEmbeddedDatabase } from './db/embedded.ts'
 import { explain } from './explain.ts'
 import { startEmbeddedGateway } from './gateway/embedded.ts'
+import { closeWhenTold } from './stop.ts'
 
 /** Requests that run when the process is told to stop have this long to finish. */
 const SHUTDOWN_TIMEOUT = 25_000
@@ -48,9 +48,7 @@ async function start (): Promise<void> {
   redis?.on('error', (error: Error) => app.log.error({ err: error }, 'Redis cannot be reached'))
   redis?.connect().catch(() => {})
 
-  closeWithGrace({ delay: SHUTDOWN_TIMEOUT, logger: app.log }, async ({ err, signal }) => {
-    if (err) app.log.fatal({ err }, 'closing after an error that nobody caught')
-    else app.log.info({ signal }, 'closing: requests that run are finished first')
+  closeWhenTold(app.log, SHUTDOWN_TIMEOUT, async () => {
     // Requests first, then what they need: the app closes its connections to the database itself.
     await app.close()
     if (redis?.status === 'ready') await redis.quit()

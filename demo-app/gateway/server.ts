@@ -1,8 +1,11 @@
-import closeWithGrace from 'close-with-grace'
 import { SANDBOX_API_KEY } from '../config.ts'
 import { fraction, integer, LOG_LEVELS, oneOf, readSettings } from '../settings.ts'
 import { explain } from '../explain.ts'
+import { closeWhenTold } from '../stop.ts'
 import { buildGateway } from './app.ts'
+
+/** Milliseconds. Whoever is kept waiting by a fault is let go at once. */
+const SHUTDOWN_TIMEOUT = 10_000
 
 /** The sandbox provider in a process of its own: `npm run gateway`. */
 const settings = () => readSettings(process.env, read => ({
@@ -19,10 +22,7 @@ const settings = () => readSettings(process.env, read => ({
 try {
   const { host, port, apiKey, logLevel, seed, scale, duplicates, shuffleMs } = settings()
   const app = await buildGateway({ apiKey, seed, notify: { scale, duplicates, shuffleMs }, logger: { level: logLevel } })
-  closeWithGrace({ logger: app.log }, async ({ err }) => {
-    if (err) app.log.fatal({ err }, 'closing after an error that nobody caught')
-    await app.close()
-  })
+  closeWhenTold(app.log, SHUTDOWN_TIMEOUT, () => app.close())
   await app.listen({ host, port })
 } catch (error) {
   process.stderr.write(`Cannot start. ${explain(error)}\n`)

@@ -1,0 +1,101 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { resolve } from 'node:path'
+import t from 'tap'
+import type { Test } from 'tap'
+import { REDIS_URL } from '../helper.ts'
+import { protectGroup } from '../servers/reaper.ts'
+import { createDatabase, createOrder, get, holdOrder, post, until } from './helper.ts'
+
+const CARD = { method: 'card' }
+
+interface Npm {
+  /** Of npm itself, and of the process group that all it starts is in, as in a terminal. */
+  pid: number
+  url: string
+  /** The processes that are left, npm among them: id and command. */
+  left (): Array<{ pid: number, command: string }>
+  /** npm's exit code, or the signal that ended it. */
+  ended: Promise<number | NodeJS.Signals>
+  stdout (): string
+}
+
+/** The script of package.json that the README names, by npm, in a process group of its own. */
+async function npm (t: Test, script: string, env: Record<string, string>): Promise<Npm> {
+  const child = spawn('npm', ['run', script], {
+    cwd: resolve(import.meta.dirname, '../..'),
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true
+  })
+  const pid = child.pid as number
+  protectGroup(pid)
+  let stdout = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
+  const ended = once(child, 'exit').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals)
+  const left = (): Array<{ pid: number, command: string }> => processesOf(pid)
+  t.teardown(async () => {
+    if (left().length > 0) process.kill(-pid, 'SIGKILL')
+    await ended
+  })
+  const address = (): string | undefined => /"msg":"Server listening at (\S+)"/.exec(stdout)?.[1]
+  await until(() => address() !== undefined || child.exitCode !== null, 'it listens')
+  return { pid, url: address() as string, left, ended, stdout: () => stdout }
+}
+
+function processesOf (group: number): Array<{ pid: number, command: string }> {
+  const lines = execFileSync('ps', ['-A', '-o', 'pid=,pgid=,stat=,args='], { encoding: 'utf8' }).trim().split('\n')
+  return lines.map(line => line.trim().split(/\s+/))
+    // A zombie has ended.
+    .filter(([, pgid, stat]) => Number(pgid) === group && stat?.startsWith('Z') === false)
+    .map(([pid, , , ...command]) => ({ pid: Number(pid), command: command.join(' ') }))
+}
+
+/** The one that runs the demo itself. */
+function nodeOf ({ left }: Npm): number {
+  return left().find(({ command }) => /^\S*node .*demo-app\/server\.ts/.test(command))?.pid ?? NaN
+}
+
+async function nobodyListens (url: string): Promise<boolean> {
+  return fetch(url).then(() => false, () => true)
+}
+
+const databaseUrl = await createDatabase(t)
+
+const ways: Array<[how: string, signal: NodeJS.Signals, to: (npm: Npm) => number, exit: number | NodeJS.Signals]> = [
+  ['a supervisor sends SIGTERM to npm alone', 'SIGTERM', ({ pid }) => pid, 0],
+  ['SIGINT is sent to npm alone', 'SIGINT', ({ pid }) => pid, 0],
+  ['SIGHUP is sent to npm alone, which does not pass it on', 'SIGHUP', ({ pid }) => pid, 'SIGHUP'],
+  ['npm is killed and cannot pass anything on', 'SIGKILL', ({ pid }) => pid, 'SIGKILL'],
+  ['somebody presses Ctrl-C, which goes to all, and npm passes it on once more', 'SIGINT', ({ pid }) => -pid, 0],
+  ['the terminal is closed', 'SIGHUP', ({ pid }) => -pid, 'SIGHUP'],
+  ['SIGTERM is sent to the demo’s own process', 'SIGTERM', nodeOf, 0]
+]
+for (const [how, signal, to, exit] of ways) {
+  t.test(`npm start finishes the payment that runs, and leaves no process and no port taken, when ${how}`, async (t) => {
+    const demo = await npm(t, 'start', { DATABASE_URL: databaseUrl, REDIS_URL })
+    const gateway = `http://${/payment provider at ([\d.:]+)/.exec(demo.stdout())?.[1]}`
+    const order = await createOrder(demo.url)
+    const held = await holdOrder(t, databaseUrl, order)
+    const paid = post(`${order}/pay`, CARD)
+    await held.waitedFor(1)
+    process.kill(to(demo), signal)
+    await until(() => get(order).then(({ status }) => status === 503, () => true), 'nobody else is served')
+    await held.letGo()
+    t.match(await paid, { status: 200, json: { status: 'paid' } })
+    t.equal(await demo.ended, exit)
+    await until(() => demo.left().length === 0, 'all processes have ended')
+    t.ok(await nobodyListens(demo.url), 'the app’s port is free')
+    t.ok(await nobodyListens(gateway), 'and that of the gateway')
+  })
+}
+
+t.test('npm run gateway leaves no process when npm is told to stop, by SIGTERM, by Ctrl-C or by its own death', async (t) => {
+  for (const [signal, toAll] of [['SIGTERM', false], ['SIGINT', true], ['SIGKILL', false]] as const) {
+    const gateway = await npm(t, 'gateway', {})
+    process.kill(toAll ? -gateway.pid : gateway.pid, signal)
+    t.equal(await gateway.ended, signal === 'SIGKILL' ? signal : 0)
+    await until(() => gateway.left().length === 0, `all processes have ended after ${signal}`)
+    t.ok(await nobodyListens(gateway.url))
+  }
+})
