@@ -5,6 +5,7 @@ import { readConfig } from './config.ts'
 import { startEmbeddedDatabase } from './db/embedded.ts'
 import { explain } from './explain.ts'
 import { startEmbeddedGateway } from './gateway/embedded.ts'
+import { standardOutput } from './output.ts'
 import { closeWhenTold } from './stop.ts'
 
 /** Requests that run when the process is told to stop have this long to finish. */
@@ -32,7 +33,7 @@ async function start (): Promise<void> {
     ...database(config.databaseUrl, embedded?.url),
     redis,
     demoCustomers: config.demoCustomers,
-    logger: { level: config.logLevel },
+    logger: { level: config.logLevel, stream: standardOutput() },
     idempotency: config.idempotency,
     gateway: {
       url: config.gatewayUrl ?? gateway?.url ?? '',

@@ -3,6 +3,8 @@ import type { FastifyBaseLogger } from 'fastify'
 
 /** By which a process is told to end: by a supervisor, by a Ctrl-C, by a terminal that is closed. */
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const
+/** What Node.js cannot go on after. A process that listens for them does not end, but spins. */
+const CRASHES = ['SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGTRAP'] as const
 /** Milliseconds between looks whether the parent is still there. */
 const LOOK = 250
 
@@ -14,13 +16,16 @@ const LOOK = 250
  * second one must not cut the payments that the first one lets finish.
  */
 export function closeWhenTold (log: FastifyBaseLogger, timeout: number, close: () => Promise<unknown>): void {
-  const { close: begin } = closeWithGrace({ delay: timeout, logger: log, skip: [...SIGNALS] }, async ({ err }) => {
+  let closing = false
+  const options = { delay: timeout, logger: log, skip: [...SIGNALS, ...CRASHES] }
+  const { close: begin } = closeWithGrace(options, async ({ err }) => {
+    closing = true
     if (err) log.fatal({ err }, 'closing after an error that nobody caught')
     await close()
   })
 
   function tell (by: { signal: NodeJS.Signals } | { ended: string }): void {
-    if (closeWithGrace.closing) return
+    if (closing) return
     log.info(by, 'closing: requests that run are finished first')
     begin()
   }

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
+import type { DestinationStream } from 'pino'
 import { answerWithProblems, Problem } from '../problems.ts'
 import { chargeRoutes } from './charges.ts'
 import { Faults } from './faults.ts'
@@ -21,7 +22,7 @@ export interface GatewayAppOptions {
   keys?: Keys
   /** Of what looks like chance. Default 1. */
   seed?: number
-  logger?: false | { level: string }
+  logger?: false | { level: string, stream?: DestinationStream }
 }
 
 /** What the routes share. */

@@ -1,6 +1,7 @@
 import { SANDBOX_API_KEY } from '../config.ts'
 import { fraction, integer, LOG_LEVELS, oneOf, readSettings } from '../settings.ts'
 import { explain } from '../explain.ts'
+import { standardOutput } from '../output.ts'
 import { closeWhenTold } from '../stop.ts'
 import { buildGateway } from './app.ts'
 
@@ -21,7 +22,7 @@ const settings = () => readSettings(process.env, read => ({
 
 try {
   const { host, port, apiKey, logLevel, seed, scale, duplicates, shuffleMs } = settings()
-  const app = await buildGateway({ apiKey, seed, notify: { scale, duplicates, shuffleMs }, logger: { level: logLevel } })
+  const app = await buildGateway({ apiKey, seed, notify: { scale, duplicates, shuffleMs }, logger: { level: logLevel, stream: standardOutput() } })
   closeWhenTold(app.log, SHUTDOWN_TIMEOUT, () => app.close())
   await app.listen({ host, port })
 } catch (error) {

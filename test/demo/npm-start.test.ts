@@ -8,6 +8,7 @@ import { protectGroup } from '../servers/reaper.ts'
 import { createDatabase, createOrder, get, holdOrder, post, until } from './helper.ts'
 
 const CARD = { method: 'card' }
+const ROOT = resolve(import.meta.dirname, '../..')
 
 interface Npm {
   /** Of npm itself, and of the process group that all it starts is in, as in a terminal. */
@@ -23,7 +24,7 @@ interface Npm {
 /** The script of package.json that the README names, by npm, in a process group of its own. */
 async function npm (t: Test, script: string, env: Record<string, string>): Promise<Npm> {
   const child = spawn('npm', ['run', script], {
-    cwd: resolve(import.meta.dirname, '../..'),
+    cwd: ROOT,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true
@@ -43,12 +44,18 @@ async function npm (t: Test, script: string, env: Record<string, string>): Promi
   return { pid, url: address() as string, left, ended, stdout: () => stdout }
 }
 
-function processesOf (group: number): Array<{ pid: number, command: string }> {
-  const lines = execFileSync('ps', ['-A', '-o', 'pid=,pgid=,stat=,args='], { encoding: 'utf8' }).trim().split('\n')
+function processes (): Array<{ pid: number, parent: number, group: number, command: string }> {
+  const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,pgid=,stat=,args='], { encoding: 'utf8' }).trim().split('\n')
   return lines.map(line => line.trim().split(/\s+/))
     // A zombie has ended.
-    .filter(([, pgid, stat]) => Number(pgid) === group && stat?.startsWith('Z') === false)
-    .map(([pid, , , ...command]) => ({ pid: Number(pid), command: command.join(' ') }))
+    .filter(([, , , stat]) => stat?.startsWith('Z') === false)
+    .map(([pid, parent, group, , ...command]) => ({
+      pid: Number(pid), parent: Number(parent), group: Number(group), command: command.join(' ')
+    }))
+}
+
+function processesOf (leader: number): ReturnType<typeof processes> {
+  return processes().filter(({ group }) => group === leader)
 }
 
 /** The one that runs the demo itself. */
@@ -89,6 +96,28 @@ for (const [how, signal, to, exit] of ways) {
     t.ok(await nobodyListens(gateway), 'and that of the gateway')
   })
 }
+
+t.test('a terminal that is gone, to which no log can be written, does not keep the payment from being finished nor the demo from ending', async (t) => {
+  const env = { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', DATABASE_URL: databaseUrl, REDIS_URL }
+  // The demo's output is a terminal of its own, which is closed when `script` ends.
+  const terminal = spawn('script', ['-qec', 'exec npm start', '/dev/null'], { cwd: ROOT, env, stdio: ['pipe', 'pipe', 'inherit'] })
+  let stdout = ''
+  terminal.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
+  const address = (): string | undefined => /"msg":"Server listening at ([^"\s]+)"/.exec(stdout)?.[1]
+  await until(() => address() !== undefined || terminal.exitCode !== null, 'it listens')
+  const [leader] = processes().filter(({ parent }) => parent === terminal.pid)
+  const group = leader?.pid ?? NaN
+  protectGroup(group)
+  const order = await createOrder(address() as string)
+  const held = await holdOrder(t, databaseUrl, order)
+  const paid = post(`${order}/pay`, CARD)
+  await held.waitedFor(1)
+  terminal.kill('SIGKILL')
+  await until(() => get(order).then(({ status }) => status === 503, () => true), 'nobody else is served')
+  await held.letGo()
+  t.match(await paid, { status: 200, json: { status: 'paid' } })
+  await until(() => processesOf(group).length === 0, 'all processes have ended')
+})
 
 t.test('npm run gateway leaves no process when npm is told to stop, by SIGTERM, by Ctrl-C or by its own death', async (t) => {
   for (const [signal, toAll] of [['SIGTERM', false], ['SIGINT', true], ['SIGKILL', false]] as const) {
