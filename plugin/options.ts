@@ -97,8 +97,15 @@ export function isSettling (statusCode: number): boolean {
   return statusCode < 500 && statusCode !== 408 && statusCode !== 425 && statusCode !== 429
 }
 
+/**
+ * What `register` itself takes beside a plugin's options, and hands on to the plugin (@fastify/autoload gives a `prefix` to
+ * whatever lies in a folder). Of a plugin in its parent's context, such as this one, Fastify makes nothing of them.
+ */
+const OF_REGISTER = new Set(['prefix', 'logLevel', 'logSerializers'])
+
 /** @throws {IdempotencyOptionError} naming the option and what it should have been. */
-export function checkPluginOptions (options: IdempotencyOptions): PluginSettings {
+export function checkPluginOptions (given: IdempotencyOptions): PluginSettings {
+  const options = Object.fromEntries(Object.entries(given).filter(([name]) => !OF_REGISTER.has(name))) as unknown as IdempotencyOptions
   check('', { ...ROUTE_RULES, ...PLUGIN_RULES }, options)
   if (options.scope === undefined) {
     throw new IdempotencyOptionError("fastify-idempotency: option \"scope\" is required: pass (request) => the id of the customer that the request acts for, or 'global' if all callers share one key space")

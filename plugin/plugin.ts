@@ -22,11 +22,12 @@ import { ANSWERED, kIdempotency, Replay } from './request/state.ts'
 import { kFingerprint, takeFingerprint } from './request/take-fingerprint.ts'
 import type { Engine } from './engine.ts'
 import { separateReplies } from './request/watch.ts'
-import { hasRoutes, isUnseen, kSeen, listOf, protectedMethods, protectionOf } from './routes.ts'
+import { hasRoutes, isUnseen, listOf, markSeen, protectedMethods, protectionOf } from './routes.ts'
 import type { SeenRoute } from './routes.ts'
 import { RedisStore } from './store/redis.ts'
 import type { RedisClient } from './store/redis.ts'
 import type { IdempotencyOptions } from './types.ts'
+import { liesIn, watchRoutes } from './unprotected.ts'
 
 /** The wiring: every hook, in the order in which they run. What they do is in `request/`, one step a file. */
 export async function plugin (app: FastifyInstance, options: IdempotencyOptions): Promise<void> {
@@ -74,7 +75,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
 
   app.addHook('onRoute', function protect (route) {
     const seen: SeenRoute = { protection: null, plugin: settings }
-    route.config = { ...route.config, [kSeen]: seen }
+    markSeen(route, seen)
     // Later, when other plugins' onRoute hooks have added theirs to the route.
     this.after(() => {
       try {
@@ -115,12 +116,13 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   }
 
   // Where there is no route yet none can have been missed, and no request need be looked at.
-  if (hasRoutes(app)) app.addHook('onRequest', refuseUnseenRoute)
-
-  function refuseUnseenRoute (request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
-    done(isUnseen(request, settings)
-      ? new IdempotencyError('FST_IDEMPOTENCY_ROUTE_UNSEEN', `The route ${request.method} ${request.routeOptions.url} asks for idempotency but was declared before the plugin was loaded, and would run unprotected: declare it after "await app.register(idempotency, …)", or in a plugin registered later`)
-      : undefined)
+  const { allKnown, root } = watchRoutes(app, settings)
+  if (!allKnown && hasRoutes(app)) {
+    root.addHook('onRequest', function refuseUnseenRoute (request, _reply, done) {
+      done(isUnseen(request, { global: settings.global && liesIn(this, app) })
+        ? new IdempotencyError('FST_IDEMPOTENCY_ROUTE_UNSEEN', `The route ${request.method} ${request.routeOptions.url} asks for idempotency but was declared before the plugin was loaded, and would run unprotected: declare it after "await app.register(idempotency, …)", or in a plugin registered later`)
+        : undefined)
+    })
   }
 
   /** A route's first preValidation. */

@@ -3,8 +3,8 @@ import { checkRouteOptions } from './options.ts'
 import type { PluginSettings, RouteSettings } from './options.ts'
 
 /**
- * In a route's config: the plugin's `onRoute` hook has seen it, and protects it if it is to be. Of the global registry,
- * since an app may load the plugin by `import` and the OpenAPI transform by `require`.
+ * In a route's config, and on the route: the plugin's `onRoute` hook has seen it, and protects it if it is to be. Of the
+ * global registry, since an app may load the plugin by `import` and the OpenAPI transform by `require`.
  */
 export const kSeen = Symbol.for('fastify-idempotency.seen')
 
@@ -20,6 +20,18 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     [kSeen]?: SeenRoute
   }
+}
+
+/** To be called in an `onRoute` hook. */
+export function markSeen (route: RouteOptions, seen: SeenRoute): void {
+  route.config = { ...route.config, [kSeen]: seen }
+  // Hooks of other plugins, which come later, may put another config in its place.
+  Object.assign(route, { [kSeen]: seen })
+}
+
+/** What a plugin made of a route that it has seen. */
+export function seenOf (route: RouteOptions): SeenRoute | undefined {
+  return (route as { [kSeen]?: SeenRoute })[kSeen] ?? route.config?.[kSeen]
 }
 
 /** What is set for all of Fastify's "one or several" options: hooks, methods. */
@@ -41,7 +53,7 @@ export function protectionOf (route: RouteOptions, plugin: PluginSettings): Rout
  * The methods of a route whose requests claim a key: all that it names if it asks for protection itself, those that
  * `global` means if it does not. Never HEAD: Fastify adds such a sibling to each GET route, with the same config.
  */
-export function protectedMethods (route: RouteOptions, plugin: PluginSettings): Set<string> {
+export function protectedMethods (route: RouteOptions, plugin: Pick<PluginSettings, 'global'>): Set<string> {
   const asked = route.config?.idempotency !== undefined
   return new Set(listOf(route.method).filter(method => asked ? method !== 'HEAD' : plugin.global && isUnsafe(method)))
 }
@@ -52,7 +64,7 @@ export function hasRoutes (app: FastifyInstance): boolean {
 }
 
 /** Declared before the plugin was loaded, and yet to be protected: it would run unprotected in silence. */
-export function isUnseen (request: FastifyRequest, plugin: PluginSettings): boolean {
+export function isUnseen (request: FastifyRequest, plugin: Pick<PluginSettings, 'global'>): boolean {
   const config = request.routeOptions.config
   if (config === undefined || config[kSeen] !== undefined || request.is404 || request.method === 'HEAD') return false
   return config.idempotency === undefined ? plugin.global && isUnsafe(request.method) : config.idempotency !== false

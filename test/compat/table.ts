@@ -88,7 +88,7 @@ export const ROWS: Row[] = [
   {
     name: 'http-proxy',
     holds: 'A gateway forwards once and replays, streamed answers included, if it reads bodies as bytes ([below](#a-gateway)). Bodies that it would pass on as streams are refused with a 415.',
-    order: '**after:** its routes are declared as it is registered; if it is too early, what should be protected is refused with a 500'
+    order: '**after:** its routes are declared as it is registered; if it is too early, and something should be protected, the app does not start'
   },
   {
     name: 'reply-from',
