@@ -9,6 +9,10 @@ export interface RedisClient {
   /** With `stringNumbers` a client answers this, and the integers of scripts, as text. */
   pttl (key: string): Promise<number | string>
   del (key: string): Promise<number | string>
+  /** Of a Cluster. */
+  readonly isCluster?: boolean
+  /** Of a Cluster: a command that is not put together with others, even with `enableAutoPipelining`. */
+  createBuiltinCommand? (name: string): Record<'string' | 'buffer', (...args: never[]) => unknown>
   once (event: 'ready', listener: () => void): unknown
   on (event: 'close', listener: () => void): unknown
   off (event: 'ready' | 'close', listener: () => void): unknown

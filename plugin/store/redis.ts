@@ -1,3 +1,5 @@
+import { isMisdirected, sentAlone } from './misdirected.ts'
+import type { RedisCommands } from './misdirected.ts'
 import { opaque } from './opaque.ts'
 import { decode, encodeReleased, encodeRunning, encodeSettled, RECORD_VERSION, timeToLive } from './record.ts'
 import type { DecodedOwned, DecodedRecord, RecordVersion } from './record.ts'
@@ -36,6 +38,8 @@ const FIRST_CLAIM: ClaimResult = { state: 'claimed', attempt: 1 }
  */
 export class RedisStore implements Store {
   readonly #redis: RedisClient
+  /** Of a Cluster: what follows a slot that has moved. */
+  readonly #alone: RedisCommands | null
   readonly #keyPrefix: string
   readonly #recordVersion: RecordVersion
   readonly #connection: RedisConnection
@@ -43,6 +47,7 @@ export class RedisStore implements Store {
 
   constructor (redis: RedisClient, options: RedisStoreOptions) {
     this.#redis = redis
+    this.#alone = sentAlone(redis)
     this.#keyPrefix = options.keyPrefix
     this.#recordVersion = options.recordVersion ?? RECORD_VERSION
     this.#connection = new RedisConnection(redis, options.connectTimeout)
@@ -54,12 +59,14 @@ export class RedisStore implements Store {
     return this.#connection.reachable().then(() => this.#claim(id, claim, 1))
   }
 
-  #claim (id: string, claim: Claim, look: number): Promise<ClaimResult> {
+  #claim (id: string, claim: Claim, look: number, commands: RedisCommands = this.#redis): Promise<ClaimResult> {
     const key = this.#keyPrefix + id
     const running = encodeRunning(claim, 1, this.#recordVersion)
-    return this.#redis.setBuffer(key, running, 'PX', timeToLive(claim), 'NX', 'GET').then(
+    return commands.setBuffer(key, running, 'PX', timeToLive(claim), 'NX', 'GET').then(
       value => value === null ? FIRST_CLAIM : this.#follow(id, claim, running, decode(value), look),
-      (error: unknown) => this.#read(key, claim, explained(error))
+      (error: unknown) => this.#alone !== null && commands !== this.#alone && isMisdirected(error)
+        ? this.#claim(id, claim, look, this.#alone)
+        : this.#read(key, claim, explained(error))
     )
   }
 
@@ -96,13 +103,13 @@ export class RedisStore implements Store {
   async #read (key: string, claim: Claim, refused: unknown): Promise<ClaimResult> {
     if (!(refused instanceof StoreRefusedError)) throw refused
     try {
-      const value = await this.#redis.getBuffer(key)
+      const value = await this.#ask(commands => commands.getBuffer(key))
       if (value === null) throw refused
       const found = decode(value)
       const answer = answerOf(found, claim, this.#fingerprintFor(found, claim))
       if (answer !== null) return answer
       if (found.state !== 'running') throw refused
-      const leaseLeft = leaseLeftOf(found, integer(await this.#redis.pttl(key)))
+      const leaseLeft = leaseLeftOf(found, integer(await this.#ask(commands => commands.pttl(key))))
       if (leaseLeft === 0 && claim.takeOver) throw refused
       return { state: 'running', leaseLeft, ownerLeft: found.ownerLeft }
     } catch (error) {
@@ -155,8 +162,8 @@ export class RedisStore implements Store {
     await this.#connection.reachable()
     const key = this.#keyPrefix + id
     const [found, timeToLive] = await Promise.all([
-      this.#redis.getBuffer(key).then(value => value && decode(value)).catch(unlessUnreadable),
-      this.#redis.pttl(key).then(integer, rethrow)
+      this.#ask(commands => commands.getBuffer(key)).then(value => value && decode(value)).catch(unlessUnreadable),
+      this.#ask(commands => commands.pttl(key)).then(integer, rethrow)
     ])
     if (found === null) return null
     const expiresIn = timeToLive === NO_EXPIRY ? Infinity : Math.max(0, timeToLive)
@@ -172,7 +179,7 @@ export class RedisStore implements Store {
 
   async forget (id: string): Promise<boolean> {
     await this.#connection.reachable()
-    return this.#redis.del(this.#keyPrefix + id).then(wasDone, rethrow)
+    return this.#ask(commands => commands.del(this.#keyPrefix + id)).then(wasDone, rethrow)
   }
 
   onReady (listener: () => void): () => void {
@@ -185,12 +192,29 @@ export class RedisStore implements Store {
     this.#wakeUps.close()
   }
 
-  /** EVALSHA, and EVAL where Redis does not know the script yet (it restarted, or another node became the master). */
   #run (script: scripts.Script, key: string, ...args: Array<string | Buffer>): Promise<unknown> {
-    return this.#redis.evalsha(script.sha, 1, key, ...args).catch((error: unknown) => {
-      const isUnknown = error instanceof Error && error.message.startsWith('NOSCRIPT')
-      return isUnknown ? this.#redis.eval(script.lua, 1, key, ...args).catch(rethrow) : rethrow(error)
-    })
+    return this.#redis.evalsha(script.sha, 1, key, ...args).catch((error: unknown) => this.#runAgain(error, script, key, args))
+  }
+
+  /** EVALSHA where the key is now, and EVAL where Redis does not know the script yet (it restarted, or another node has the key). */
+  async #runAgain (refused: unknown, script: scripts.Script, key: string, args: Array<string | Buffer>): Promise<unknown> {
+    try {
+      if (this.#alone !== null && isMisdirected(refused)) return await this.#alone.evalsha(script.sha, 1, key, ...args)
+    } catch (error) {
+      refused = error
+    }
+    if (!(refused instanceof Error) || !refused.message.startsWith('NOSCRIPT')) return rethrow(refused)
+    return this.#ask(commands => commands.eval(script.lua, 1, key, ...args)).catch(rethrow)
+  }
+
+  /** Asks once more, where the key is now. */
+  async #ask<T> (command: (commands: RedisCommands) => Promise<T>): Promise<T> {
+    try {
+      return await command(this.#redis)
+    } catch (error) {
+      if (this.#alone === null || !isMisdirected(error)) throw error
+      return command(this.#alone)
+    }
   }
 }
 

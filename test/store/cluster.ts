@@ -1,0 +1,62 @@
+import { Cluster } from 'ioredis'
+import type { ClusterOptions } from 'ioredis'
+import type { Test } from 'tap'
+import { until } from '../helper.ts'
+import { freePort } from '../servers/port.ts'
+import { ownRedis } from './own-redis.ts'
+import type { OwnRedis } from './own-redis.ts'
+
+export const SLOTS = 16_384
+
+export interface OwnCluster {
+  nodes: [OwnRedis, OwnRedis]
+  /** A client that knows the first node, and finds the other. */
+  connect (options?: ClusterOptions): Cluster
+  slotOf (key: string): Promise<number>
+  /** The slots are those of this node from now on. Both know so at once; clients find out. */
+  give (slots: number[], to: 0 | 1): Promise<void>
+  /** Between the two: keys that are there are served by the first node, others by the second, for who asks for it. */
+  beginToMove (slots: number[]): Promise<void>
+}
+
+/** Two masters, of which the first has all slots, so that clients do not know the second. */
+export async function ownCluster (t: Test): Promise<OwnCluster> {
+  const busPorts = [await freePort(), await freePort()]
+  const [first, second] = await Promise.all(busPorts.map(port => ownRedis(t, {
+    args: [
+      '--cluster-enabled', 'yes', '--cluster-port', String(port), '--cluster-announce-ip', '127.0.0.1', '--cluster-require-full-coverage', 'no',
+      // Or who gives its last slot away becomes a replica.
+      '--cluster-allow-replica-migration', 'no'
+    ]
+  }))) as [OwnRedis, OwnRedis]
+  const nodes: [OwnRedis, OwnRedis] = [first, second]
+  await second.admin.call('CLUSTER', 'SET-CONFIG-EPOCH', 2)
+  await first.admin.call('CLUSTER', 'ADDSLOTSRANGE', 0, SLOTS - 1)
+  await first.admin.call('CLUSTER', 'MEET', '127.0.0.1', second.port, busPorts[1] as number)
+  for (const { admin } of nodes) {
+    await until(async () => /state:ok[^]*known_nodes:2/.test(await admin.cluster('INFO')), 'a cluster of two')
+  }
+  const ids = await Promise.all(nodes.map(({ admin }) => admin.call('CLUSTER', 'MYID'))) as [string, string]
+  return {
+    nodes,
+    connect (options = {}) {
+      const cluster = new Cluster([{ host: '127.0.0.1', port: first.port }], { enableAutoPipelining: true, ...options })
+      cluster.on('error', () => {})
+      t.teardown(() => cluster.disconnect())
+      return cluster
+    },
+    slotOf: async key => Number(await first.admin.cluster('KEYSLOT', key)),
+    async give (slots, to) {
+      for (const slot of slots) {
+        // The new owner first: the old one hears of it otherwise, and may have it already.
+        for (const node of [nodes[to], nodes[1 - to] as OwnRedis]) await node.admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to])
+      }
+    },
+    async beginToMove (slots) {
+      for (const slot of slots) {
+        await second.admin.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', ids[0])
+        await first.admin.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', ids[1])
+      }
+    }
+  }
+}
