@@ -53,7 +53,7 @@ const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
 }
 
 const PLUGIN_RULES: Record<Exclude<keyof IdempotencyOptions, keyof RouteIdempotencyOptions>, Rule> = {
-  redis: hasMethods('an ioredis Redis or Cluster', ['setBuffer', 'evalsha', 'eval', 'getBuffer', 'pttl', 'del', 'once', 'off', 'duplicate']),
+  redis: hasMethods('an ioredis Redis or Cluster', ['setBuffer', 'evalsha', 'eval', 'getBuffer', 'pttl', 'del', 'connect', 'on', 'once', 'off', 'duplicate']),
   store: hasMethods('a store', [
     'claim', 'renew', 'complete', 'release', 'withdraw', 'markLeft', 'wait', 'find', 'forget'
   ]),

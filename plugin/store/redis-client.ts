@@ -13,6 +13,8 @@ export interface RedisClient {
   readonly isCluster?: boolean
   /** Of a Cluster: a command that is not put together with others, even with `enableAutoPipelining`. */
   createBuiltinCommand? (name: string): Record<'string' | 'buffer', (...args: never[]) => unknown>
+  /** Of a client that connects when it is asked for the first time (`lazyConnect`). */
+  connect (): Promise<void>
   once (event: 'ready', listener: () => void): unknown
   on (event: 'close', listener: () => void): unknown
   off (event: 'ready' | 'close', listener: () => void): unknown
@@ -27,6 +29,7 @@ export interface RedisSubscriber {
   subscribe (channel: string): Promise<unknown>
   on (event: 'message', listener: (channel: string, message: string) => void): unknown
   on (event: 'ready', listener: () => void): unknown
+  once (event: 'ready' | 'end', listener: () => void): unknown
   on (event: 'error', listener: (error: Error) => void): unknown
   disconnect (): void
 }

@@ -43,6 +43,8 @@ export class RedisConnection {
 
   #wentAway = (): void => {
     this.#wasAway = true
+    // It tries no more.
+    if (this.#redis.status === 'end') this.#firstReady.now()
   }
 
   /**
@@ -52,16 +54,17 @@ export class RedisConnection {
    */
   async reachable (): Promise<void> {
     if (this.isReady) return
-    const { status } = this.#redis
-    if (this.#wasReady || status === 'end') {
-      throw new StoreUnreachableError(`The Redis client is not connected (its status is '${status}')`)
-    }
-    // A lazy client connects on its first command.
-    if (status === 'wait') return
+    if (this.#wasReady || this.#redis.status === 'end') throw this.#notConnected()
+    // A lazy client would connect by itself with the first command, and lose that if it has no offline queue.
+    if (this.#redis.status === 'wait') this.#redis.connect().catch(() => {})
     await this.#firstConnection()
-    if (!this.#wasReady) {
-      throw new StoreUnreachableError(`The Redis client did not connect within ${this.#connectTimeout} ms`)
-    }
+    if (this.#wasReady) return
+    if (this.#redis.status === 'end') throw this.#notConnected()
+    throw new StoreUnreachableError(`The Redis client did not connect within ${this.#connectTimeout} ms`)
+  }
+
+  #notConnected (): StoreUnreachableError {
+    return new StoreUnreachableError(`The Redis client is not connected (its status is '${this.#redis.status}')`)
   }
 
   async #firstConnection (): Promise<void> {

@@ -60,7 +60,7 @@ export class WakeUps {
   async #subscribe (): Promise<boolean> {
     if (this.#subscribed === null) {
       const opening = this.#subscribed = this.#open()
-      // No server, or a client with `enableOfflineQueue: false` that was not ready yet: the next waiter tries again.
+      // It was refused, or there is no server and no more try to connect: the next waiter begins anew.
       void opening.then((opened) => { if (!opened) this.#subscribed = null })
     }
     const subscribed = await Promise.race([this.#subscribed, elapsed(POLL_INTERVAL)])
@@ -74,7 +74,9 @@ export class WakeUps {
       subscriber.on('message', (_channel, id) => this.#wake(id))
       // The app's own client reports the same trouble; without a listener ioredis would print it once more.
       subscriber.on('error', () => {})
-      if (subscriber.status === 'wait') await subscriber.connect()
+      if (subscriber.status === 'wait') subscriber.connect().catch(() => {})
+      // Without an offline queue it refuses what comes before.
+      await untilReady(subscriber)
       await subscriber.subscribe(this.channel)
       // From now on only after the connection was lost, and with it what was published meanwhile.
       subscriber.on('ready', () => this.#wakeAll())
@@ -122,6 +124,15 @@ export class Wake {
     clearTimeout(timer)
     signal?.removeEventListener('abort', stop)
   }
+}
+
+/** Rejects if the client gives up. */
+async function untilReady (subscriber: RedisSubscriber): Promise<void> {
+  if (subscriber.status === 'ready') return
+  await new Promise<void>((resolve, reject) => {
+    subscriber.once('ready', resolve)
+    subscriber.once('end', () => { reject(new Error('The connection ended')) })
+  })
 }
 
 function elapsed (milliseconds: number): Promise<false> {

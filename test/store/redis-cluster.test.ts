@@ -1,6 +1,8 @@
 import { Cluster } from 'ioredis'
+import type { ClusterOptions } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
+import { recordId } from '../../plugin/request/key.ts'
 import { newPrefix, until } from '../helper.ts'
 import { storeContract } from './contract.ts'
 import { aClaim, anOutcome, openStore, own, viewOf } from './harness.ts'
@@ -10,8 +12,8 @@ const server = await ownRedis(t, { args: ['--cluster-enabled', 'yes', '--cluster
 await server.admin.cluster('ADDSLOTSRANGE', 0, 16383)
 await until(async () => (await server.admin.cluster('INFO')).includes('cluster_state:ok'), 'a cluster of one')
 
-function connectCluster (t: Test): Cluster {
-  const cluster = new Cluster([{ host: '127.0.0.1', port: server.port }], { enableAutoPipelining: true })
+function connectCluster (t: Test, options: ClusterOptions = {}): Cluster {
+  const cluster = new Cluster([{ host: '127.0.0.1', port: server.port }], { enableAutoPipelining: true, ...options })
   cluster.on('error', () => {})
   t.teardown(() => cluster.disconnect())
   return cluster
@@ -45,3 +47,21 @@ t.test('a Cluster that connects for the first time is waited for', async (t) => 
   t.not(cluster.status, 'ready')
   t.match(await openStore(t, cluster, newPrefix()).claim('new', aClaim()), { state: 'claimed', attempt: 1 })
 })
+
+for (const options of [{ lazyConnect: true }, { enableOfflineQueue: false }, { lazyConnect: true, enableOfflineQueue: false }]) {
+  for (const enableAutoPipelining of [true, false]) {
+    t.test(`neither the first claim nor the subscription is lost, with ${JSON.stringify({ ...options, enableAutoPipelining })}`, async (t) => {
+      const keyPrefix = newPrefix()
+      const store = openStore(t, connectCluster(t, { ...options, enableAutoPipelining }), keyPrefix)
+      t.match(await store.claim('new', aClaim()), { state: 'claimed', attempt: 1 })
+      const owner = openStore(t, connectCluster(t), keyPrefix)
+      const id = recordId('global', 'awaited')
+      const owned = await own(owner, aClaim(), id)
+      const waiting = store.wait(id, 600_000, new AbortController().signal)
+      await until(() => viewOf(server.admin, keyPrefix).isAwaited(id), 'the mark of the first to wait, once messages arrive')
+      await owner.complete(id, owned, anOutcome())
+      await waiting
+      t.match(await store.claim(id, aClaim()), { state: 'settled' })
+    })
+  }
+}

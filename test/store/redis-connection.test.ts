@@ -3,9 +3,11 @@ import t from 'tap'
 import type { Test } from 'tap'
 import type { Store } from '../../plugin/store/store.ts'
 import { StoreUnreachableError } from '../../plugin/store/store.ts'
+import { recordId } from '../../plugin/request/key.ts'
 import { connectRedis, newPrefix, until } from '../helper.ts'
 import { aClaim, anOutcome, ID, openStore, own, viewOf } from './harness.ts'
 import { ownRedis } from './own-redis.ts'
+import type { OwnRedis } from './own-redis.ts'
 
 const retryStrategy = (): number => 20
 const never = (): AbortSignal => new AbortController().signal
@@ -220,3 +222,32 @@ async function subscribers (admin: Redis): Promise<string[]> {
   const list = String(await admin.client('LIST', 'TYPE', 'PUBSUB'))
   return [...list.matchAll(/^id=(\d+)/gm)].map(([, id = '']) => id)
 }
+
+for (const [what, connect] of [
+  ['lazy client without an offline queue', (t: Test, { url }: OwnRedis) => connectRedis(t, { url, enableOfflineQueue: false, lazyConnect: true })],
+  ['client without an offline queue', (t: Test, { url }: OwnRedis) => connectRedis(t, { url, enableOfflineQueue: false })],
+  ['lazy client', (t: Test, { url }: OwnRedis) => connectRedis(t, { url, lazyConnect: true })]
+] as const) {
+  t.test(`a ${what} loses neither the first claim nor the subscription`, async (t) => {
+    const server = await ownRedis(t)
+    const store = openStore(t, connect(t, server), 'idem:')
+    t.match(await store.claim(ID, aClaim()), { state: 'claimed', attempt: 1 })
+    const { isAwaited } = viewOf(server.admin, 'idem:')
+    const owner = openStore(t, connectRedis(t, { url: server.url }), 'idem:')
+    const id = recordId('global', 'another')
+    const owned = await own(owner, aClaim(), id)
+    const waiting = store.wait(id, 600_000, never())
+    await until(() => isAwaited(id), 'the mark of the first to wait, once messages arrive')
+    t.equal((await subscribers(server.admin)).length, 1)
+    await server.forgetCommands()
+    await owner.complete(id, owned, anOutcome())
+    await waiting
+    t.match(await server.commands(), { publish: 1 }, 'it was told, not left to look')
+  })
+}
+
+t.test('a lazy client that cannot connect is told so, and is not waited for once it has given up', async (t) => {
+  const redis = connectRedis(t, { url: 'redis://127.0.0.1:1', lazyConnect: true, enableOfflineQueue: false, retryStrategy: () => null })
+  const store = openStore(t, redis, 'idem:')
+  await t.rejects(store.claim(ID, aClaim()), { name: 'StoreUnreachableError', message: "The Redis client is not connected (its status is 'end')" })
+})
