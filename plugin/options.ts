@@ -16,7 +16,7 @@ export type RouteSettings =
 
 /** The options of the plugin as a whole, complete. */
 export interface PluginSettings extends
-  Required<Pick<IdempotencyOptions, 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'recordVersion' | 'errors' | 'docsUrl' | 'keyPrefix'>> {
+  Required<Pick<IdempotencyOptions, 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'redisChecks' | 'recordVersion' | 'errors' | 'docsUrl' | 'keyPrefix'>> {
   redis: IdempotencyOptions['redis'] | undefined
   store: IdempotencyOptions['store'] | undefined
   /** What routes start from. */
@@ -53,7 +53,7 @@ const ROUTE_RULES: Record<keyof RouteIdempotencyOptions, Rule> = {
 }
 
 const PLUGIN_RULES: Record<Exclude<keyof IdempotencyOptions, keyof RouteIdempotencyOptions>, Rule> = {
-  redis: hasMethods('an ioredis Redis or Cluster', ['setBuffer', 'evalsha', 'eval', 'getBuffer', 'pttl', 'del', 'connect', 'on', 'once', 'off', 'duplicate']),
+  redis: hasMethods('an ioredis Redis or Cluster', ['setBuffer', 'evalsha', 'eval', 'getBuffer', 'pttl', 'del', 'on', 'once', 'off', 'duplicate']),
   store: hasMethods('a store', [
     'claim', 'renew', 'complete', 'release', 'withdraw', 'markLeft', 'wait', 'find', 'forget'
   ]),
@@ -61,6 +61,7 @@ const PLUGIN_RULES: Record<Exclude<keyof IdempotencyOptions, keyof RouteIdempote
   storeTimeout: anInteger(1, MAX_TIMER, 'milliseconds'),
   maxWaiters: anInteger(0, Number.MAX_SAFE_INTEGER, 'requests'),
   closeTimeout: anInteger(0, MAX_TIMER, 'milliseconds'),
+  redisChecks: aBoolean,
   errors: oneOf('problem+json', 'error-handler'),
   docsUrl: value => typeof value === 'string' && URL.canParse(value) && !/[<>\s]/.test(value) ? undefined : 'an absolute URL',
   recordVersion: value => (RECORD_VERSIONS as readonly unknown[]).includes(value) ? undefined : RECORD_VERSIONS.join(' or '),
@@ -113,9 +114,9 @@ export function checkPluginOptions (given: IdempotencyOptions): PluginSettings {
   if ((options.redis === undefined) === (options.store === undefined)) {
     throw new IdempotencyOptionError(`fastify-idempotency: ${options.redis === undefined ? 'one of the options "redis" and "store" is required' : 'the options "redis" and "store" exclude each other'}`)
   }
-  for (const name of ['keyPrefix', 'recordVersion'] as const) {
+  for (const name of ['keyPrefix', 'recordVersion', 'redisChecks'] as const) {
     if (options.store === undefined || options[name] === undefined) continue
-    throw new IdempotencyOptionError(`fastify-idempotency: option "${name}" goes with "redis"; a store names and writes its records itself`)
+    throw new IdempotencyOptionError(`fastify-idempotency: option "${name}" goes with "redis"; a store names, writes and checks its records itself`)
   }
   return {
     redis: options.redis,
@@ -126,6 +127,7 @@ export function checkPluginOptions (given: IdempotencyOptions): PluginSettings {
     closeTimeout: options.closeTimeout ?? 25_000,
     errors: options.errors ?? 'problem+json',
     docsUrl: options.docsUrl ?? DOCS_URL,
+    redisChecks: options.redisChecks ?? true,
     recordVersion: options.recordVersion ?? RECORD_VERSION,
     keyPrefix: options.keyPrefix ?? 'idem:',
     route: settle('', { ...ROUTE_DEFAULTS, scope: options.scope }, pickRouteOptions(options))

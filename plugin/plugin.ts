@@ -88,7 +88,8 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
 
   app.addHook('onReady', async function refuseWrongOptionsOrStart () {
     if (wrongRoutes.length > 0) throw wrongRoutes[0]
-    await checkJournals(purger.journals, app.log)
+    const patience = ofPluginTimeout(settings.storeTimeout)
+    await Promise.all([checkJournals(purger.journals, app.log), settings.redisChecks && ownStore?.check(patience, app.log)])
     purger.start()
   })
 
@@ -191,7 +192,13 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     return settle(engine, state, reply, payload)
   })
 
-  // Before the server closes and the app's databases do. Fastify gives a hook of this kind `pluginTimeout`, and no more.
+  /** Fastify gives hooks of the app's start and end `pluginTimeout`, and no more. */
+  function ofPluginTimeout (milliseconds: number): number {
+    const { pluginTimeout = 0 } = app.initialConfig
+    return pluginTimeout === 0 ? milliseconds : Math.min(milliseconds, pluginTimeout * 0.8)
+  }
+
+  // Before the server closes and the app's databases do.
   let closeBegan = 0
   let listens = false
   app.addHook('onListen', function noteListening (done) {
@@ -206,8 +213,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     // that are open is answered 503. Fastify's own call waits for the connections all the same.
     // A server of the app's own (`serverFactory`) that Fastify did not make listen is not Fastify's to close.
     if (listens) app.server.close()
-    const { pluginTimeout = 0 } = app.initialConfig
-    await leases.untilIdle(pluginTimeout === 0 ? settings.closeTimeout : Math.min(settings.closeTimeout, pluginTimeout * 0.8))
+    await leases.untilIdle(ofPluginTimeout(settings.closeTimeout))
   })
 
   // What is registered before the plugin is closed after it.

@@ -117,6 +117,12 @@ export interface IdempotencyOptions extends RouteIdempotencyOptions {
    * `app.idempotency.run()`, and outcomes that the store does not have yet. Default 25 000.
    */
   closeTimeout?: number
+  /**
+   * Whether Redis is looked at when the app is made ready. What is definitely wrong (a version below 7.0, a wrong password,
+   * a missing right, a replica) rejects; what is doubtful (eviction, no persistence), and a Redis that cannot be reached
+   * yet, is a warning. Default `true`. Only with `redis`.
+   */
+  redisChecks?: boolean
   /** Problems are sent as RFC 9457 `problem+json` (the default), or thrown to the app's own error handler. */
   errors?: 'problem+json' | 'error-handler'
   /** The `type` of every problem and the target of its `Link: …; rel="describedby"`. */

@@ -57,6 +57,7 @@ const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean 
   maxWaiters: { values: [-1, 0.5, '1', Infinity, null], expected: /must be a whole number of requests from 0 to/, route: false },
   closeTimeout: { values: [-1, 0.5, '30s', Infinity, null], expected: /must be a whole number of milliseconds from 0 to/, route: false },
   recordVersion: { values: [0, 3, '2', null], expected: /must be 1 or 2/, route: false },
+  redisChecks: { values: ['no', 0, null], expected: /must be true or false/, route: false },
   errors: { values: ['json', true, null], expected: /must be 'problem\+json' or 'error-handler'/, route: false },
   docsUrl: { values: ['/docs', 'docs', 'https://a.example/>x', 7, null], expected: /must be an absolute URL/, route: false },
   keyPrefix: { values: [7, null, {}], expected: /must be a string/, route: false }
@@ -135,6 +136,7 @@ t.test('the defaults are those of the documentation', async (t) => {
     storeTimeout: 1_000,
     maxWaiters: 10_000,
     closeTimeout: 25_000,
+    redisChecks: true,
     recordVersion: 2,
     errors: 'problem+json',
     docsUrl: 'https://github.com/fastify-idempotency/fastify-idempotency#what-clients-see',

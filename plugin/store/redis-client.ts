@@ -9,15 +9,20 @@ export interface RedisClient {
   /** With `stringNumbers` a client answers this, and the integers of scripts, as text. */
   pttl (key: string): Promise<number | string>
   del (key: string): Promise<number | string>
+  /** What it says of itself, for the checks when the app starts. */
+  info? (): Promise<string>
+  config? (subcommand: 'GET', parameter: string): Promise<unknown>
   /** Of a Cluster. */
   readonly isCluster?: boolean
   /** Of a Cluster: a command that is not put together with others, even with `enableAutoPipelining`. */
   createBuiltinCommand? (name: string): Record<'string' | 'buffer', (...args: never[]) => unknown>
   /** Of a client that connects when it is asked for the first time (`lazyConnect`). */
-  connect (): Promise<void>
+  connect? (): Promise<void>
   once (event: 'ready', listener: () => void): unknown
   on (event: 'close', listener: () => void): unknown
+  on (event: 'error', listener: (error: Error) => void): unknown
   off (event: 'ready' | 'close', listener: () => void): unknown
+  off (event: 'error', listener: (error: Error) => void): unknown
   /** Only for those who wait: a connection that is subscribed can do nothing else. */
   duplicate (): RedisSubscriber
 }

@@ -56,7 +56,7 @@ export class RedisConnection {
     if (this.isReady) return
     if (this.#wasReady || this.#redis.status === 'end') throw this.#notConnected()
     // A lazy client would connect by itself with the first command, and lose that if it has no offline queue.
-    if (this.#redis.status === 'wait') this.#redis.connect().catch(() => {})
+    if (this.#redis.status === 'wait') this.#redis.connect?.().catch(() => {})
     await this.#firstConnection()
     if (this.#wasReady) return
     if (this.#redis.status === 'end') throw this.#notConnected()

@@ -1,3 +1,4 @@
+import type { FastifyBaseLogger } from 'fastify'
 import { isMisdirected, sentAlone } from './misdirected.ts'
 import type { RedisCommands } from './misdirected.ts'
 import { opaque } from './opaque.ts'
@@ -5,6 +6,7 @@ import { decode, encodeReleased, encodeRunning, encodeSettled, RECORD_VERSION, t
 import type { DecodedOwned, DecodedRecord, RecordVersion } from './record.ts'
 import { explained, integer, oddAnswer, wasDone } from './redis-answers.ts'
 import type { RedisClient } from './redis-client.ts'
+import { checkRedis } from './redis-checks.ts'
 import { RedisConnection } from './redis-connection.ts'
 import * as scripts from './scripts.ts'
 import { RecordUnreadableError, StoreRefusedError } from './store.ts'
@@ -44,6 +46,7 @@ export class RedisStore implements Store {
   readonly #recordVersion: RecordVersion
   readonly #connection: RedisConnection
   readonly #wakeUps: WakeUps
+  #stopChecking: (() => void) | null = null
 
   constructor (redis: RedisClient, options: RedisStoreOptions) {
     this.#redis = redis
@@ -182,12 +185,22 @@ export class RedisStore implements Store {
     return this.#ask(commands => commands.del(this.#keyPrefix + id)).then(wasDone, rethrow)
   }
 
+  /**
+   * To be called once, before the app is ready.
+   * @param patience milliseconds for which it waits at most
+   * @throws {RedisUnusableError} saying what is wrong, and what to do
+   */
+  async check (patience: number, log: FastifyBaseLogger): Promise<void> {
+    this.#stopChecking = await checkRedis(this.#redis, { keyPrefix: this.#keyPrefix, channel: this.#wakeUps.channel, patience, log })
+  }
+
   onReady (listener: () => void): () => void {
     return this.#connection.onReady(listener)
   }
 
   /** Lets go of the app's client, and closes the connection that was opened for those who wait. */
   close (): void {
+    this.#stopChecking?.()
     this.#connection.close()
     this.#wakeUps.close()
   }

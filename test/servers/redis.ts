@@ -35,20 +35,21 @@ export interface StartOptions {
   env?: Record<string, string>
   /** Of one that ended with `keepData`. */
   directory?: string
+  /** Another one than that which is tested with. */
+  binary?: string
 }
 
 /** A Redis of one's own that keeps nothing on disk, unless `args` say so. Rejects if `port` is given and taken. */
-export async function startRedis ({ port, args = [], env = {}, directory }: StartOptions = {}): Promise<RedisServer> {
+export async function startRedis ({ port, args = [], env = {}, directory, binary = redisServer() }: StartOptions = {}): Promise<RedisServer> {
   for (let tries = 1; ; tries++) {
-    const started = await start(port ?? await freePort(), args, env, directory)
+    const started = await start(binary, port ?? await freePort(), args, env, directory)
     if (started !== null) return started
     if (port !== undefined || tries === 5) throw new Error(`redis-server did not start on port ${port ?? '(any)'}`)
   }
 }
 
 /** `null` if it ended before it answered, for which a port that was taken meanwhile is the usual reason. */
-async function start (port: number, args: string[], env: Record<string, string>, given?: string): Promise<RedisServer | null> {
-  const binary = redisServer()
+async function start (binary: string, port: number, args: string[], env: Record<string, string>, given?: string): Promise<RedisServer | null> {
   const directory = given ?? mkdtempSync(join(tmpdir(), 'test-redis-'))
   protect(directory)
   const server = spawn(binary, [

@@ -11,7 +11,7 @@ export const SLOTS = 16_384
 export interface OwnCluster {
   nodes: [OwnRedis, OwnRedis]
   /** A client that knows the first node, and finds the other. */
-  connect (options?: ClusterOptions): Cluster
+  connect (options?: Pick<ClusterOptions, 'enableAutoPipelining'>): Cluster
   slotOf (key: string): Promise<number>
   /** The slots are those of this node from now on. Both know so at once; clients find out. */
   give (slots: number[], to: 0 | 1): Promise<void>

@@ -12,7 +12,7 @@ const server = await ownRedis(t, { args: ['--cluster-enabled', 'yes', '--cluster
 await server.admin.cluster('ADDSLOTSRANGE', 0, 16383)
 await until(async () => (await server.admin.cluster('INFO')).includes('cluster_state:ok'), 'a cluster of one')
 
-function connectCluster (t: Test, options: ClusterOptions = {}): Cluster {
+function connectCluster (t: Test, options: Pick<ClusterOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'lazyConnect'> = {}): Cluster {
   const cluster = new Cluster([{ host: '127.0.0.1', port: server.port }], { enableAutoPipelining: true, ...options })
   cluster.on('error', () => {})
   t.teardown(() => cluster.disconnect())

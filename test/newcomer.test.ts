@@ -1,0 +1,71 @@
+import fp from 'fastify-plugin'
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
+import t from 'tap'
+import type { Test } from 'tap'
+import idempotency, { MemoryStore } from '../plugin/index.ts'
+import type { IdempotencyOptions } from '../plugin/index.ts'
+import { build, connectRedis } from './helper.ts'
+import { REDIS_6, unpacked } from './servers/debian.ts'
+import { ownRedis } from './store/own-redis.ts'
+
+/*
+ * What somebody who uses the package for the first time does wrong, and the whole sentence that tells what to do.
+ */
+
+const OLD = unpacked(REDIS_6)
+
+async function mistake (t: Test, make: (app: FastifyInstance) => unknown): Promise<string> {
+  const app = Fastify({ forceCloseConnections: true })
+  t.teardown(() => app.close())
+  await make(app)
+  const error = await app.ready().then(() => new Error('ready'), (error: Error) => error)
+  return error.message
+}
+
+const inMemory = (): IdempotencyOptions => ({ store: new MemoryStore(), scope: 'global' })
+const pay = (app: FastifyInstance): unknown => app.post('/pay', { config: { idempotency: true } }, async () => 'paid')
+
+t.test('forgot fastify-plugin around a plugin of their own', async (t) => {
+  const own = async (app: FastifyInstance): Promise<void> => { await app.register(idempotency, inMemory()) }
+  t.equal(await mistake(t, async (app) => { await app.register(own); pay(app) }), 'fastify-idempotency: the route POST /pay is to be protected, and would run unprotected: it is declared outside of the context that the plugin was registered in. Wrap your own plugin that registers it by fastify-plugin, so that it counts for the app, or register it in the app itself')
+  t.equal(await mistake(t, async (app) => { await app.register(fp(own)); pay(app) }), 'ready', 'and that is the remedy')
+})
+
+t.test('registered it too late', async (t) => {
+  t.equal(await mistake(t, async (app) => { pay(app); await app.register(idempotency, inMemory()) }), 'fastify-idempotency: the route POST /pay is to be protected, and would run unprotected: it is declared before the plugin was loaded. Register the plugin before the routes: "await app.register(idempotency, …)" first, or declare them in a plugin that is registered later')
+  t.equal(await mistake(t, async (app) => { await app.register(idempotency, inMemory()); pay(app) }), 'ready', 'and that is the remedy')
+})
+
+t.test('has a Redis 6', { skip: OLD === null ? 'its packages cannot be had here' : false }, async (t) => {
+  const server = await ownRedis(t, { binary: OLD as string })
+  const redis = connectRedis(t, { url: server.url })
+  t.equal(await mistake(t, async (app) => { await app.register(idempotency, { redis, scope: 'global' }); pay(app) }), 'fastify-idempotency: Redis cannot be used: version 7.0 or later is needed, and this one is 6.0.16. Upgrade it, or take a Valkey')
+})
+
+t.test('has a wrong password', async (t) => {
+  const server = await ownRedis(t)
+  await server.admin.config('SET', 'requirepass', 'right')
+  const connect = (password: string): Redis => {
+    const redis = new Redis(server.port, { password })
+    redis.on('error', () => {})
+    t.teardown(() => redis.disconnect())
+    return redis
+  }
+  t.equal(await mistake(t, async (app) => { await app.register(idempotency, { redis: connect('wrong'), scope: 'global' }); pay(app) }), 'fastify-idempotency: Redis cannot be used: it refuses the password. Give the client of the option "redis" the username and the password that Redis knows')
+  t.equal(await mistake(t, async (app) => { await app.register(idempotency, { redis: connect('right'), scope: 'global' }); pay(app) }), 'ready', 'and that is the remedy')
+})
+
+// Who the user is is known only when somebody asks: at start there is no request that the function could be called with.
+t.test('has a scope of a user that is not there, at the first request', async (t) => {
+  const { app, logged, listen } = await build(t, { store: new MemoryStore(), scope: request => (request as { user?: { id: string } }).user?.id as string })
+  let runs = 0
+  app.post('/pay', { config: { idempotency: true } }, async () => ++runs)
+  const answer = await (await listen()).post('/pay', 'k')
+  t.equal(answer.status, 500)
+  t.equal(answer.json.code, 'FST_IDEMPOTENCY_SCOPE_INVALID')
+  t.equal(answer.json.detail, '')
+  t.equal(runs, 0)
+  t.same(logged.filter(({ level }) => level >= 40), [])
+})

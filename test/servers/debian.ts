@@ -1,0 +1,80 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A server of another Debian release than this machine's, with the libraries that it needs. */
+interface Packaged {
+  suite: string
+  packages: string[]
+  /** Where it is in its packages. */
+  program: string
+}
+
+export const REDIS_6: Packaged = {
+  suite: 'bullseye',
+  packages: [
+    'redis-server', 'redis-tools', 'libhiredis0.14', 'liblua5.1-0', 'lua-cjson', 'lua-bitop', 'libssl1.1', 'liblzf1', 'libjemalloc2', 'libatomic1',
+    'libsystemd0', 'libgcrypt20', 'libgpg-error0', 'liblzma5', 'liblz4-1', 'libzstd1', 'libcap2', 'libstdc++6', 'libgcc-s1', 'libc6'
+  ],
+  program: 'usr/bin/redis-server'
+}
+
+export const VALKEY_8: Packaged = {
+  suite: 'trixie',
+  packages: [
+    'valkey-server', 'valkey-tools', 'libhiredis1.1.0', 'libssl3t64', 'liblzf1', 'libjemalloc2', 'libatomic1', 'libsystemd0', 'libcap2', 'libzstd1',
+    'zlib1g', 'libstdc++6', 'libgcc-s1', 'libc6'
+  ],
+  program: 'usr/bin/valkey-server'
+}
+
+/**
+ * The path of a program that starts it: unpacked from the packages of the mirror that this machine uses, and kept for
+ * the next time. Nothing is installed.
+ * @returns `null` where its packages cannot be had: without apt, or without that mirror
+ */
+export function unpacked ({ suite, packages, program }: Packaged): string | null {
+  const kept = join(tmpdir(), `fastify-idempotency-${suite}-${process.getuid?.() ?? 'any'}`)
+  const started = join(kept, 'start')
+  if (existsSync(started)) return started
+  const directory = mkdtempSync(`${kept}-`)
+  try {
+    const aptGet = aptOf(directory, suite)
+    aptGet('update')
+    aptGet('download', ...packages)
+    const root = join(directory, 'root')
+    for (const file of readdirSync(directory).filter(name => name.endsWith('.deb'))) execFileSync('dpkg-deb', ['-x', join(directory, file), root])
+    const libraries = ['lib', 'usr/lib'].filter(lib => existsSync(join(root, lib))).flatMap(lib => readdirSync(join(root, lib)).filter(name => name.endsWith('-linux-gnu')).map(name => join(lib, name)))
+    const [loader] = libraries.flatMap(lib => readdirSync(join(root, lib)).filter(name => name.startsWith('ld-linux')).map(name => join(lib, name)))
+    const within = (path: string): string => `"$here/root/${path}"`
+    writeFileSync(join(directory, 'start'), `#!/bin/sh
+here=$(dirname "$0")
+exec ${within(loader as string)} --library-path ${libraries.map(within).join(':')} ${within(program)} "$@"
+`, { mode: 0o755 })
+    for (const name of readdirSync(directory)) if (name !== 'root' && name !== 'start') rmSync(join(directory, name), { recursive: true })
+    // Another process may have been quicker.
+    if (!existsSync(started)) renameSync(directory, kept)
+    return started
+  } catch {
+    return existsSync(started) ? started : null
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+/** apt-get that knows this release alone, and touches nothing of the machine's. */
+function aptOf (directory: string, suite: string): (...args: string[]) => void {
+  for (const path of ['lists/partial', 'cache/archives/partial', 'root']) mkdirSync(join(directory, path), { recursive: true })
+  const sites = execFileSync('apt-get', ['indextargets', '--format', '$(SITE)', 'Created-By: Packages', 'Component: main'], { encoding: 'utf8' })
+  // Of several it is the release itself that has the shortest name, not its security updates.
+  const [site = ''] = sites.trim().split('\n').sort((a, b) => a.length - b.length)
+  writeFileSync(join(directory, 'sources.list'), `deb ${site} ${suite} main\n`)
+  writeFileSync(join(directory, 'status'), '')
+  return (...args) => {
+    execFileSync('apt-get', [
+      '-o', `Dir::Etc::sourcelist=${join(directory, 'sources.list')}`, '-o', 'Dir::Etc::sourceparts=-', '-o', `Dir::State=${directory}`,
+      '-o', `Dir::State::status=${join(directory, 'status')}`, '-o', `Dir::Cache=${join(directory, 'cache')}`, '-o', 'APT::Sandbox::User=root', ...args
+    ], { cwd: directory, stdio: 'ignore', timeout: 120_000 })
+  }
+}
