@@ -19,7 +19,7 @@ const WRAPPED = `import idempotency, { MemoryStore } from '${PLUGIN}'
 import fp from '${import.meta.resolve('fastify-plugin')}'
 export default fp(async (app, options) => { await app.register(idempotency, { ...options, store: new MemoryStore(), scope: 'global' }) })`
 
-const ROUTE = `export default async (app) => { app.post('/pay', { config: { idempotency: true } }, async () => ({ id: crypto.randomUUID() })) }`
+const ROUTE = "export default async (app) => { app.post('/pay', { config: { idempotency: true } }, async () => ({ id: crypto.randomUUID() })) }"
 
 /** Where the plugin lies, and what it is. */
 const LAYOUTS: Record<string, Record<string, string>> = {

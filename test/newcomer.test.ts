@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import Fastify from 'fastify'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -58,14 +58,22 @@ t.test('has a wrong password', async (t) => {
 })
 
 // Who the user is is known only when somebody asks: at start there is no request that the function could be called with.
-t.test('has a scope of a user that is not there, at the first request', async (t) => {
-  const { app, logged, listen } = await build(t, { store: new MemoryStore(), scope: request => (request as { user?: { id: string } }).user?.id as string })
-  let runs = 0
-  app.post('/pay', { config: { idempotency: true } }, async () => ++runs)
-  const answer = await (await listen()).post('/pay', 'k')
-  t.equal(answer.status, 500)
-  t.equal(answer.json.code, 'FST_IDEMPOTENCY_SCOPE_INVALID')
-  t.equal(answer.json.detail, '')
-  t.equal(runs, 0)
-  t.same(logged.filter(({ level }) => level >= 40), [])
-})
+for (const [what, scope, told, log] of [
+  ['user?.id', (request: FastifyRequest) => (request as { user?: { id: string } }).user?.id as string,
+    'The idempotency option "scope" of POST /pay must return a string or a number that names the caller, got undefined',
+    'must return a string or a number that names the caller, got undefined'],
+  ['user.id', (request: FastifyRequest) => (request as unknown as { user: { id: string } }).user.id,
+    'The idempotency option "scope" of POST /pay failed: the log of this service',
+    "Cannot read properties of undefined (reading 'id')"]
+] as const) {
+  t.test(`has the scope of a user that is not there: ${what}, at the first request`, async (t) => {
+    const { app, logged, listen } = await build(t, { store: new MemoryStore(), scope })
+    let runs = 0
+    app.post('/pay', { config: { idempotency: true } }, async () => ++runs)
+    const answer = await (await listen()).post('/pay', 'k')
+    t.equal(answer.status, 500)
+    t.match(answer.json.detail, told)
+    t.match(logged.filter(({ level }) => level === 50), [{ msg: 'idempotency: the option "scope" of POST /pay failed, the request is refused', err: { message: log } }])
+    t.equal(runs, 0)
+  })
+}

@@ -25,7 +25,7 @@ function newApp (t: Test, options = {}): FastifyInstance {
 }
 
 async function refused (t: Test, app: FastifyInstance, ...expected: RegExp[]): Promise<void> {
-  const error = await app.ready().then(() => null, (error: Error) => error) as Error & { code?: string } | null
+  const error: Error & { code?: string } | null = await app.ready().then(() => null, (error: Error) => error)
   t.equal(error?.code, 'FST_IDEMPOTENCY_ROUTE_UNSEEN')
   for (const text of expected) t.match(error?.message, text)
 }

@@ -199,8 +199,8 @@ function asError (error: unknown): Error {
 /** An answer that may be forbidden, and may be a list or, from some clients, an object. */
 async function textOf (call: Promise<unknown> | undefined): Promise<string> {
   const answer = await call?.catch(() => '')
-  if (typeof answer !== 'object' || answer === null) return String(answer ?? '')
-  return (Array.isArray(answer) ? answer : Object.entries(answer).flat()).join()
+  if (typeof answer === 'string') return answer
+  return typeof answer === 'object' && answer !== null ? (Array.isArray(answer) ? answer : Object.entries(answer).flat()).join() : ''
 }
 
 /** @throws if it takes longer; `signal` aborts then. */
