@@ -71,7 +71,7 @@ for (const [name, refuse, admit] of REFUSALS) {
     await server.admin.call(command, ...args)
     t.match(await client.post('/x', 'k'), { status: 503, json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE' } })
     t.equal(app.idempotency.stats().pending, 0, 'nothing is tried again')
-    t.equal(logged.filter(({ level }) => level >= 40).length, 1, 'one line says so')
+    t.equal(logged.filter(({ level }) => level >= 50).length, 1, 'one line says so')
     const [again = '', ...rest] = admit
     await server.admin.call(again, ...rest)
     t.equal((await client.post('/x', 'k')).text, 'done')

@@ -54,7 +54,9 @@ t.test('the commands that access lists are said to need are enough, those of wai
   // Only who waits for an owner in another process asks Redis to be woken.
   const elsewhere = await build(t, { ...options, redis: connectRedis(t, { url }) })
   elsewhere.app.post('/held', { config: { idempotency: true } }, async () => {})
-  const second = (await elsewhere.listen()).post('/held', 'k')
+  const waiting = await elsewhere.listen()
+  await admin.config('RESETSTAT')
+  const second = waiting.post('/held', 'k')
   await until(async () => (await admin.info('commandstats')).includes('cmdstat_setrange'), 'the mark')
   let least = Infinity
   await until(async () => {
@@ -68,5 +70,6 @@ t.test('the commands that access lists are said to need are enough, those of wai
   t.same([await client.post('/failing', 'f'), await client.post('/failing', 'f')].map(({ status }) => status), [500, 500])
   t.equal(await app.idempotency.forget('k', 'global'), true)
   for (const { idempotency } of [app, elsewhere.app]) t.equal(idempotency.stats().storeErrors, 0)
-  t.same(await admin.call('ACL', 'LOG'), [], 'nothing was denied')
+  const denied = await admin.call('ACL', 'LOG') as unknown[][]
+  t.same(denied.map(entry => entry[entry.indexOf('object') + 1]).filter(what => what !== 'config|get'), [], 'nothing was denied but what may be')
 })
