@@ -96,7 +96,7 @@ describe('the options of a route', () => {
   test('what holds for the whole plugin cannot differ by route', () => {
     expect<Exclude<keyof IdempotencyOptions, keyof RouteIdempotencyOptions>>().type.toBe<
       'redis' | 'store' | 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'errors' | 'docsUrl' |
-      'recordVersion' | 'keyPrefix'
+      'recordVersion' | 'redisChecks' | 'keyPrefix'
     >()
   })
 
