@@ -114,6 +114,7 @@ t.test('whoever listens is told each time that the client is ready again, until 
     if (told.twice === 2) stop()
   })
   const stopSame = store.onReady(always)
+  await until(() => redis.status === 'reconnecting', 'a try to connect that failed')
   for (const times of [0, 1, 2, 3]) {
     await server.start()
     await until(() => redis.status === 'ready')
