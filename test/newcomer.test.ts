@@ -60,7 +60,7 @@ t.test('has a wrong password', async (t) => {
 // Who the user is is known only when somebody asks: at start there is no request that the function could be called with.
 for (const [what, scope, told, log] of [
   ['user?.id', (request: FastifyRequest) => (request as { user?: { id: string } }).user?.id as string,
-    'The idempotency option "scope" of POST /pay must return a string or a number that names the caller, got undefined',
+    'The idempotency option "scope" of POST /pay must return a string or a number that names the caller, got undefined: identify the caller in a hook that runs before it, such as onRequest, and refuse who is unknown there',
     'must return a string or a number that names the caller, got undefined'],
   ['user.id', (request: FastifyRequest) => (request as unknown as { user: { id: string } }).user.id,
     'The idempotency option "scope" of POST /pay failed: the log of this service',

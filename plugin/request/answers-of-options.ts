@@ -38,8 +38,9 @@ export function kindOf (value: unknown): string {
 export class WrongAnswer extends TypeError {
   readonly code: IdempotencyErrorCode
 
-  constructor (expected: string, got: string, code: IdempotencyErrorCode = 'FST_IDEMPOTENCY_OPTION_FAILED') {
-    super(`must return ${expected}, got ${got}`)
+  /** @param remedy what to do, where that is not plain from what is expected */
+  constructor (expected: string, got: string, code: IdempotencyErrorCode = 'FST_IDEMPOTENCY_OPTION_FAILED', remedy?: string) {
+    super(`must return ${expected}, got ${got}${remedy === undefined ? '' : `: ${remedy}`}`)
     this.code = code
   }
 }

@@ -110,10 +110,12 @@ export function readScope (request: FastifyRequest, scope: Scope): string | Prom
   return later(() => scope(request), scopeOf, error => refuseFor('scope', request, error))
 }
 
+const IDENTIFY = 'identify the caller in a hook that runs before it, such as onRequest, and refuse who is unknown there'
+
 function scopeOf (answer: unknown): string {
   const text = textOf(answer)
   if (text === null || NOTHING.includes(text)) {
-    throw new WrongAnswer('a string or a number that names the caller', whatIs(answer), 'FST_IDEMPOTENCY_SCOPE_INVALID')
+    throw new WrongAnswer('a string or a number that names the caller', whatIs(answer), 'FST_IDEMPOTENCY_SCOPE_INVALID', IDENTIFY)
   }
   if (text === 'global') {
     const got = "'global', which names the space that all callers share"
