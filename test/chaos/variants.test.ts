@@ -134,8 +134,8 @@ const VARIANTS: Variant[] = [
     name: 'when nobody looks whether those who wait have left, the handler runs for nobody',
     patch: {
       file: 'plugin/request/claim.ts',
-      replace: 'client: new RequestClient(request, reply)',
-      by: 'client: null'
+      replace: 'const client = new RequestClient(request, reply)',
+      by: 'const client = null'
     },
     payments: inARow(workOf('leaves while it waits', { route: 'wait', takes: LONG_WORK, fails: 1 })),
     breaks: 13

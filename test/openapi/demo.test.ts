@@ -14,6 +14,7 @@ import { notifyRoute } from '../../demo-app/routes/notify.ts'
 import { orderRoutes } from '../../demo-app/routes/orders.ts'
 import { payRoute } from '../../demo-app/routes/pay.ts'
 import { refundRoute } from '../../demo-app/routes/refund.ts'
+import { storableKeyword } from '../../demo-app/text.ts'
 import idempotency from '../../plugin/index.ts'
 import { postgresJournal } from '../../plugin/journal/postgres.ts'
 import { createDatabase, createOrder, post, startGateway } from '../demo/helper.ts'
@@ -27,7 +28,7 @@ async function buildDescribedDemo (t: Test, version: string): Promise<FastifyIns
   const keyPrefix = newPrefix()
   const redis = connectRedis(t, { prefix: keyPrefix })
   await migrate(databaseUrl, { demoCustomers: true })
-  const app = Fastify({ forceCloseConnections: true, ajv: { customOptions: { coerceTypes: false, removeAdditional: false } } })
+  const app = Fastify({ forceCloseConnections: true, ajv: { customOptions: { coerceTypes: false, removeAdditional: false, keywords: [storableKeyword] } } })
   t.teardown(() => app.close())
   answerWithProblems(app)
   await app.register(pool, { databaseUrl, embedded: false })
