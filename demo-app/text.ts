@@ -3,9 +3,9 @@ export function isStorable (text: string): boolean {
   return !text.includes('\0') && text.isWellFormed()
 }
 
-/** `storable: true` in a schema: for text that is to stand in the database. */
+/** `'x-storable': true` in a schema: for text that is to stand in the database. */
 export const storableKeyword = {
-  keyword: 'storable',
+  keyword: 'x-storable',
   type: 'string',
   schemaType: 'boolean',
   validate: (wanted: boolean, text: string) => !wanted || isStorable(text),

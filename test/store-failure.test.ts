@@ -200,7 +200,8 @@ t.test('a store that fails while a duplicate waits is a 503 even with bypass: so
     if (fail) throw new StoreUnreachableError('gone')
     return claim(...args)
   }
-  const { app, listen } = await build(t, { store, onConflict: 'wait', onStoreError: 'bypass', waitTimeout: 5_000 })
+  // The store is asked again when the lease is over.
+  const { app, listen } = await build(t, { store, onConflict: 'wait', onStoreError: 'bypass', lease: 500, waitTimeout: 60_000 })
   const route = holdRoute(app)
   const client = await listen()
   const owner = client.post('/x', 'k')

@@ -13,7 +13,7 @@ const Notification = Type.Object({
   // What a key may be made of.
   notify_id: Type.String({ pattern: '^[\\x21-\\x7e]{1,128}$' }),
   out_trade_no: Uuid,
-  trade_no: Type.String({ maxLength: 128, storable: true }),
+  trade_no: Type.String({ maxLength: 128, 'x-storable': true }),
   amount: Type.String({ pattern: '^[0-9]{1,16}$' }),
   status: Type.Union(['charged', 'declined', 'refunded', 'refused'].map(status => Type.Literal(status))),
   sign: Type.String({ maxLength: 1024 })

@@ -3,7 +3,7 @@ import { Type } from '@fastify/type-provider-typebox'
 export const Uuid = Type.String({ pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' })
 
 /** Text of a client's that the database keeps as it is. */
-export const Text = Type.String({ minLength: 1, maxLength: 140, storable: true })
+export const Text = Type.String({ minLength: 1, maxLength: 140, 'x-storable': true })
 
 export const OrderParams = Type.Object({ id: Uuid })
 

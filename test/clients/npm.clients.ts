@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { resolve } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
+import { createDatabase, createOrder, get, holdOrder, post, until } from '../demo/helper.ts'
 import { REDIS_URL } from '../helper.ts'
 import { protectGroup } from '../servers/reaper.ts'
-import { createDatabase, createOrder, get, holdOrder, post, until } from './helper.ts'
 
 const CARD = { method: 'card' }
 const ROOT = resolve(import.meta.dirname, '../..')
