@@ -47,6 +47,8 @@ export async function ownCluster (t: Test): Promise<OwnCluster> {
     },
     slotOf: async key => Number(await first.admin.cluster('KEYSLOT', key)),
     async give (slots, to) {
+      // Or the old owner's word of mouth, which is on its way, counts for more than what is said here.
+      await nodes[to].admin.call('CLUSTER', 'BUMPEPOCH')
       for (const slot of slots) {
         // The new owner first: the old one hears of it otherwise, and may have it already.
         for (const node of [nodes[to], nodes[1 - to] as OwnRedis]) await node.admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to])
