@@ -208,7 +208,8 @@ export interface Operation {
   fingerprint?: unknown
   /**
    * Milliseconds: how long to wait, while another call does the work, for what comes of it, and to do it if that fails
-   * or dies. Longer than `lease`, the wait always ends with a result. Default: as the options of the registration say.
+   * or dies. If it is longer than the work takes and `lease` together, the wait always ends with a result. Default: as the
+   * options of the registration say.
    */
   waitTimeout?: number
 }

@@ -50,14 +50,22 @@ export async function runOnce<T> (engine: Engine, { scope, key, fingerprint, wai
   return value
 }
 
+/** By those of the registration: what calls that wait equally long go by. Those who want one key ask the store together. */
+const waitSettings = new WeakMap<RouteSettings, RouteSettings>()
+
 /** A queue's worker may wait where a route's request may not. */
 function settingsOf ({ settings: { route } }: Engine, waitTimeout: unknown): RouteSettings {
   if (waitTimeout === undefined) return route
+  const kept = waitSettings.get(route)
+  if (kept?.waitTimeout === waitTimeout) return kept
   if (!Number.isSafeInteger(waitTimeout) || (waitTimeout as number) < 0 || (waitTimeout as number) > MAX_TIMER) {
     const got = typeof waitTimeout === 'number' ? String(waitTimeout) : typeof waitTimeout
     throw new TypeError(`fastify-idempotency: app.idempotency.run() takes a waitTimeout that is a whole number of milliseconds from 0 to ${MAX_TIMER}, got ${got}`)
   }
-  return { ...route, onConflict: 'wait', waitTimeout: waitTimeout as number }
+  const settings: RouteSettings = { ...route, onConflict: 'wait', waitTimeout: waitTimeout as number }
+  // The last one only: an app takes one, or many that do not come back.
+  waitSettings.set(route, settings)
+  return settings
 }
 
 /** Another one than that of any request: a key of both is a key that was used twice. */

@@ -84,6 +84,29 @@ t.test('a call with a waitTimeout waits for the value of the first, whatever the
   t.equal(await second, 'first')
 })
 
+t.test('calls that wait equally long for one key ask the store together', async (t) => {
+  const store = new MemoryStore()
+  let claims = 0
+  const claim = store.claim.bind(store)
+  store.claim = (...args) => {
+    claims++
+    return claim(...args)
+  }
+  const { app } = await build(t, { store })
+  await app.ready()
+  const { opened, open } = gate()
+  const first = app.idempotency.run({ scope: 'jobs', key: 'k' }, async () => {
+    await opened
+    return 'first'
+  })
+  await until(() => app.idempotency.stats().running === 1)
+  const others = Array.from({ length: 50 }, () => app.idempotency.run({ scope: 'jobs', key: 'k', waitTimeout: 3_600_000 }, () => 'other'))
+  await until(() => app.idempotency.stats().waiting === 50)
+  open()
+  t.same(await Promise.all([first, ...others]), Array(51).fill('first'))
+  t.ok(claims < 5, `${claims} questions`)
+})
+
 t.test('a call with a waitTimeout does the work itself when the first one fails', async (t) => {
   const { app } = await build(t)
   const { opened, open } = gate()

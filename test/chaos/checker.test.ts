@@ -72,6 +72,11 @@ t.test('6. a key that is locked for longer than a lease after its owner has comp
   t.same(during(since + LEASE + TOLERANCE, full), [], 'what it had to write was written no sooner')
   t.same(during(since + LEASE + TOLERANCE + 1, full), ['6'])
   t.same(during(since, { ...full, kind: 'link to Redis cut', app: 1 }), ['6'], 'another app was away')
+  const silence = { app: 0, at: full.at, until: full.until }
+  const unheard = (at: number, app: number): string[] => broken(history(refusedAt(at), { silences: [{ ...silence, app }] }))
+  t.same(unheard(since + LEASE + TOLERANCE, 0), [], 'who refuses did not hear Redis')
+  t.same(unheard(since + LEASE + TOLERANCE + 1, 0), ['6'])
+  t.same(unheard(since, 1), ['6'], 'another app did not')
   t.same(broken(history(refusedAt(90_000), unsettled)), [], 'an owner that is alive may take its time')
 })
 

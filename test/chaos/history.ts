@@ -13,6 +13,8 @@ export type AppEvent =
   | { event: 'began', try: number, attempt: number, at: number }
   /** It is about to answer. `kept`: with an answer that must be kept; `aborted`: it was told that its key is lost. */
   | { event: 'ended', try: number, kept: boolean, aborted: boolean, at: number }
+  /** Redis did not answer what it was asked at `from`, or late, or is back, as far as this app knows. */
+  | { event: 'unheard', from: number, at: number }
   | { event: 'struck', try: number, action: Order['action'], boundary: Boundary, at: number }
 
 /** Routes of the suite's own: see work-route.ts. */
@@ -92,6 +94,13 @@ export function strikesDuring (strikes: Strike[], from: number, until: number): 
   return strikes.filter(strike => strike.at <= until && strike.until >= from)
 }
 
+/** Time in which an app did not hear Redis, for whatever reason: a fault, or a machine that has too much to do. */
+export interface Silence {
+  app: number
+  at: number
+  until: number
+}
+
 /** All that was seen from outside. */
 export interface History {
   lease: number
@@ -99,6 +108,7 @@ export interface History {
   runs: Run[]
   lives: Life[]
   strikes: Strike[]
+  silences: Silence[]
   /** Keys whose client went away for good: nobody waits for their answer. */
   abandoned: string[]
   work: WorkRun[]

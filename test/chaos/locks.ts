@@ -2,7 +2,7 @@ import type { Verdict } from './checker.ts'
 import { keepsFromRedis, standsStill } from './faults.ts'
 import { groupBy } from './group-by.ts'
 import { lifeAt } from './history.ts'
-import type { History, Try } from './history.ts'
+import type { History, Strike, Try } from './history.ts'
 
 const IN_PROGRESS = 'FST_IDEMPOTENCY_IN_PROGRESS'
 
@@ -19,19 +19,21 @@ export interface Locks {
  * key in Redis, or died. It is measured up to when the refused try was sent, when the key was locked for certain or was
  * locked later. More than the lease and the tolerance is a violation; so is a 409 of a key that nobody has ever owned.
  *
- * Time in which Redis took no writes, or in which the app that refuses stood still or had no link, does not count, nor does
- * the lease after it: what an owner had to write was written no sooner, and who was away from Redis takes over nothing
- * before it has heard it for a lease.
+ * Time in which Redis took no writes, or in which the app that refuses stood still or did not hear Redis, does not count,
+ * nor does the lease after it: what an owner had to write was written no sooner, and who was away from Redis takes over
+ * nothing before it has heard it for a lease.
  *
  * The tolerance is for what is on its way when an owner ends. A claim or renewal of an app that is killed meanwhile may
  * lie in a stalled link or in front of a frozen Redis, and the lease begins when it arrives: the longest stall, and
  * something for a machine whose processes wait for each other.
  */
 export function longestLock (history: History, byKey: Map<string, Try[]>, tolerance: number): Locks {
-  const { lease, lives, runs, tries, strikes } = history
+  const { lease, lives, runs, tries, strikes, silences } = history
   const runsOf = groupBy(runs, run => run.try)
   const refused = tries.filter(({ code }) => code === IN_PROGRESS)
-  const outages = strikes.filter(({ kind }) => keepsFromRedis(kind) || standsStill(kind)).sort((a, b) => a.at - b.at)
+  const outages: Array<Pick<Strike, 'app' | 'at' | 'until'>> = [
+    ...strikes.filter(({ kind }) => keepsFromRedis(kind) || standsStill(kind)), ...silences
+  ].sort((a, b) => a.at - b.at)
   const violations: string[] = []
   let longest = 0
   for (const sent of refused) {

@@ -42,6 +42,7 @@ export function history (sent: Sent[], more: Partial<History> = {}): History {
     runs: RUNS,
     lives: [{ app: 0, from: -100, until: 100_000, end: null }, { app: 1, from: -100, until: 100_000, end: null }],
     strikes: [],
+    silences: [],
     abandoned: [],
     work: [],
     presses: [],

@@ -80,9 +80,31 @@ function granted (owner: string, asked: number, attempt: number): void {
   reached('after claim')
 }
 
+/** Milliseconds: so long, and the plugin may have taken Redis for one that cannot be heard (`storeTimeout`). */
+const LONG = 900
+
+/** What an app asks Redis. Tells where no answer came, or not soon. */
+async function heard<T> (asked: number, answer: Promise<T>): Promise<T> {
+  let failed = true
+  try {
+    const value = await answer
+    failed = false
+    return value
+  } finally {
+    const at = clock()
+    if (failed || at - asked > LONG) tell({ event: 'unheard', from: asked, at })
+  }
+}
+
+// It was away until now.
+patch(Redis.prototype, 'emit', original => function (...args) {
+  if (args[0] === 'ready') tell({ event: 'unheard', from: clock(), at: clock() })
+  return original.apply(this, args)
+})
+
 patch(Redis.prototype, 'setBuffer', original => async function (...args) {
   const asked = clock()
-  const found = await original.apply(this, args)
+  const found = await heard(asked, original.apply(this, args) as Promise<unknown>)
   if (found === null) granted(ownerOf(args[1]), asked, 1)
   return found
 })
@@ -105,7 +127,7 @@ for (const name of ['evalsha', 'eval']) {
       tell({ event: 'settling', owner, at: clock() })
     }
     const asked = clock()
-    const answer = await original.apply(this, args)
+    const answer = await heard(asked, original.apply(this, args) as Promise<unknown>)
     if (owners.delete(owner)) tell({ event: 'settled', owner, at: clock() })
     if (is(scripts.complete)) reached('after completion')
     if (is(scripts.takeOver)) {

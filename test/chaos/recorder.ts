@@ -1,10 +1,11 @@
-import type { AppEvent, History, Run, Try, WorkRun } from './history.ts'
+import type { AppEvent, History, Run, Silence, Try, WorkRun } from './history.ts'
 
 /** Writes down what clients send and get, and what the apps' preloads tell. */
 export class Recorder {
   readonly tries: Try[] = []
   readonly abandoned: string[] = []
   readonly presses: number[][] = []
+  readonly #silences: Silence[] = []
   /** By owner. */
   readonly #runs = new Map<string, Run>()
   readonly #work = new Map<number, WorkRun>()
@@ -24,7 +25,7 @@ export class Recorder {
     return entry
   }
 
-  hear (event: AppEvent): void {
+  hear (app: number, event: AppEvent): void {
     switch (event.event) {
       case 'granted':
         this.#runs.set(event.owner, {
@@ -52,6 +53,9 @@ export class Recorder {
         if (work !== undefined) Object.assign(work, { ended: event.at, kept: event.kept, aborted: event.aborted })
         break
       }
+      case 'unheard':
+        this.#silences.push({ app, at: event.from, until: event.at })
+        break
       case 'struck':
         this.#struck.add(event.try)
     }
@@ -72,6 +76,7 @@ export class Recorder {
       ...rest,
       tries: this.tries,
       runs: this.runs,
+      silences: this.#silences,
       abandoned: this.abandoned,
       work: [...this.#work.values()],
       presses: this.presses

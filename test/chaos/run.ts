@@ -54,7 +54,7 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
   const injector = new Injector(() => world, () => givenUp.abort())
   const { directory, remove } = await build(patches)
   const onEvent = (app: number, event: AppEvent): void => {
-    recorder.hear(event)
+    recorder.hear(app, event)
     injector.hear(app, event)
   }
   const world = await World.start({ seed, apps, directory, onEvent }).catch((error: unknown) => {
