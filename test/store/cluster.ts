@@ -47,11 +47,20 @@ export async function ownCluster (t: Test): Promise<OwnCluster> {
     },
     slotOf: async key => Number(await first.admin.cluster('KEYSLOT', key)),
     async give (slots, to) {
-      // Or the old owner's word of mouth, which is on its way, counts for more than what is said here.
-      await nodes[to].admin.call('CLUSTER', 'BUMPEPOCH')
+      const [target, other] = [nodes[to], nodes[1 - to] as OwnRedis]
+      // By word of mouth the old owner would take them back, unless the epoch of the new one is greater: so that one has to
+      // hear of the old one's first, which it does at once with a MEET.
+      const epoch = Number(/cluster_my_epoch:(\d+)/.exec(await other.admin.cluster('INFO'))?.[1])
+      await other.admin.call('CLUSTER', 'MEET', '127.0.0.1', target.port, busPorts[to] as number)
+      const knownEpoch = async (): Promise<number> => {
+        const lines = String(await target.admin.cluster('NODES')).split('\n')
+        return Number(lines.find(line => line.startsWith(ids[1 - to] ?? ''))?.split(' ')[6])
+      }
+      await until(async () => await knownEpoch() >= epoch, 'the epoch of the old owner being known')
+      await target.admin.call('CLUSTER', 'BUMPEPOCH')
       for (const slot of slots) {
         // The new owner first: the old one hears of it otherwise, and may have it already.
-        for (const node of [nodes[to], nodes[1 - to] as OwnRedis]) await node.admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to])
+        for (const node of [target, other]) await node.admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to])
       }
     },
     async beginToMove (slots) {
