@@ -4,15 +4,9 @@ import t from 'tap'
 import { IdempotencyError, MemoryStore } from '../../plugin/index.ts'
 import type { IdempotencyErrorCode, IdempotencyOptions } from '../../plugin/index.ts'
 import { checkPluginOptions } from '../../plugin/options.ts'
-import { cellsOf, documented, readPage, ROOT } from './markdown.ts'
+import { documented, readPage, ROOT, rowsOf } from './markdown.ts'
 
 const readme = await readPage('README.md')
-
-/** The rows of a table of a page, by the text of its head. */
-function rowsOf (text: string, head: string): string[][] {
-  const [, table = ''] = text.split(`\n${head}\n`)
-  return table.split('\n\n', 1)[0]?.split('\n').slice(1).map(cellsOf) ?? []
-}
 
 function knownOptions (): string[] {
   try {

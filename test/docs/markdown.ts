@@ -94,6 +94,12 @@ export function cellsOf (row: string): string[] {
   return row.split(/(?<!\\)\|/).slice(1, -1).map(cell => cell.trim())
 }
 
+/** The rows of a table of a page, by the text of its head. */
+export function rowsOf (text: string, head: string): string[][] {
+  const [, table = ''] = text.split(`\n${head}\n`)
+  return table.split('\n\n', 1)[0]?.split('\n').slice(1).map(cellsOf) ?? []
+}
+
 /** What a heading is linked by, as GitHub makes it of its text. */
 export function anchorOf (heading: string): string {
   return heading.toLowerCase().replaceAll(/[^\p{L}\p{N}\p{M} _-]/gu, '').replaceAll(' ', '-')
