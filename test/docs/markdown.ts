@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -37,6 +38,14 @@ export interface Page {
 export async function documented (): Promise<string[]> {
   const docs = await readdir(join(ROOT, 'docs'))
   return ['README.md', ...docs.filter(name => name.endsWith('.md')).sort().map(name => `docs/${name}`)]
+}
+
+/** All pages of the repository, also those without code that is run. */
+export async function everyPage (): Promise<string[]> {
+  const names = (await readdir(ROOT)).sort()
+  const beside = names.filter(name => name.endsWith('.md') && name !== 'README.md')
+  const ofFolders = names.map(name => `${name}/README.md`).filter(file => existsSync(join(ROOT, file)))
+  return [...await documented(), ...beside, ...ofFolders]
 }
 
 export async function readPage (file: string): Promise<Page> {
