@@ -74,8 +74,8 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   const warned = new Set<string>()
 
   app.addHook('onRoute', function protect (route) {
-    const seen: SeenRoute = { protection: null, plugin: settings }
-    markSeen(route, seen)
+    const seen: SeenRoute = { protection: null, plugin: settings, route }
+    markSeen(seen)
     // Later, when other plugins' onRoute hooks have added theirs to the route.
     this.after(() => {
       try {

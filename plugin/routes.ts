@@ -3,8 +3,8 @@ import { checkRouteOptions } from './options.ts'
 import type { PluginSettings, RouteSettings } from './options.ts'
 
 /**
- * In a route's config, and on the route: the plugin's `onRoute` hook has seen it, and protects it if it is to be. Of the
- * global registry, since an app may load the plugin by `import` and the OpenAPI transform by `require`.
+ * In a route's config: the plugin's `onRoute` hook has seen it, and protects it if it is to be. Of the global registry,
+ * since an app may load the plugin by `import` and the OpenAPI transform by `require`.
  */
 export const kSeen = Symbol.for('fastify-idempotency.seen')
 
@@ -14,6 +14,8 @@ export interface SeenRoute {
   protection: RouteSettings | null
   /** The settings of the plugin that has seen it. */
   readonly plugin: PluginSettings
+  /** The route itself: a copy has the same config, and none of the hooks. */
+  readonly route: RouteOptions
 }
 
 declare module 'fastify' {
@@ -23,15 +25,22 @@ declare module 'fastify' {
 }
 
 /** To be called in an `onRoute` hook. */
-export function markSeen (route: RouteOptions, seen: SeenRoute): void {
-  route.config = { ...route.config, [kSeen]: seen }
-  // Hooks of other plugins, which come later, may put another config in its place.
-  Object.assign(route, { [kSeen]: seen })
+export function markSeen (seen: SeenRoute): void {
+  const { route } = seen
+  let config: RouteOptions['config'] = { ...route.config, [kSeen]: seen }
+  Object.defineProperty(route, 'config', {
+    configurable: true,
+    enumerable: true,
+    get: () => config,
+    // Hooks of other plugins, which come later, may put another config in its place.
+    set: (other: RouteOptions['config']) => { config = { ...other, [kSeen]: seen } }
+  })
 }
 
 /** What a plugin made of a route that it has seen. */
 export function seenOf (route: RouteOptions): SeenRoute | undefined {
-  return (route as { [kSeen]?: SeenRoute })[kSeen] ?? route.config?.[kSeen]
+  const seen = route.config?.[kSeen]
+  return seen?.route === route ? seen : undefined
 }
 
 /** What is set for all of Fastify's "one or several" options: hooks, methods. */

@@ -157,6 +157,16 @@ t.test('what is protected, and what asks for nothing, is left alone', async (t) 
   t.equal((await client.post('/refusing')).status, 200)
 })
 
+t.test('a copy of a protected route that is declared outside of the plugin’s context keeps the app from being ready', async (t) => {
+  const app = newApp(t)
+  app.register(async (child) => {
+    await register(child)
+    child.addHook('onRoute', (route) => { if (route.method === 'POST') app.route({ ...route, url: `/v1${route.url}` }) })
+    pay(child)
+  })
+  await refused(t, app, /the route POST \/v1\/pay is to be protected/, OUTSIDE)
+})
+
 t.test('a wrong option of a route is told as such, not as a missing protection', async (t) => {
   const app = newApp(t)
   await register(app)
@@ -225,3 +235,14 @@ for (const global of [false, true]) {
     t.equal((await client.post('/nowhere')).status, 404)
   })
 }
+
+t.test('in an app that was made before the package was imported, a route whose config another plugin replaces is protected', async (t) => {
+  const app = unheardOf(t)
+  app.get('/health', handler)
+  await register(app)
+  app.addHook('onRoute', (route) => { if (route.url === '/pay') route.config = { idempotency: true } })
+  pay(app)
+  const client = clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
+  t.equal((await client.post('/pay', 'k')).status, 200)
+  t.equal((await client.post('/pay', 'k')).replayed, true)
+})

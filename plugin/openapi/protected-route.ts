@@ -1,7 +1,7 @@
 import type { RouteOptions } from 'fastify'
 import { isVisibleAscii } from '../options.ts'
 import type { PluginSettings, RouteSettings } from '../options.ts'
-import { kSeen, listOf, protectedMethods } from '../routes.ts'
+import { listOf, protectedMethods, seenOf } from '../routes.ts'
 
 /** How a route is protected, as far as its clients see it. */
 export interface ProtectedRoute {
@@ -18,7 +18,7 @@ export interface ProtectedRoute {
 
 /** `null` if the route is not protected, or not seen by the plugin. */
 export function protectedRoute (route: RouteOptions): ProtectedRoute | null {
-  const seen = route.config?.[kSeen]
+  const seen = seenOf(route)
   if (seen === undefined || seen.protection === null) return null
   const methods = protectedMethods(route, seen.plugin)
   return {

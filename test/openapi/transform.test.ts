@@ -75,3 +75,11 @@ t.test('a Swagger 2.0 document is left as it is', async (t) => {
   t.match(plain, { swagger: '2.0', paths: { '/x': { post: { summary: 'x' } } } })
   t.strictSame(await documentOf({ transform: idempotencyTransform() }), plain)
 })
+
+t.test('a protected route whose config another plugin replaces is described as one', async (t) => {
+  const { operation } = await describe(t, (app) => {
+    app.addHook('onRoute', (route) => { if (route.url === '/x') route.config = { idempotency: true } })
+    app.post('/x', { config: { idempotency: true } }, handler)
+  })
+  t.ok(headersOf(operation('/x'))['idempotency-key'])
+})
