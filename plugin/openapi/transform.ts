@@ -38,8 +38,8 @@ export function idempotencyTransform (own: SwaggerTransform = asItIs): SwaggerTr
 type Result = ReturnType<SwaggerTransform>
 
 /** @fastify/swagger waits for no promise, and would describe what the app's transform was to hide. */
-function checked (result: Result | undefined, { route }: Parameters<SwaggerTransform>[0]): Result {
-  if (typeof result === 'object' && !isThenable(result)) return result
+function checked (result: Result | null | undefined, { route }: Parameters<SwaggerTransform>[0]): Result {
+  if (typeof result === 'object' && result !== null && !isThenable(result)) return result
   const where = `${listOf(route.method).join(',')} ${route.url}`
   const got = isThenable(result) ? 'a promise' : kindOf(result)
   const expected = 'must return { schema, url }'

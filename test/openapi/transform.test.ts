@@ -36,13 +36,13 @@ t.test('a route’s own transform can be wrapped like the app’s', async (t) =>
   t.strictSame(codesOf(operation('/x').responses[422]), ['FST_IDEMPOTENCY_KEY_REUSED'])
 })
 
-t.test('a transform that is asynchronous, which no document waits for, is refused with the route that it was called for', async (t) => {
-  for (const own of [async ({ url }: { url: string }) => ({ schema: { hide: true }, url }), () => undefined]) {
+t.test('a transform that is asynchronous, which no document waits for, or returns nothing, is refused with the route that it was called for', async (t) => {
+  for (const own of [async ({ url }: { url: string }) => ({ schema: { hide: true }, url }), () => undefined, () => null]) {
     await t.rejects(describe(t, (app) => {
       app.post('/x', { config: { idempotency: true } }, handler)
     }, { swagger: { transform: idempotencyTransform(own as unknown as SwaggerTransform) } }), {
       name: 'TypeError',
-      message: /own transform for POST \/x must return \{ schema, url \}, got (a promise|undefined)/
+      message: /own transform for POST \/x must return \{ schema, url \}, got (a promise|undefined|null)/
     })
   }
 })
