@@ -82,14 +82,25 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
         addHooks(route, seen)
       } catch (error) {
         wrongRoutes.push(error)
+        route.onRequest = function refuseWrongRoute (_request, _reply, done) { done(error as Error) }
       }
     })
   })
 
+  const { root, watched, allKnown } = watchRoutes(app, settings)
+  // What keeps the app from being ready keeps its requests from running, too.
+  let { refusal } = watched
+
   app.addHook('onReady', async function refuseWrongOptionsOrStart () {
-    if (wrongRoutes.length > 0) throw wrongRoutes[0]
-    const patience = ofPluginTimeout(settings.storeTimeout)
-    await Promise.all([checkJournals(purger.journals, app.log), settings.redisChecks && ownStore?.check(patience, app.log)])
+    try {
+      if (wrongRoutes.length > 0) throw wrongRoutes[0]
+      const patience = ofPluginTimeout(settings.storeTimeout)
+      await Promise.all([checkJournals(purger.journals, app.log), settings.redisChecks && ownStore?.check(patience, app.log)])
+      refusal = null
+    } catch (error) {
+      refusal = error as Error
+      throw error
+    }
     purger.start()
   })
 
@@ -117,7 +128,6 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   }
 
   // Where there is no route yet none can have been missed, and no request need be looked at.
-  const { allKnown, root } = watchRoutes(app, settings)
   if (!allKnown && hasRoutes(app)) {
     root.addHook('onRequest', function refuseUnseenRoute (request, _reply, done) {
       done(isUnseen(request, { global: settings.global && liesIn(this, app) })
@@ -148,6 +158,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
         if (settings.errors === 'error-handler') return done(error)
         reply.send(problemOf(reply, error, settings))
       }
+      if (refusal !== null) return refuse(watched.refusal ?? refusal)
       try {
         claim(engine, protection, fingerprintOf, request, reply).then((run) => { if (run) done() }, refuse)
       } catch (error) {

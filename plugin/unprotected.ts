@@ -19,6 +19,13 @@ interface Registered {
 interface Watched {
   routes: Declared[]
   plugins: Registered[]
+  /** The routes that kept the app from being ready. */
+  unprotected: Set<RouteOptions>
+  /**
+   * Why requests that would run unprotected are refused; `null` once no route is left that would. Fastify serves an app
+   * whose `ready()` has rejected: by `inject`, as @fastify/aws-lambda does it in a process that is used again.
+   */
+  refusal: Error | null
 }
 
 /** As many are named; the rest is counted. */
@@ -37,33 +44,49 @@ subscribe('fastify.initialization', (message) => {
 })
 
 function watch (root: FastifyInstance, contexts: FastifyInstance[]): Watched {
-  const watched: Watched = { routes: [], plugins: [] }
+  const notReady = new Error('fastify-idempotency: the app did not become ready ("ready()" rejected), so this request would run unprotected')
+  const watched: Watched = { routes: [], plugins: [], unprotected: new Set(), refusal: Object.assign(notReady, { statusCode: 503 }) }
   apps.set(root, watched)
   for (const context of contexts) {
     context.addHook('onRoute', function noteRoute (route) {
       watched.routes.push({ route, context: this })
+      // Later, when the plugin has seen the route, if it is there.
+      this.after(() => { refuseWhileUnprotected(route, watched) })
     })
   }
   root.addHook('onReady', async function refuseUnprotectedRoutes () {
     const routes = watched.routes.splice(0)
-    refuseUnprotected(routes, watched.plugins)
+    watched.refusal = refusalOf(routes, watched)
+    if (watched.refusal !== null) throw watched.refusal
   })
   return watched
+}
+
+/** For a route that is not protected, and may have to be: a plugin with `global` may still come. */
+function refuseWhileUnprotected (route: RouteOptions, watched: Watched): void {
+  if (seenOf(route) !== undefined || route.config?.idempotency === false) return
+  const methods = protectedMethods(route, { global: true })
+  if (methods.size === 0) return
+  const asks = route.config?.idempotency !== undefined
+  route.onRequest = [function refuseUnprotected (request, _reply, done) {
+    const isRefused = watched.refusal !== null && methods.has(request.method) && (asks || watched.unprotected.has(route))
+    done(isRefused ? watched.refusal as Error : undefined)
+  }, ...listOf(route.onRequest)]
 }
 
 /**
  * To be called where the plugin is registered: a route of the app that asks for protection and does not get it keeps
  * the app from being ready.
- * @returns the root instance, and whether all routes of the app are known. They are not if the package was imported
- *   after the app had been made: those that were declared until now are missing.
+ * @returns the root instance, what is known of its routes, and whether that is all of them. It is not if the package was
+ *   imported after the app had been made: those that were declared until now are missing.
  */
-export function watchRoutes (context: FastifyInstance, settings: PluginSettings): { root: FastifyInstance, allKnown: boolean } {
+export function watchRoutes (context: FastifyInstance, settings: PluginSettings): { root: FastifyInstance, watched: Watched, allKnown: boolean } {
   const contexts = contextsAbove(context)
   const root = contexts.at(-1) as FastifyInstance
   const known = apps.get(root)
-  const { plugins } = known ?? watch(root, contexts)
-  plugins.push({ settings, context })
-  return { root, allKnown: known !== undefined }
+  const watched = known ?? watch(root, contexts)
+  watched.plugins.push({ settings, context })
+  return { root, watched, allKnown: known !== undefined }
 }
 
 /** Whether what is registered in `outer` counts in `context`. */
@@ -78,8 +101,8 @@ function contextsAbove (context: FastifyInstance): FastifyInstance[] {
   return contexts
 }
 
-/** @throws {IdempotencyError} that names the routes, and says why and what to do */
-function refuseUnprotected (routes: Declared[], plugins: Registered[]): void {
+/** An error that names the routes, and says why and what to do; `null` if all that are to be protected are. */
+function refusalOf (routes: Declared[], { plugins, unprotected }: Watched): IdempotencyError | null {
   const early: RouteOptions[] = []
   const outside: RouteOptions[] = []
   // One that is to protect whatever is in its context, where nothing is.
@@ -88,7 +111,10 @@ function refuseUnprotected (routes: Declared[], plugins: Registered[]): void {
     if (seenOf(route) !== undefined || route.config?.idempotency === false) continue
     const plugin = plugins.find(plugin => liesIn(context, plugin.context))
     const global = plugin === undefined ? protectsNothing : plugin.settings.global
-    if (protectedMethods(route, { global }).size > 0) (plugin === undefined ? outside : early).push(route)
+    if (protectedMethods(route, { global }).size === 0) continue
+    unprotected.add(route)
+    if (plugin === undefined) outside.push(route)
+    else early.push(route)
   }
   const reasons: string[] = []
   if (early.length > 0) {
@@ -100,7 +126,7 @@ function refuseUnprotected (routes: Declared[], plugins: Registered[]): void {
   if (outside.length > 0 && plugins.length === 0) {
     reasons.push(`${named(outside)} declared in an app that has no such plugin. Register it before the routes: "await app.register(idempotency, …)"`)
   }
-  if (reasons.length > 0) throw new IdempotencyError('FST_IDEMPOTENCY_ROUTE_UNSEEN', `fastify-idempotency: ${reasons.join('. ')}`)
+  return reasons.length === 0 ? null : new IdempotencyError('FST_IDEMPOTENCY_ROUTE_UNSEEN', `fastify-idempotency: ${reasons.join('. ')}`)
 }
 
 function named (routes: RouteOptions[]): string {

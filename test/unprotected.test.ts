@@ -5,7 +5,8 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import idempotency from '../plugin/index.ts'
-import { clientOf, MemoryStore } from './helper.ts'
+import { clientOf, connectRedis, MemoryStore } from './helper.ts'
+import { ownRedis } from './store/own-redis.ts'
 
 type Declare = (app: FastifyInstance) => unknown
 
@@ -245,4 +246,77 @@ t.test('in an app that was made before the package was imported, a route whose c
   const client = clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
   t.equal((await client.post('/pay', 'k')).status, 200)
   t.equal((await client.post('/pay', 'k')).replayed, true)
+})
+
+/** What requests get of an app whose `ready()` has rejected: @fastify/aws-lambda goes on asking it while its process lives. */
+async function askUnready (t: Test, app: FastifyInstance): Promise<{ status: number, json: Record<string, unknown> }> {
+  const ask = { method: 'POST', url: '/pay', headers: { 'idempotency-key': 'k' } } as const
+  await t.rejects(async () => { await app.inject(ask) })
+  const answer = await app.inject(ask)
+  return { status: answer.statusCode, json: answer.json() }
+}
+
+t.test('an app that a route kept from being ready goes on refusing it, and what is protected, to whoever asks all the same', async (t) => {
+  let runs = 0
+  const count = async (): Promise<string> => `run ${++runs}`
+  const places: Array<[where: string, declare: Declare]> = [
+    ['early', async (app) => { app.post('/pay', asks, count); await register(app); app.post('/fine', asks, count) }],
+    ['early, with global', async (app) => { app.post('/pay', count); await register(app, { global: true }); app.post('/fine', count) }],
+    ['outside', (app) => { app.post('/pay', asks, count); app.register(async (child) => { await register(child); child.post('/fine', asks, count) }) }]
+  ]
+  for (const [where, declare] of places) {
+    t.comment(where)
+    const app = newApp(t)
+    app.get('/health', handler)
+    app.post('/refusing', { config: { idempotency: false } }, handler)
+    await declare(app)
+    t.match(await askUnready(t, app), { status: 500, json: { code: 'FST_IDEMPOTENCY_ROUTE_UNSEEN' } })
+    const fine = await app.inject({ method: 'POST', url: '/fine', headers: { 'idempotency-key': 'k' } })
+    t.match({ status: fine.statusCode, ...fine.json() }, { status: 500, code: 'FST_IDEMPOTENCY_ROUTE_UNSEEN' })
+    t.equal((await app.inject('/health')).statusCode, 200)
+    t.equal((await app.inject({ method: 'POST', url: '/refusing' })).statusCode, 200)
+  }
+  const alone = newApp(t)
+  alone.post('/pay', asks, count)
+  t.match(await askUnready(t, alone), { status: 500, json: { code: 'FST_IDEMPOTENCY_ROUTE_UNSEEN' } }, 'without the plugin')
+  t.equal(runs, 0)
+})
+
+t.test('an app that wrong options kept from being ready runs none of its routes unprotected', async (t) => {
+  let runs = 0
+  const count = async (): Promise<string> => `run ${++runs}`
+  const route = newApp(t)
+  await register(route)
+  route.post('/pay', { config: { idempotency: { lease: 0 } } }, count)
+  route.post('/fine', asks, count)
+  t.match(await askUnready(t, route), { status: 500, json: { code: 'FST_IDEMPOTENCY_OPTION_INVALID', message: /option "lease"/ } })
+  t.equal((await route.inject({ method: 'POST', url: '/fine', headers: { 'idempotency-key': 'k' } })).statusCode, 500)
+
+  const plugin = newApp(t)
+  plugin.register(idempotency, { store: new MemoryStore(), scope: 'global', lease: 0 })
+  plugin.post('/pay', asks, count)
+  t.match(await askUnready(t, plugin), { status: 503, json: { message: /did not become ready/ } })
+  t.equal(runs, 0)
+})
+
+t.test('an app that its Redis kept from being ready runs nothing unprotected, not even with onStoreError: \'bypass\'', async (t) => {
+  const server = await ownRedis(t)
+  await server.admin.config('SET', 'requirepass', 'right')
+  const app = newApp(t)
+  const redis = connectRedis(t, { url: server.url.replace('//', '//:wrong@') })
+  await app.register(idempotency, { redis, scope: 'global', onStoreError: 'bypass' })
+  let runs = 0
+  app.post('/pay', asks, async () => `run ${++runs}`)
+  t.match(await askUnready(t, app), { status: 500, json: { message: /refuses the password/ } })
+  t.equal(runs, 0)
+})
+
+t.test('an app that another plugin kept from being ready does not run what this one could not look at', async (t) => {
+  const app = newApp(t)
+  app.addHook('onReady', async () => { throw new Error('no database') })
+  await register(app)
+  let runs = 0
+  app.post('/pay', asks, async () => `run ${++runs}`)
+  t.match(await askUnready(t, app), { status: 503, json: { message: /did not become ready/ } })
+  t.equal(runs, 0)
 })
