@@ -87,7 +87,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     })
   })
 
-  const { root, watched, allKnown } = watchRoutes(app, settings)
+  const { root, watched } = watchRoutes(app, settings)
   // What keeps the app from being ready keeps its requests from running, too.
   let { refusal } = watched
 
@@ -128,7 +128,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   }
 
   // Where there is no route yet none can have been missed, and no request need be looked at.
-  if (!allKnown && hasRoutes(app)) {
+  if (!watched.fromStart && hasRoutes(app)) {
     root.addHook('onRequest', function refuseUnseenRoute (request, _reply, done) {
       done(isUnseen(request, { global: settings.global && liesIn(this, app) })
         ? new IdempotencyError('FST_IDEMPOTENCY_ROUTE_UNSEEN', `The route ${request.method} ${request.routeOptions.url} asks for idempotency but was declared before the plugin was loaded, and would run unprotected: declare it after "await app.register(idempotency, …)", or in a plugin registered later`)

@@ -19,6 +19,8 @@ interface Registered {
 interface Watched {
   routes: Declared[]
   plugins: Registered[]
+  /** Whether its routes are all known: it was made after the package had been imported. */
+  fromStart: boolean
   /** The routes that kept the app from being ready. */
   unprotected: Set<RouteOptions>
   /**
@@ -40,12 +42,12 @@ const apps = new WeakMap<FastifyInstance, Watched>()
  */
 subscribe('fastify.initialization', (message) => {
   const { fastify } = message as { fastify: FastifyInstance }
-  watch(fastify, [fastify])
+  watch(fastify, [fastify], true)
 })
 
-function watch (root: FastifyInstance, contexts: FastifyInstance[]): Watched {
+function watch (root: FastifyInstance, contexts: FastifyInstance[], fromStart: boolean): Watched {
   const notReady = new Error('fastify-idempotency: the app did not become ready ("ready()" rejected), so this request would run unprotected')
-  const watched: Watched = { routes: [], plugins: [], unprotected: new Set(), refusal: Object.assign(notReady, { statusCode: 503 }) }
+  const watched: Watched = { routes: [], plugins: [], fromStart, unprotected: new Set(), refusal: Object.assign(notReady, { statusCode: 503 }) }
   apps.set(root, watched)
   for (const context of contexts) {
     context.addHook('onRoute', function noteRoute (route) {
@@ -77,16 +79,14 @@ function refuseWhileUnprotected (route: RouteOptions, watched: Watched): void {
 /**
  * To be called where the plugin is registered: a route of the app that asks for protection and does not get it keeps
  * the app from being ready.
- * @returns the root instance, what is known of its routes, and whether that is all of them. It is not if the package was
- *   imported after the app had been made: those that were declared until now are missing.
+ * @returns the root instance, and what is known of its routes
  */
-export function watchRoutes (context: FastifyInstance, settings: PluginSettings): { root: FastifyInstance, watched: Watched, allKnown: boolean } {
+export function watchRoutes (context: FastifyInstance, settings: PluginSettings): { root: FastifyInstance, watched: Watched } {
   const contexts = contextsAbove(context)
   const root = contexts.at(-1) as FastifyInstance
-  const known = apps.get(root)
-  const watched = known ?? watch(root, contexts)
+  const watched = apps.get(root) ?? watch(root, contexts, false)
   watched.plugins.push({ settings, context })
-  return { root, watched, allKnown: known !== undefined }
+  return { root, watched }
 }
 
 /** Whether what is registered in `outer` counts in `context`. */

@@ -248,6 +248,20 @@ t.test('in an app that was made before the package was imported, a route whose c
   t.equal((await client.post('/pay', 'k')).replayed, true)
 })
 
+t.test('in an app that was made before the package was imported, a second registration refuses what was declared before it', async (t) => {
+  const app = unheardOf(t)
+  let runs = 0
+  app.register(async (child) => {
+    child.post('/early', async () => `run ${++runs}`)
+    child.register(async (inner) => { await register(inner); inner.post('/fine', asks, handler) })
+    child.register(idempotency, { store: new MemoryStore(), scope: 'global', global: true })
+  })
+  const client = clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
+  t.equal((await client.post('/early', 'k')).json.code, 'FST_IDEMPOTENCY_ROUTE_UNSEEN')
+  t.equal((await client.post('/fine', 'k')).status, 200)
+  t.equal(runs, 0)
+})
+
 /** What requests get of an app whose `ready()` has rejected: @fastify/aws-lambda goes on asking it while its process lives. */
 async function askUnready (t: Test, app: FastifyInstance): Promise<{ status: number, json: Record<string, unknown> }> {
   const ask = { method: 'POST', url: '/pay', headers: { 'idempotency-key': 'k' } } as const
