@@ -51,6 +51,7 @@ function watch (root: FastifyInstance, contexts: FastifyInstance[], fromStart: b
   apps.set(root, watched)
   for (const context of contexts) {
     context.addHook('onRoute', function noteRoute (route) {
+      if (isDuplicate(route, this)) return
       watched.routes.push({ route, context: this })
       // Later, when the plugin has seen the route, if it is there.
       this.after(() => { refuseWhileUnprotected(route, watched) })
@@ -62,6 +63,11 @@ function watch (root: FastifyInstance, contexts: FastifyInstance[], fromStart: b
     if (watched.refusal !== null) throw watched.refusal
   })
   return watched
+}
+
+/** Fastify will refuse it, which the app may take. One that has a method of its own is declared all the same. */
+function isDuplicate ({ url, constraints = {}, ...route }: RouteOptions, context: FastifyInstance): boolean {
+  return listOf(route.method).every(method => context.hasRoute({ method, url, constraints }))
 }
 
 /** For a route that is not protected, and may have to be: a plugin with `global` may still come. */
@@ -105,8 +111,8 @@ function contextsAbove (context: FastifyInstance): FastifyInstance[] {
 function refusalOf (routes: Declared[], { plugins, unprotected }: Watched): IdempotencyError | null {
   const early: RouteOptions[] = []
   const outside: RouteOptions[] = []
-  // One that is to protect whatever is in its context, where nothing is.
-  const protectsNothing = plugins.some(({ settings }) => settings.global && !routes.some(({ route }) => seenOf(route)?.plugin === settings))
+  // It is to protect whatever is in its context, and nothing is in any.
+  const protectsNothing = plugins.some(({ settings }) => settings.global) && !routes.some(({ route }) => seenOf(route) !== undefined)
   for (const { route, context } of routes) {
     if (seenOf(route) !== undefined || route.config?.idempotency === false) continue
     const plugin = plugins.find(plugin => liesIn(context, plugin.context))

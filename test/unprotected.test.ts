@@ -112,6 +112,36 @@ t.test('global that has no route in its context is told of those outside', async
   plain(some)
   await some.ready()
   t.pass('with a route in its context the others are left alone')
+
+  const off = newApp(t)
+  await off.register(async child => register(child, { global: true }))
+  await off.register(async (child) => { await register(child); child.post('/fine', asks, handler) })
+  plain(off)
+  await off.ready()
+  t.pass('and with one in the context of another registration')
+})
+
+t.test('a route that Fastify refused, since there is one already, does not keep the app from being ready', async (t) => {
+  for (const constraints of [undefined, { host: 'pay.example' }]) {
+    const app = newApp(t)
+    app.post('/pay', { ...constraints && { constraints } }, handler)
+    t.throws(() => app.post('/pay', { ...asks, ...constraints && { constraints } }, handler), { code: 'FST_ERR_DUPLICATED_ROUTE' })
+    await register(app)
+    await app.ready()
+  }
+  const partly = newApp(t)
+  partly.patch('/pay', handler)
+  t.throws(() => partly.route({ method: ['POST', 'PATCH'], url: '/pay', ...asks, handler }))
+  await register(partly)
+  await refused(t, partly, /the route POST,PATCH \/pay is to be protected/)
+})
+
+t.test('a route that differs from another one by its constraints is not taken for it', async (t) => {
+  const app = newApp(t)
+  plain(app)
+  app.post('/pay', { ...asks, constraints: { host: 'pay.example' } }, handler)
+  await register(app)
+  await refused(t, app, /the route POST \/pay is to be protected/, EARLY)
 })
 
 t.test('a route of an app that never registers the plugin keeps it from being ready', async (t) => {
