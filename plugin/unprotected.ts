@@ -1,4 +1,4 @@
-import { subscribe } from 'node:diagnostics_channel'
+import diagnostics from 'node:diagnostics_channel'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { IdempotencyError } from './errors.ts'
 import type { PluginSettings } from './options.ts'
@@ -30,20 +30,29 @@ interface Watched {
   refusal: Error | null
 }
 
+/** To be changed with `Watched`, which other versions of the package would find here. */
+const kApps = Symbol.for('fastify-idempotency.apps.1')
+
 /** As many are named; the rest is counted. */
 const MOST_NAMED = 10
 
-/** By root instance. */
-const apps = new WeakMap<FastifyInstance, Watched>()
+/** Fastify publishes each root instance there as it is made. */
+const initialization: { [kApps]?: WeakMap<FastifyInstance, Watched> } & diagnostics.Channel = diagnostics.channel('fastify.initialization')
 
 /*
  * The plugin's own onRoute hook sees the routes that are declared after it, in its context. Those that it does not see
- * can only be told from the root instance, from the moment at which that is made.
+ * can only be told from the root instance, from the moment at which that is made. All copies of the package that a
+ * process loads (`import` and `require`, the module registries of Jest) share what the first one is told.
  */
-subscribe('fastify.initialization', (message) => {
-  const { fastify } = message as { fastify: FastifyInstance }
-  watch(fastify, [fastify], true)
-})
+if (initialization[kApps] === undefined) {
+  initialization[kApps] = new WeakMap()
+  diagnostics.subscribe(initialization.name, (message) => {
+    const { fastify } = message as { fastify: FastifyInstance }
+    watch(fastify, [fastify], true)
+  })
+}
+/** By root instance. */
+const apps = initialization[kApps]
 
 function watch (root: FastifyInstance, contexts: FastifyInstance[], fromStart: boolean): Watched {
   const notReady = new Error('fastify-idempotency: the app did not become ready ("ready()" rejected), so this request would run unprotected')

@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import idempotency from '../plugin/index.ts'
+import type { PluginSettings } from '../plugin/options.ts'
 import { clientOf, connectRedis, MemoryStore } from './helper.ts'
 import { ownRedis } from './store/own-redis.ts'
 
@@ -290,6 +291,17 @@ t.test('in an app that was made before the package was imported, a second regist
   t.equal((await client.post('/early', 'k')).json.code, 'FST_IDEMPOTENCY_ROUTE_UNSEEN')
   t.equal((await client.post('/fine', 'k')).status, 200)
   t.equal(runs, 0)
+})
+
+t.test('however often the package is loaded, each app is watched once, for all copies', async (t) => {
+  const app = newApp(t)
+  for (let i = 0; i < 3; i++) {
+    const copy = await import(`../plugin/unprotected.ts?copy=${i}`) as typeof import('../plugin/unprotected.ts')
+    t.equal(copy.watchRoutes(app, {} as PluginSettings).watched.fromStart, true)
+  }
+  const hooks: string[] = []
+  diagnostics.channel('fastify.initialization').publish({ fastify: { addHook: (name: string) => hooks.push(name) } })
+  t.strictSame(hooks, ['onRoute', 'onReady'])
 })
 
 /** What requests get of an app whose `ready()` has rejected: @fastify/aws-lambda goes on asking it while its process lives. */
