@@ -10,7 +10,8 @@ const AWAY = ['close', 'reconnecting', 'disconnecting']
 export class RedisConnection {
   readonly #redis: RedisClient
   readonly #connectTimeout: number
-  readonly #firstReady = new Wake()
+  /** Wakes those who wait for the first connection, when it is there, or the client gives up. */
+  #attempt = new Wake()
   readonly #listeners = new Set<() => void>()
   #wasReady: boolean
   /** A connection broke, or could not be made, since the client was ready last. */
@@ -36,15 +37,17 @@ export class RedisConnection {
     const wasAway = this.#wasAway
     this.#wasAway = false
     this.#wasReady = true
-    this.#firstReady.now()
+    this.#attempt.now()
     // A process that starts and is connected at its first try comes out of no outage.
     if (wasAway) for (const listener of this.#listeners) listener()
   }
 
   #wentAway = (): void => {
     this.#wasAway = true
-    // It tries no more.
-    if (this.#redis.status === 'end') this.#firstReady.now()
+    if (this.#redis.status !== 'end') return
+    // It tries no more, unless the app makes it.
+    this.#attempt.now()
+    this.#attempt = new Wake()
   }
 
   /**
@@ -57,9 +60,10 @@ export class RedisConnection {
     if (this.#wasReady || this.#redis.status === 'end') throw this.#notConnected()
     // A lazy client would connect by itself with the first command, and lose that if it has no offline queue.
     if (this.#redis.status === 'wait') this.#redis.connect?.().catch(() => {})
-    await this.#firstConnection()
+    const attempt = this.#attempt
+    await this.#firstConnection(attempt)
     if (this.#wasReady) return
-    if (this.#redis.status === 'end') throw this.#notConnected()
+    if (attempt !== this.#attempt) throw this.#notConnected()
     throw new StoreUnreachableError(`The Redis client did not connect within ${this.#connectTimeout} ms`)
   }
 
@@ -67,12 +71,12 @@ export class RedisConnection {
     return new StoreUnreachableError(`The Redis client is not connected (its status is '${this.#redis.status}')`)
   }
 
-  async #firstConnection (): Promise<void> {
+  async #firstConnection (attempt: Wake): Promise<void> {
     const began = performance.now()
-    await this.#firstReady.orAfter(this.#connectTimeout)
+    await attempt.orAfter(this.#connectTimeout)
     // This process was busy itself, and has yet to read what Redis said.
     const wasBusy = performance.now() - began - this.#connectTimeout > PUNCTUAL
-    if (!this.#wasReady && wasBusy) await this.#firstReady.orAfter(this.#connectTimeout)
+    if (!this.#wasReady && wasBusy) await attempt.orAfter(this.#connectTimeout)
   }
 
   /** See `Store.onReady`. */

@@ -252,3 +252,13 @@ t.test('a lazy client that cannot connect is told so, and is not waited for once
   const store = openStore(t, redis, 'idem:')
   await t.rejects(store.claim(ID, aClaim()), { name: 'StoreUnreachableError', message: "The Redis client is not connected (its status is 'end')" })
 })
+
+t.test('a client that had given up and is made to connect again is waited for', async (t) => {
+  const server = await ownRedis(t, { started: false })
+  const redis = connectRedis(t, { url: server.url, lazyConnect: true, retryStrategy: () => null })
+  const store = openStore(t, redis, 'idem:')
+  await t.rejects(store.claim(ID, aClaim()), StoreUnreachableError)
+  await server.start()
+  redis.connect().catch(() => {})
+  t.match(await store.claim(ID, aClaim()), { state: 'claimed', attempt: 1 })
+})
