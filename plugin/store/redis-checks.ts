@@ -46,72 +46,92 @@ const NO_RIGHT = /^NOPERM |The user executing the script can't|ACL failure in sc
 const TOO_OLD = /syntax error|wrong number of arg/i
 const REPLICA = /^READONLY /
 
+/** Milliseconds between two looks at a Redis of which it is not known how it is: twice as long each time. */
+const SHORTEST_PAUSE = 1_000
+const LONGEST_PAUSE = 30_000
+
 export interface RedisCheckOptions {
   keyPrefix: string
   channel: string
   /** Milliseconds for which the start of the app waits for the answers. */
   patience: number
   log: FastifyBaseLogger
+  /** Aborts when the app closes: nothing listens to the client after that. */
+  closing: AbortSignal
 }
 
 /**
  * Finds out, before the app is ready, whether its Redis will work on the day that it is needed: in one round trip, if it
- * can be reached. One that cannot be reached yet does not keep the app from starting. It is looked at once it is there,
- * and so is that of a client which connects only when it is asked (`lazyConnect`); the log says what is wrong then.
+ * can be reached. One that cannot be reached, or takes no writes just now, does not keep the app from starting: it is
+ * looked at until that is known. So is that of a client which connects only when it is asked (`lazyConnect`), once it
+ * does. The log says what is wrong then.
  * @throws {RedisUnusableError} saying what is wrong, and what to do
- * @returns lets go of the client
  */
-export async function checkRedis (redis: RedisClient, options: RedisCheckOptions): Promise<() => void> {
-  const { patience, log } = options
-  if (redis.status === 'wait') return checkLater(redis, options)
+export async function checkRedis (redis: RedisClient, options: RedisCheckOptions): Promise<void> {
+  const { patience, log, closing } = options
+  const isLazy = redis.status === 'wait'
+  const answer = look(redis, options)
+  if (isLazy) {
+    void lookAgain(redis, options, answer)
+    return
+  }
   try {
-    await within(patience, async (signal) => {
-      await contact(redis, signal)
-      await ask(redis, options)
-    })
-    return () => {}
+    await within(patience, answer)
   } catch (error) {
-    if (error instanceof RedisUnusableError) throw error
-    log.warn({ err: factsOf(error) }, 'idempotency: Redis could not be checked, and will be once it can be reached: until then what is protected is refused, or runs unprotected, as "onStoreError" says')
-    return checkLater(redis, options)
+    if (closing.aborted) return
+    const cause = causeOfFailure(error)
+    if (cause instanceof RedisUnusableError) throw cause
+    log.warn({ err: factsOf(cause) }, 'idempotency: Redis could not be checked, and will be once it can be reached: until then what is protected is refused, or runs unprotected, as "onStoreError" says')
+    void lookAgain(redis, options, answer, cause)
   }
 }
 
-function checkLater (redis: RedisClient, options: RedisCheckOptions): () => void {
-  const { log } = options
-  const report = (err: unknown): void => {
-    if (err instanceof RedisUnusableError) log.error({ err }, 'idempotency: Redis cannot be used: nothing is protected')
-    else log.warn({ err: factsOf(err) }, 'idempotency: Redis could not be checked')
-  }
-  const stop = (): void => {
-    redis.off('ready', onReady)
-    redis.off('error', onError)
-  }
-  const onReady = (): void => {
-    stop()
-    ask(redis, options).catch(report)
-  }
-  const onError = (error: Error): void => {
-    const refused = refusedPassword(error)
-    if (refused === null) return
-    // It is told once. The client goes on trying.
-    redis.off('error', onError)
-    report(refused)
-  }
-  redis.once('ready', onReady)
-  redis.on('error', onError)
-  return stop
+/** @throws what is wrong, also if a try to connect failed */
+async function look (redis: RedisClient, options: RedisCheckOptions): Promise<void> {
+  await contact(redis, options.closing)
+  await ask(redis, options)
 }
 
-/** Resolves once the client is ready. Rejects when a try to connect failed. */
-async function contact (redis: RedisClient, signal: AbortSignal): Promise<void> {
+/**
+ * Until it is known how Redis is.
+ * @param answer of the look that is under way
+ * @param told what the log has been told already
+ */
+async function lookAgain (redis: RedisClient, options: RedisCheckOptions, answer: Promise<void>, told?: Error): Promise<void> {
+  const { log, closing } = options
+  for (let pause = SHORTEST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+    try {
+      return await answer
+    } catch (error) {
+      if (closing.aborted) return
+      const cause = causeOfFailure(error)
+      // The same trouble is told once, however long it lasts.
+      if (cause.message !== told?.message) {
+        if (cause instanceof RedisUnusableError) log.error({ err: cause }, 'idempotency: Redis cannot be used: nothing is protected')
+        else log.warn({ err: factsOf(cause) }, 'idempotency: Redis could not be checked')
+      }
+      told = cause
+      // What Redis itself answered is final. A refused password may be another one when the client connects again.
+      if (error instanceof RedisUnusableError) return
+    }
+    await readyOrAfter(pause, redis, closing)
+    answer = look(redis, options)
+  }
+}
+
+/**
+ * Resolves once the client is ready. Rejects when a try to connect failed, or the app closes. It listens for errors
+ * no longer than that: ioredis prints those that nobody listens for, and an app may rely on it.
+ */
+async function contact (redis: RedisClient, closing: AbortSignal): Promise<void> {
+  closing.throwIfAborted()
   if (redis.status === 'ready') return
   if (redis.status === 'end') throw new Error('The Redis client has ended')
   await new Promise<void>((resolve, reject) => {
     const stop = (): void => {
       redis.off('ready', onReady)
       redis.off('error', onError)
-      signal.removeEventListener('abort', stop)
+      closing.removeEventListener('abort', onClosing)
     }
     const onReady = (): void => {
       stop()
@@ -119,12 +139,33 @@ async function contact (redis: RedisClient, signal: AbortSignal): Promise<void> 
     }
     const onError = (error: Error): void => {
       stop()
-      reject(refusedPassword(error) ?? error)
+      reject(error)
     }
+    const onClosing = (): void => onError(closing.reason as Error)
     redis.once('ready', onReady)
     redis.on('error', onError)
-    signal.addEventListener('abort', stop)
+    closing.addEventListener('abort', onClosing)
   })
+}
+
+/** Resolves when the client is ready again, after `pause` ms, or when the app closes. */
+async function readyOrAfter (pause: number, redis: RedisClient, closing: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const stop = (): void => {
+      clearTimeout(timer)
+      redis.off('ready', stop)
+      closing.removeEventListener('abort', stop)
+      resolve()
+    }
+    const timer = setTimeout(stop, pause).unref()
+    redis.once('ready', stop)
+    closing.addEventListener('abort', stop)
+  })
+}
+
+function causeOfFailure (error: unknown): Error {
+  const cause = asError(error)
+  return refusedPassword(cause) ?? cause
 }
 
 /** @param error of a client; a Cluster's has what its nodes said on it */
@@ -203,15 +244,11 @@ async function textOf (call: Promise<unknown> | undefined): Promise<string> {
   return typeof answer === 'object' && answer !== null ? (Array.isArray(answer) ? answer : Object.entries(answer).flat()).join() : ''
 }
 
-/** @throws if it takes longer; `signal` aborts then. */
-async function within (milliseconds: number, what: (signal: AbortSignal) => Promise<void>): Promise<void> {
-  const late = new AbortController()
+/** @throws if it takes longer */
+async function within (milliseconds: number, answer: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const tooLong = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      late.abort()
-      reject(new Error(`Redis did not answer within ${milliseconds} ms`))
-    }, milliseconds)
+    timer = setTimeout(() => reject(new Error(`Redis did not answer within ${milliseconds} ms`)), milliseconds)
   })
-  await Promise.race([what(late.signal), tooLong]).finally(() => clearTimeout(timer))
+  await Promise.race([answer, tooLong]).finally(() => clearTimeout(timer))
 }

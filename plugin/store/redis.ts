@@ -46,7 +46,7 @@ export class RedisStore implements Store {
   readonly #recordVersion: RecordVersion
   readonly #connection: RedisConnection
   readonly #wakeUps: WakeUps
-  #stopChecking: (() => void) | null = null
+  readonly #closing = new AbortController()
 
   constructor (redis: RedisClient, options: RedisStoreOptions) {
     this.#redis = redis
@@ -191,7 +191,8 @@ export class RedisStore implements Store {
    * @throws {RedisUnusableError} saying what is wrong, and what to do
    */
   async check (patience: number, log: FastifyBaseLogger): Promise<void> {
-    this.#stopChecking = await checkRedis(this.#redis, { keyPrefix: this.#keyPrefix, channel: this.#wakeUps.channel, patience, log })
+    const { channel } = this.#wakeUps
+    await checkRedis(this.#redis, { keyPrefix: this.#keyPrefix, channel, patience, log, closing: this.#closing.signal })
   }
 
   onReady (listener: () => void): () => void {
@@ -200,7 +201,7 @@ export class RedisStore implements Store {
 
   /** Lets go of the app's client, and closes the connection that was opened for those who wait. */
   close (): void {
-    this.#stopChecking?.()
+    this.#closing.abort()
     this.#connection.close()
     this.#wakeUps.close()
   }

@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs'
+import { setTimeout } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
@@ -8,10 +9,12 @@ import t from 'tap'
 import type { Test } from 'tap'
 import idempotency from '../../plugin/index.ts'
 import type { IdempotencyOptions } from '../../plugin/index.ts'
+import { postgresJournal } from '../../plugin/journal/postgres.ts'
 import { clientOf, until } from '../helper.ts'
 import type { Client } from '../helper.ts'
 import { REDIS_6, unpacked, VALKEY_8 } from '../servers/debian.ts'
 import { freePort } from '../servers/port.ts'
+import { startRedis } from '../servers/redis.ts'
 import { ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
 
@@ -166,7 +169,7 @@ t.test('a wrong password is named as the cause, a missing one too', async (t) =>
       t.notMatch(inspect([started.error, started.logged], { depth: null }), /hunter2|nobody/)
     }
   }
-  for (const more of [{}, { protocol: 2 as const }]) {
+  for (const more of [{}, { protocol: 2 as const }, { enableReadyCheck: false }, { enableReadyCheck: false, protocol: 2 as const }, { enableReadyCheck: false, protocol: 2 as const, enableOfflineQueue: false }]) {
     refused(t, await start(t, clientOn(t, server, more)), /it asks for a password, and the client has none/)
   }
   const failing = clientOn(t, server, { password: 'hunter2' })
@@ -284,6 +287,53 @@ t.test('a Redis that does not answer holds the start up for storeTimeout, and ne
   }
 })
 
+t.test('what a Redis answers only after the app has started counts all the same', async (t) => {
+  const server = await startRedis()
+  t.teardown(() => server.kill())
+  const admin = clientOn(t, server)
+  await admin.acl('SETUSER', 'app', 'reset', 'on', '>secret', '~*', '&*', '+@all', '-set')
+  const redis = clientOn(t, server, { username: 'app', password: 'secret' })
+  await until(() => redis.status === 'ready')
+  server.freeze()
+  const started = await start(t, redis, { storeTimeout: 50 })
+  t.equal(started.error, null)
+  server.thaw()
+  await until(() => started.logged.some(({ level }) => level === 50), 'the error')
+  t.match(started.logged.find(({ level }) => level === 50), { msg: 'idempotency: Redis cannot be used: nothing is protected', err: { message: /the right to run SET on/ } })
+})
+
+t.test('a Redis that took no writes when the app started is checked again, until it takes them', async (t) => {
+  const server = await ownRedis(t, { args: durable })
+  await server.admin.config('SET', 'maxmemory', '1')
+  const started = await start(t, clientOn(t, server))
+  t.match(started.told(), [/could not be checked, and will be/])
+  const times = async (): Promise<number> => (await server.commands()).eval ?? 0
+  await until(async () => await times() > 1, 'a second try')
+  await server.admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
+  await server.admin.config('SET', 'maxmemory', '0')
+  await until(() => started.told().length > 1, 'the checks')
+  t.match(started.told(), [/could not be checked, and will be/, /allkeys-lru/], 'the same trouble is told once')
+})
+
+t.test('an outage is told to an app that does not listen for errors of its client, whose own words are not kept from it', async (t) => {
+  const printed: string[] = []
+  t.intercept(console, 'error', { value: (...words: unknown[]) => { printed.push(words.join(' ')) } })
+  for (const lazyConnect of [false, true]) {
+    const port = await freePort()
+    const redis = new Redis({ port, lazyConnect, retryStrategy })
+    t.teardown(() => redis.disconnect())
+    const started = await start(t, redis, { storeTimeout: 500 })
+    t.equal(started.error, null)
+    const client = await started.listen()
+    t.equal((await client.post('/pay', 'k')).status, 503)
+    const told = (): Started['logged'] => started.logged.filter(({ level, msg }) => level === 40 && msg.startsWith('idempotency: Redis could not be checked'))
+    await until(() => told().length > 0, 'the warning')
+    t.match(told(), [{ err: { code: 'ECONNREFUSED' } }], 'in the log of the app')
+    printed.length = 0
+    await until(() => printed.some(words => words.includes(`ECONNREFUSED 127.0.0.1:${port}`)), 'what ioredis prints')
+  }
+})
+
 t.test('with redisChecks: false nothing is asked', async (t) => {
   const server = await ownRedis(t)
   const redis = clientOn(t, server)
@@ -305,6 +355,21 @@ t.test('an app that closes before Redis is there lets go of the client', async (
   t.not(redis.listenerCount('ready'), before[0])
   await app.close()
   t.strictSame(listeners(), before)
+})
+
+t.test('an app that something else keeps from starting lets go of the client, too', async (t) => {
+  const port = await freePort()
+  const redis = clientOn(t, { port }, { retryStrategy: () => 600_000 })
+  await until(() => redis.status === 'reconnecting')
+  const listeners = (): number[] => ['ready', 'error', 'close'].map(event => redis.listenerCount(event))
+  const before = listeners()
+  const db = { query: async () => { throw Object.assign(new Error('no such table'), { code: '42P01' }) } }
+  const { app, error } = await start(t, redis, { storeTimeout: 50, journal: postgresJournal(db) })
+  t.equal(error?.name, 'JournalUnusableError')
+  await app.close()
+  t.strictSame(listeners(), before)
+  await setTimeout(100)
+  t.strictSame(listeners(), before, 'also once the start would have waited no longer')
 })
 
 for (const enableAutoPipelining of [true, false]) {
