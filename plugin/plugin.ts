@@ -185,9 +185,10 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     if (error.code === 'FST_ERR_HANDLER_TIMEOUT') {
       if (state instanceof Run) state.outcomeUnknown = true
       else request[kIdempotency] = ANSWERED
-    } else if (state instanceof Run && state.stage === 'open') {
-      // Where an onSend hook fails on the error's answer too, Fastify sends it past the other hooks.
-      reply.raw.once('finish', () => { void settleUnseen(engine, state) })
+    } else if (state instanceof Run) {
+      // Told of once more where an onSend hook fails on the error's answer, too: Fastify sends it past the other hooks.
+      if (state.failed) void settleUnseen(engine, state)
+      state.failed = true
     }
     done()
   }

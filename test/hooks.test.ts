@@ -1,5 +1,9 @@
+import { once } from 'node:events'
+import { connect as connectHttp2 } from 'node:http2'
+import type { Http2ServerRequest } from 'node:http2'
 import t from 'tap'
 import type { Test } from 'tap'
+import { Connection } from './connection.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { build, gate, lookAfterLeasesOften, MemoryStore, until } from './helper.ts'
 import type { Answer } from './helper.ts'
@@ -324,6 +328,70 @@ t.test('an onSend hook registered before the plugin that fails on every answer: 
   t.same(attempts, [1, 2])
 })
 
+/** Sends POST /x, and returns how to leave before there is an answer. */
+const CLIENTS: Record<string, { server: object, post: (t: Test, url: string, key: string) => Promise<() => void> }> = {
+  'HTTP/1': {
+    server: {},
+    async post (t, url, key) {
+      const connection = await Connection.open(t, url)
+      connection.post(key)
+      return () => { connection.cut() }
+    }
+  },
+  'HTTP/2': {
+    server: { http2: true },
+    async post (t, url, key) {
+      const session = connectHttp2(url).on('error', () => {})
+      t.teardown(() => { session.destroy() })
+      session.request({ ':method': 'POST', ':path': '/x', 'idempotency-key': key }).on('error', () => {}).end()
+      return () => { session.destroy() }
+    }
+  }
+}
+
+/** Until the server sees that the client of this request has left. */
+async function clientLeft ({ raw }: FastifyRequest): Promise<void> {
+  if (raw.httpVersionMajor > 1) await once((raw as unknown as Http2ServerRequest).stream, 'close')
+  else await once(raw.socket, 'close')
+}
+
+for (const [protocol, { server, post }] of Object.entries(CLIENTS)) {
+  t.test(`an onSend hook that fails on every answer, and a client that has left: the key is given back all the same, at once (${protocol})`, async (t) => {
+    const { app, listen } = await build(t, { lease: 86_400_000, server }, (app) => {
+      app.addHook('onSend', async () => { throw new Error('template broken') })
+    })
+    const began = gate()
+    app.post('/x', { config: { idempotency: true } }, async (request) => {
+      const left = clientLeft(request)
+      began.open()
+      await left
+      return 'done'
+    })
+    const leave = await post(t, (await listen()).url, 'k')
+    await began.opened
+    leave()
+    await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'released', 'the key to be free', 30_000)
+  })
+
+  t.test(`a client that leaves while the app's error handler makes the answer: its retry gets that answer (${protocol})`, async (t) => {
+    const { app, listen } = await build(t, { server })
+    const began = gate()
+    app.setErrorHandler(async (_error, request, reply) => {
+      const left = clientLeft(request)
+      began.open()
+      await left
+      return reply.code(402).send('no money')
+    })
+    app.post('/x', { config: { idempotency: true } }, async () => { throw new Error('no money') })
+    const { url } = await listen()
+    const leave = await post(t, url, 'k')
+    await began.opened
+    leave()
+    await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'settled', 'the answer to be stored', 30_000)
+    t.match(await app.idempotency.find('k', 'global'), { statusCode: 402, response: { body: Buffer.from('no money') } })
+  })
+}
+
 t.test('a handler that goes on after its handlerTimeout keeps its key also where every onSend hook fails', async (t) => {
   const { app, listen } = await build(t, { lease: LEASE, onConflict: 'reject' }, (app) => {
     app.addHook('onSend', async () => { throw new Error('template broken') })
@@ -496,6 +564,25 @@ t.test('an answer written to reply.raw counts as hijacked, as soon as the leases
   t.match(await client.post('/x', 'k'), { status: 409, json: { code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE', originalStatus: 201 } })
   t.equal(runs, 1)
 })
+
+for (const way of ['reply.hijack()', 'reply.raw alone']) {
+  t.test(`an answer by ${way} to a client that has left is noticed, as soon as the leases are looked after`, async (t) => {
+    const { app, listen } = await build(t)
+    lookAfterLeasesOften(app)
+    const began = gate()
+    app.post('/x', { config: { idempotency: true } }, (request, reply) => {
+      if (way === 'reply.hijack()') reply.hijack()
+      void clientLeft(request).then(() => { reply.raw.writeHead(201).end('raw') })
+      began.open()
+    })
+    const connection = await Connection.open(t, (await listen()).url)
+    connection.post('k')
+    await began.opened
+    connection.cut()
+    await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'settled', 'the key to be settled', 30_000)
+    t.match(await app.idempotency.find('k', 'global'), { statusCode: 201, response: null })
+  })
+}
 
 t.test('in each context of the app hijacked answers and trailers are noticed', async (t) => {
   const { app, listen } = await build(t)

@@ -26,6 +26,8 @@ export class Run extends Ownership implements Watcher {
   stage: 'open' | 'settling' | 'settled' = 'open'
   /** The client was answered while the handler goes on (`handlerTimeout`). */
   outcomeUnknown = false
+  /** Fastify has told of an error, whose answer is yet to pass through `onSend`. */
+  failed = false
   /** The response has trailers, which are not kept. */
   hasTrailers = false
   /** Another answer was attempted while the first was being stored, and may have changed status and headers. */
