@@ -88,6 +88,33 @@ t.test('what a hook sets on every answer has the same bytes on a replay, too', a
   t.same(await post(url, '/protected', 'k'), first)
 })
 
+for (const [stored, store] of Object.entries(STORES)) {
+  t.test(`what a hook registered after the plugin sets has the bytes of the first answer on a replay (${stored})`, async (t) => {
+    const { app, listen } = await build(t, store())
+    app.addHook('onSend', async (_request, reply) => { reply.header('content-disposition', NAME) })
+    app.post('/protected', { config: { idempotency: true } }, async () => 'done')
+    const { url } = await listen()
+    const first = await post(url, '/protected', 'k')
+    t.ok(first.lines.includes(AS_UTF8))
+    t.same(await post(url, '/protected', 'k'), first)
+  })
+
+  for (const sent of ['text', 'a Buffer'] as const) {
+    for (const left of ['text', 'bytes']) {
+      t.test(`where sanitize makes ${left} of ${sent}, the headers of a replay have the bytes of the first answer (${stored})`, async (t) => {
+        const sanitize = ({ body }: { body: Buffer }): object => ({ body: left === 'text' ? body.toString() : body })
+        const { app, listen } = await build(t, { ...store(), sanitize })
+        const { send, line } = sent === 'text' ? BODIES.text! : BODIES['a Buffer of text']!
+        routes(app, send)
+        const { url } = await listen()
+        const first = await post(url, '/protected', 'k')
+        t.ok(first.lines.includes(line))
+        t.same(await post(url, '/protected', 'k'), first)
+      })
+    }
+  }
+}
+
 t.test('what sanitize leaves is replayed as it is, whatever it makes of the body', async (t) => {
   const bytes = Buffer.from([0xff, 0, 0xfe])
   const { app, listen } = await build(t, { sanitize: () => ({ body: bytes }) })

@@ -170,6 +170,51 @@ for (const order of ['before', 'after']) {
   })
 }
 
+/** By name, what a handler answers, and what hooks get of it. */
+const FORMS: Record<string, { answer: (reply: FastifyReply) => unknown, form: string }> = {
+  text: { answer: () => 'plain', form: 'text' },
+  JSON: { answer: () => ({ plain: true }), form: 'text' },
+  'an empty text': { answer: reply => reply.send(''), form: 'text' },
+  'a Buffer': { answer: reply => reply.type('text/plain').send(Buffer.from('plain')), form: 'bytes' },
+  nothing: { answer: reply => reply.code(204).send(), form: 'nothing' }
+}
+
+function formOf (payload: unknown): string {
+  if (payload == null) return 'nothing'
+  return typeof payload === 'string' ? 'text' : 'bytes'
+}
+
+for (const stored of ['Redis', 'memory']) {
+  for (const order of ['before', 'after']) {
+    for (const [kind, { answer, form }] of Object.entries(FORMS)) {
+      t.test(`a hook registered ${order} the plugin gets ${kind} in the same form on a replay (${stored})`, async (t) => {
+        const seen: string[] = []
+        const look = (app: FastifyInstance): void => {
+          app.addHook('onSend', async (_request, _reply, payload) => {
+            seen.push(formOf(payload))
+            return typeof payload === 'string' ? payload.replace('plain', 'changed') : payload
+          })
+        }
+        const { app, listen } = await build(t, stored === 'memory' ? { store: new MemoryStore() } : {}, app => { if (order === 'before') look(app) })
+        if (order === 'after') look(app)
+        app.post('/x', { config: { idempotency: true } }, async (_request, reply) => answer(reply))
+        await sameTwice(t, await listen(), '/x')
+        t.same(seen, [form, form])
+      })
+    }
+  }
+}
+
+t.test('text that a serializer of the reply’s own has made is not serialized again', async (t) => {
+  const { app, listen } = await build(t, {}, (app) => {
+    app.addHook('onRequest', async (_request, reply) => {
+      reply.type('text/csv').serializer((rows: string[][]) => rows.map(row => row.join()).join('\n'))
+    })
+  })
+  app.post('/x', { config: { idempotency: true } }, async () => [['a', 'b'], ['c', 'd']])
+  t.equal((await sameTwice(t, await listen(), '/x')).text, 'a,b\nc,d')
+})
+
 t.test('a stream that is larger than maxBodySize reaches the first client whole, and is not kept', async (t) => {
   const { app, listen } = await build(t, { maxBodySize: 1000 })
   let runs = 0

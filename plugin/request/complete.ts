@@ -147,7 +147,7 @@ function keepCaptured (engine: Engine, run: Run, reply: FastifyReply, payload: u
   const { body } = captured
   const response = body === null || run.hasTrailers
     ? null
-    : sanitized(run, sent.statusCode, { headers: headersToKeep(run.headersBefore, sent.headers, run.settings, body), body })
+    : sanitized(run, sent.statusCode, { headers: headersToKeep(run.headersBefore, sent.headers, run.settings, typeof payload === 'string'), body })
   const storeIt = (response: KeptResponse | null): Promise<unknown> =>
     storeCaptured(engine, run, reply, captured, { statusCode: sent.statusCode, response }, sent)
   return response instanceof Promise ? response.then(storeIt) : storeIt(response)

@@ -10,12 +10,13 @@ const NEVER_KEPT = new Set([
 ])
 
 /**
- * Stands among the removed headers of a response whose body was text, where it matters: Node.js writes headers in the
- * encoding of the text that it writes them with, and beside bytes in Latin-1. No header can have this name.
+ * Stands among the removed headers of a response whose body was text. Hooks that get the answer expect it in that form,
+ * and Node.js writes headers in the encoding of the text that it writes them with, and beside bytes in Latin-1. No
+ * header can have this name.
  */
 const SENT_AS_TEXT = ':text'
 
-/** Whether the headers have the bytes of the first answer only beside text. */
+/** Whether the first answer's body was text. Of a record of 0.1 it is not known. */
 export function wasSentAsText (kept: KeptResponse['headers']): boolean {
   return kept.some(([name]) => name === SENT_AS_TEXT)
 }
@@ -23,8 +24,9 @@ export function wasSentAsText (kept: KeptResponse['headers']): boolean {
 /**
  * The headers that are kept with a response: those that were set, changed or removed since the claim. What other
  * plugins set before it (CORS, request ids, rate limits) is made anew on each replay.
+ * @param isText whether the body is sent as text
  */
-export function headersToKeep (before: Headers, after: Headers, { excludeHeaders }: RouteSettings, body: string | Buffer): KeptResponse['headers'] {
+export function headersToKeep (before: Headers, after: Headers, { excludeHeaders }: RouteSettings, isText: boolean): KeptResponse['headers'] {
   const kept: KeptResponse['headers'] = []
   const named = connectionNames(after)
   for (const name in after) {
@@ -37,16 +39,8 @@ export function headersToKeep (before: Headers, after: Headers, { excludeHeaders
   for (const name in before) {
     if (after[name] === undefined && isKept(name, named, excludeHeaders)) kept.push([name, null])
   }
-  if (typeof body === 'string' && !isAscii(after)) kept.push([SENT_AS_TEXT, null])
+  if (isText) kept.push([SENT_AS_TEXT, null])
   return kept
-}
-
-function isAscii (headers: Headers): boolean {
-  for (const name in headers) {
-    // eslint-disable-next-line no-control-regex
-    if (/[^\x00-\x7f]/.test(String(headers[name]))) return false
-  }
-  return true
 }
 
 function isKept (name: string, named: string[], excludeHeaders: ReadonlySet<string>): boolean {

@@ -126,10 +126,10 @@ export function refuseInstead (engine: Engine, run: Run, reply: FastifyReply, er
 function replaceBy (engine: Engine, outcome: Outcome, run: Run, reply: FastifyReply): string | Buffer | null {
   const response = replayableResponse(engine, run, run.owned.attempt, outcome, { recalled: true, asked: run.began })
   resetHeaders(reply, run.headersBefore)
-  const replay = run.request[kIdempotency] = new Replay(outcome.statusCode, response, run.headersBefore)
+  const replay = run.request[kIdempotency] = new Replay(outcome.statusCode, response, keptBody(response), run.headersBefore)
   // The body is put in place here.
   replay.restored = true
   applyKept(reply, response.headers)
   reply.code(outcome.statusCode).header(REPLAYED, 'true')
-  return keptBody(response)
+  return replay.body
 }

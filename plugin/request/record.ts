@@ -50,7 +50,7 @@ export async function record<T> (run: Run, tx: Queryable, { body, headers = {}, 
     statusCode,
     response: bytes.length > maxBodySize || run.hasTrailers
       ? null
-      : await sanitized(run, statusCode, { headers: headersToKeep(run.headersBefore, { ...reply.getHeaders(), ...given }, run.settings, bytes), body: bytes })
+      : await sanitized(run, statusCode, { headers: headersToKeep(run.headersBefore, { ...reply.getHeaders(), ...given }, run.settings, false), body: bytes })
   }
   try {
     await journal.record(tx, run.id, entryOf(run, outcome), keepFor(run))

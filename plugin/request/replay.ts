@@ -22,13 +22,15 @@ export function replay (engine: Engine, subject: Subject & { request: FastifyReq
   const response = replayableResponse(engine, subject, attempt, outcome, how)
   const { request, scope } = subject
   request.idempotency = new ReplayView(key, scope, attempt)
-  request[kIdempotency] = new Replay(statusCode, response, reply.getHeaders())
+  const body = keptBody(response)
+  request[kIdempotency] = new Replay(statusCode, response, body, reply.getHeaders())
   reply.code(statusCode)
   applyKept(reply, response.headers)
   reply.header(REPLAYED, 'true')
-  const { body } = response
-  // Bytes, which no serializer touches. Or nothing, rather than an empty Buffer, which Fastify would give a content type.
-  reply.send(body.length === 0 ? undefined : typeof body === 'string' ? Buffer.from(body) : body)
+  // One that a hook has set would serialize the text once more.
+  if (typeof body === 'string') reply.serializer(null as never)
+  // Not `null`, which Fastify would serialize.
+  reply.send(body ?? undefined)
 }
 
 /**
@@ -63,16 +65,17 @@ export function restore (kept: Replay, reply: FastifyReply, payload: unknown): u
   const contentType = headers.find(([name]) => name === 'content-type')?.[1]
   if (contentType == null) reply.removeHeader('content-type')
   else if (reply.getHeader('content-type') !== contentType) reply.header('content-type', contentType)
-  return keptBody(kept.response)
+  return kept.body
 }
 
 /**
- * What was sent, in the form in which it was: text or bytes. Of text a store may have handed out the bytes. Nothing,
- * rather than an empty body, which would be sent with a content type.
+ * What was sent, in the form in which it was: text, bytes or nothing. Of text a store may have handed out the bytes, and
+ * `sanitize` may have made of each what it likes.
  */
 export function keptBody ({ headers, body }: KeptResponse): string | Buffer | null {
+  if (wasSentAsText(headers) && (typeof body === 'string' || isUtf8(body))) return body.toString()
   if (body.length === 0) return null
-  return typeof body !== 'string' && wasSentAsText(headers) && isUtf8(body) ? body.toString() : body
+  return typeof body === 'string' ? Buffer.from(body) : body
 }
 
 /** An error's answer takes the place of a replay. Its status is not the kept one. */

@@ -9,15 +9,18 @@ export const kIdempotency = Symbol('fastify-idempotency.request')
 export class Replay {
   readonly statusCode: number
   readonly response: KeptResponse
+  /** That of the response, as it is sent. */
+  readonly body: string | Buffer | null
   /** The headers of the reply before those that are kept were put on it. */
   readonly headersBefore: Headers
   /** The kept body is in place, or an error's. What comes later passes as it is. */
   restored = false
   abandoned = false
 
-  constructor (statusCode: number, response: KeptResponse, headersBefore: Headers) {
+  constructor (statusCode: number, response: KeptResponse, body: string | Buffer | null, headersBefore: Headers) {
     this.statusCode = statusCode
     this.response = response
+    this.body = body
     this.headersBefore = headersBefore
   }
 }
