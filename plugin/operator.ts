@@ -39,5 +39,6 @@ function idOf (key: string | number, scope: string | number): string {
 }
 
 function headersOf ({ headers }: KeptResponse): Record<string, string | string[]> {
-  return Object.fromEntries(headers.filter((entry): entry is [string, string | string[]] => entry[1] !== null))
+  const present = headers.filter((entry): entry is [string, string | string[]] => entry[1] !== null)
+  return structuredClone(Object.fromEntries(present))
 }

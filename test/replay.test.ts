@@ -215,6 +215,28 @@ t.test('text that a serializer of the reply’s own has made is not serialized a
   t.equal((await sameTwice(t, await listen(), '/x')).text, 'a,b\nc,d')
 })
 
+t.test('a hook that changes a replay’s own headers or bytes in place changes nothing of what is kept', async (t) => {
+  const { app, listen } = await build(t, { store: new MemoryStore() })
+  app.addHook('onSend', async (request, reply, payload) => {
+    if (request.idempotency?.replayed !== true) return payload
+    const links = reply.getHeader('link') as string[]
+    links.push('<c>')
+    return (payload as Buffer).fill('!')
+  })
+  app.post('/x', { config: { idempotency: true } }, async (_request, reply) => reply.header('link', ['<a>', '<b>']).send(Buffer.from('done')))
+  const client = await listen()
+  await client.post('/x', 'k')
+  for (let i = 0; i < 2; i++) {
+    const { text, headers } = await client.post('/x', 'k')
+    t.equal(headers.get('link'), '<a>, <b>, <c>')
+    t.equal(text, '!!!!')
+  }
+  const found = await app.idempotency.find('k', 'global')
+  t.match(found?.response, { headers: { link: ['<a>', '<b>'] }, body: Buffer.from('done') })
+  ;(found?.response?.headers.link as string[]).push('<d>')
+  t.same((await app.idempotency.find('k', 'global'))?.response?.headers.link, ['<a>', '<b>'])
+})
+
 t.test('a stream that is larger than maxBodySize reaches the first client whole, and is not kept', async (t) => {
   const { app, listen } = await build(t, { maxBodySize: 1000 })
   let runs = 0

@@ -73,7 +73,8 @@ export function dropHttp1Fields ({ raw }: FastifyRequest, reply: FastifyReply): 
 export function applyKept (reply: FastifyReply, kept: KeptResponse['headers']): void {
   for (const [name, value] of kept) {
     if (value === null) reply.removeHeader(name)
-    else reply.header(name, value)
+    // A copy: hooks may add to what they find, and several replays may be made of one record.
+    else reply.header(name, Array.isArray(value) ? [...value] : value)
   }
 }
 

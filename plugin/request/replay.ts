@@ -74,8 +74,8 @@ export function restore (kept: Replay, reply: FastifyReply, payload: unknown): u
  */
 export function keptBody ({ headers, body }: KeptResponse): string | Buffer | null {
   if (wasSentAsText(headers) && (typeof body === 'string' || isUtf8(body))) return body.toString()
-  if (body.length === 0) return null
-  return typeof body === 'string' ? Buffer.from(body) : body
+  // A copy: hooks may change it in place, and several replays may be made of one record.
+  return body.length === 0 ? null : Buffer.from(body as string)
 }
 
 /** An error's answer takes the place of a replay. Its status is not the kept one. */
