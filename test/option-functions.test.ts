@@ -141,6 +141,17 @@ for (const option of OPTIONS) {
   })
 }
 
+for (const own of [{ statusCode: 700 }, { statusCode: 600 }, { statusCode: 404.5 }, { status: 1e9 }, { statusCode: 399 }, { status: 'no' }]) {
+  t.test(`an error with a status that no answer can have is a failure of the option: ${JSON.stringify(own)}`, async (t) => {
+    const { client, runs, logged } = await serve(t, { scope: () => { throw Object.assign(new Error('secret-4711'), own) } })
+    const refused = await client.post('/pay/1', 'k')
+    t.match(refused, { status: 500, json: { code: 'FST_IDEMPOTENCY_OPTION_FAILED' } })
+    t.notMatch(refused.text, 'secret-4711')
+    t.match(logged.filter(({ level }) => level === 50), [{ msg: /"scope" of POST \/pay\/:order failed/, err: { message: 'secret-4711' } }])
+    t.equal(runs(), 0)
+  })
+}
+
 t.test('an app’s own error handler gets what has failed, with its cause', async (t) => {
   const scope = async (): Promise<never> => { throw new Error('no database') }
   const { app, listen } = await build(t, { store: new MemoryStore(), errors: 'error-handler', scope })

@@ -53,7 +53,7 @@ export class WrongAnswer extends TypeError {
  */
 export function refuseFor (option: string, request: FastifyRequest, error: unknown): never {
   const status = statusOf(error)
-  if (status >= 400 && status < 500) throw error
+  if (status !== 0 && status < 500) throw error
   const route = routeOf(request)
   const err = bareError(error)
   request.log.error({ err }, `idempotency: the option "${option}" of ${route} failed, the request is refused`)
@@ -64,9 +64,13 @@ export function refuseFor (option: string, request: FastifyRequest, error: unkno
   throw new IdempotencyError(code, `The idempotency option "${option}" of ${route} ${what}`, { cause: err })
 }
 
-/** The status that Fastify would answer with; 0 if the error has none. */
+/** The status of an error that Fastify would answer with; 0 if the error has none. */
 function statusOf (error: unknown): number {
   if (typeof error !== 'object' || error === null) return 0
   const { statusCode, status } = error as { statusCode?: unknown, status?: unknown }
-  return Number(statusCode ?? status ?? 0)
+  return [statusCode, status].map(Number).find(isErrorStatus) ?? 0
+}
+
+function isErrorStatus (status: number): boolean {
+  return Number.isInteger(status) && status >= 400 && status <= 599
 }
