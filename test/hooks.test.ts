@@ -263,6 +263,29 @@ t.test('a hook registered before the plugin that makes an error of a replay with
   t.match(await client.post('/x', 'k'), { status: 200, text: 'done', replayed: true })
 })
 
+for (const [how, refuse, answer] of [
+  ['throws: the client gets its error alone', () => { throw Object.assign(new Error('denied'), { statusCode: 403 }) }, { text: /denied/, replayed: false }],
+  ['does not throw: the client gets the kept answer', () => 'denied', { text: 'kept', replayed: true }]
+] as Array<[how: string, refuse: () => unknown, answer: object]>) {
+  t.test(`a hook registered before the plugin that refuses a replay with the kept status, and ${how}`, async (t) => {
+    let refusing = false
+    const { app, listen } = await build(t, {}, (app) => {
+      app.addHook('onSend', async (_request, reply, payload) => {
+        if (!refusing || String(payload).includes('denied')) return payload
+        reply.code(403)
+        return refuse()
+      })
+    })
+    app.post('/x', { config: { idempotency: true } }, async (_request, reply) => reply.code(403).send('kept'))
+    const client = await listen()
+    await client.post('/x', 'k')
+    refusing = true
+    t.match(await client.post('/x', 'k'), { status: 403, ...answer })
+    refusing = false
+    t.match(await client.post('/x', 'k'), { status: 403, text: 'kept', replayed: true })
+  })
+}
+
 t.test('a handlerTimeout while a hook holds a replay: its 503 is no replay', async (t) => {
   const held = gate()
   t.teardown(() => { held.open() })

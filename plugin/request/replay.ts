@@ -56,7 +56,8 @@ export function replayableResponse (engine: Engine, subject: Subject, attempt: n
 export function restore (kept: Replay, reply: FastifyReply, payload: unknown): unknown {
   if (kept.restored) return payload
   kept.restored = true
-  // The hook has refused the answer, and what it made instead is the message.
+  // The hook has refused the answer, and what it made instead is the message. One that refuses with the kept status cannot
+  // be told from one that transforms the payload.
   if (reply.statusCode >= 400 && reply.statusCode !== kept.statusCode) {
     takeOffReplay(kept, reply)
     return payload
