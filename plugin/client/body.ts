@@ -9,10 +9,11 @@ interface BlobLike {
 
 /**
  * The body as the platform knows it. Packages that bring a fetch bring their own FormData and Blob, of which the
- * platform would write no more than "[object FormData]".
+ * platform would write no more than "[object FormData]". Only of these it is a promise, for the bytes of their files:
+ * what the caller can still change has been read when this returns.
  * @throws {TypeError} if it cannot be sent twice, or not at all
  */
-export async function toPlatformBody (body: unknown): Promise<Body | null | undefined> {
+export function toPlatformBody (body: unknown): Body | null | undefined | Promise<Body> {
   if (typeof body !== 'object' || body === null) return body as string | null | undefined
   if (isStream(body)) {
     throw new TypeError('fastify-idempotency/client: a stream can be sent only once, and a retry must send the same ' +
@@ -20,8 +21,8 @@ export async function toPlatformBody (body: unknown): Promise<Body | null | unde
   }
   if (isKnown(body)) return body
   const kind = kindOf(body)
-  if (kind === 'FormData') return await toPlatformForm(body as Iterable<[string, unknown]>)
-  if (isBlob(body)) return await toPlatformBlob(body)
+  if (kind === 'FormData') return toPlatformForm([...body as Iterable<[string, unknown]>])
+  if (isBlob(body)) return toPlatformBlob(body)
   const text = textOf(body)
   if (!text.startsWith('[object ')) return text
   const got = kind === 'Object' ? 'an object: JSON.stringify() makes JSON of it' : `a value of type ${kind}`
@@ -51,9 +52,9 @@ function isBlob (value: unknown): value is BlobLike {
   return /^(Blob|File)$/.test(kindOf(value)) && typeof (value as BlobLike).arrayBuffer === 'function'
 }
 
-async function toPlatformForm (form: Iterable<[string, unknown]>): Promise<FormData> {
+async function toPlatformForm (entries: Array<[string, unknown]>): Promise<FormData> {
   const copy = new FormData()
-  for (const [name, value] of form) {
+  for (const [name, value] of entries) {
     if (!isBlob(value)) copy.append(name, String(value))
     else copy.append(name, await toPlatformBlob(value), value.name)
   }

@@ -8,7 +8,7 @@ export interface Resendable {
   signal: AbortSignal | null
   redirect: Request['redirect']
   /** What to give to `fetch`, apart from headers and signal. */
-  target: string | URL | Request
+  target: string | Request
   init: RequestInit
 }
 
@@ -18,9 +18,13 @@ export interface Resendable {
  * @throws {TypeError} if the request cannot be sent, or not twice
  */
 export async function makeResendable (target: string | URL | Request, init: RequestInit): Promise<Resendable> {
-  const given = await toPlatformBody(init.body)
+  // As with `fetch`, the caller may change all of these once the call has returned: they are read before any await.
+  const address = target instanceof Request ? target : String(target)
+  const givenHeaders = new Headers(init.headers ?? (target instanceof Request ? target.headers : undefined))
+  const givenBody = toPlatformBody(init.body)
+  const given = givenBody instanceof Promise ? await givenBody : givenBody
   // Throws what `fetch` would throw: there is no point in trying that again.
-  const request = new Request(target, given === undefined ? init : { ...init, body: given })
+  const request = new Request(address, { ...init, headers: givenHeaders, ...(given !== undefined && { body: given }) })
   if (!/^https?:/.test(request.url)) {
     throw new TypeError('fastify-idempotency/client: only http: and https: URLs can be requested')
   }
@@ -33,7 +37,7 @@ export async function makeResendable (target: string | URL | Request, init: Requ
     headers,
     signal: init.signal !== undefined ? init.signal : target instanceof Request ? target.signal : null,
     redirect,
-    target,
+    target: address,
     // Also an empty body, or `target` would be asked for its own, which has been read.
     init: method === 'GET' || method === 'HEAD' ? init : { ...init, body: await bodyOf(given, request) }
   }

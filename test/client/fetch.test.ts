@@ -1,10 +1,13 @@
 import { Readable } from 'node:stream'
 import nodeFetch, { File as NodeFetchFile, FormData as NodeFetchFormData } from 'node-fetch'
 import t from 'tap'
+import type { Test } from 'tap'
 import * as undici from 'undici'
 import { idempotentFetch, makeKey } from '../../plugin/client/index.ts'
+import type { IdempotentRequestInit } from '../../plugin/client/index.ts'
 import { gate, until } from '../helper.ts'
 import { answer, cut, half, hang, QUICK, startScript } from './helper.ts'
+import type { Seen, Step } from './helper.ts'
 import { startUntrusted } from './tls.ts'
 
 const fetchOnce = idempotentFetch(QUICK)
@@ -89,6 +92,99 @@ t.test('what the caller does to the bytes later does not change the retries', as
   body.fill(0)
   await sent
   t.same(seen.map(({ body }) => [...body]), [[1, 2, 3], [1, 2, 3]])
+})
+
+const bytes = new Uint8Array(8)
+const buffer = Buffer.alloc(8)
+const arrayBuffer = new ArrayBuffer(8)
+const form = new URLSearchParams()
+const platformForm = new FormData()
+const undiciForm = new undici.FormData()
+const nodeFetchForm = new NodeFetchFormData()
+const REUSED_BODIES = [
+  ['a Uint8Array', bytes, (amount: string) => { bytes.set(Buffer.from(amount)) }],
+  ['a Buffer', buffer, (amount: string) => { buffer.write(amount) }],
+  ['an ArrayBuffer', arrayBuffer, (amount: string) => { Buffer.from(arrayBuffer).write(amount) }],
+  ['a URLSearchParams', form, (amount: string) => { form.set('amount', amount) }],
+  ['a FormData', platformForm, (amount: string) => { platformForm.set('amount', amount) }],
+  ['a FormData of undici', undiciForm, (amount: string) => {
+    undiciForm.set('file', new File(['abcd'], 'a.txt'))
+    undiciForm.delete('amount')
+    undiciForm.set('amount', amount)
+  }],
+  ['a FormData of node-fetch', nodeFetchForm, (amount: string) => {
+    nodeFetchForm.set('file', new NodeFetchFile(['abcd'], 'a.txt'))
+    nodeFetchForm.delete('amount')
+    nodeFetchForm.set('amount', amount)
+  }]
+] as const
+
+/** Three operations at once, of which some are tried again: `init` makes each of the same objects. */
+async function sendThree (t: Test, init: (amount: string) => IdempotentRequestInit): Promise<Seen[]> {
+  const { url, seen } = await startScript(t, answer(503), answer(503), answer(503))
+  const amounts = ['amount-0', 'amount-1', 'amount-2']
+  await Promise.all(amounts.map(amount => fetchOnce(url, { method: 'POST', ...init(amount) })))
+  t.equal(seen.length, 6)
+  return seen
+}
+
+const headers = new Headers()
+const object: Record<string, string> = {}
+const list = [['idempotency-key', ''], ['x-amount', '']] as [[string, string], [string, string]]
+for (const [what, init] of [
+  ['a Headers', (amount: string) => {
+    headers.set('idempotency-key', amount)
+    headers.set('x-amount', amount)
+    return { headers, body: amount }
+  }],
+  ['a plain object', (amount: string) => ({ headers: Object.assign(object, { 'idempotency-key': amount, 'x-amount': amount }), body: amount })],
+  ['a list of pairs', (amount: string) => {
+    for (const pair of list) pair[1] = amount
+    return { headers: list, body: amount }
+  }],
+  ['a Headers, with the form of another package', (amount: string) => {
+    headers.set('idempotency-key', amount)
+    headers.set('x-amount', amount)
+    const body = new NodeFetchFormData()
+    body.set('file', new NodeFetchFile([amount], 'a.txt'))
+    return { headers, body }
+  }]
+] as const) {
+  t.test(`headers that are changed for the next request stay as they were: ${what}`, async (t) => {
+    const seen = await sendThree(t, init)
+    for (const { headers, body } of seen) {
+      t.equal(headers['x-amount'], headers['idempotency-key'])
+      t.ok(body.includes(headers['idempotency-key'] as string))
+    }
+    t.equal(new Set(seen.map(({ headers }) => headers['idempotency-key'])).size, 3)
+  })
+}
+
+for (const [what, body, change] of REUSED_BODIES) {
+  t.test(`a body that is changed for the next request stays as it was: ${what}`, async (t) => {
+    const seen = await sendThree(t, (amount) => {
+      change(amount)
+      return { body, headers: { 'idempotency-key': amount } }
+    })
+    for (const { headers, body } of seen) t.ok(body.includes(headers['idempotency-key'] as string))
+    t.equal(new Set(seen.map(({ headers }) => headers['idempotency-key'])).size, 3)
+  })
+}
+
+t.test('a URL that is changed for the next request stays as it was', async (t) => {
+  const urls: string[] = []
+  const look: Step = async (request, reply) => {
+    urls.push(request.url)
+    await reply.code(urls.length > 3 ? 200 : 503).send()
+  }
+  const { url } = await startScript(t, ...Array<Step>(6).fill(look))
+  const target = new URL(url)
+  await Promise.all(['1', '2', '3'].map((amount) => {
+    target.search = amount
+    return fetchOnce(target, { method: 'POST' })
+  }))
+  t.equal(urls.length, 6)
+  t.equal(new Set(urls).size, 3)
 })
 
 t.test('a stream is refused, with the reason', async (t) => {
