@@ -2,15 +2,20 @@ import type { Dispatcher } from 'undici'
 
 export type HeaderRecord = Record<string, string | string[]>
 
-/** The request's headers in one of the forms that undici takes: the one that all its interceptors understand. */
+/** A copy of the request's headers in one of the forms that undici takes: the one that all its interceptors understand. */
 export function toRecord (headers: Dispatcher.DispatchOptions['headers']): HeaderRecord {
   const record: HeaderRecord = {}
   for (const [name, value] of entriesOf(headers)) {
     if (value === undefined) continue
     const before = record[name]
-    record[name] = before === undefined ? value : [before, value].flat()
+    record[name] = before === undefined ? copyOfList(value) : [before, value].flat()
   }
   return record
+}
+
+/** What else is given stays what it is. */
+export function copyOfList<T> (value: T): T {
+  return Array.isArray(value) ? [...value] as T : value
 }
 
 /** The value of the header whatever the case of its name. */

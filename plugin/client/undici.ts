@@ -3,7 +3,8 @@ import { keyOf } from './key.ts'
 import { checkOptions } from './options.ts'
 import type { RetryOptions } from './options.ts'
 import { IdempotentDispatch } from './undici-dispatch.ts'
-import { findHeader, toRecord, withHeader } from './undici-headers.ts'
+import { copyOfList, findHeader, toRecord, withHeader } from './undici-headers.ts'
+import type { HeaderRecord } from './undici-headers.ts'
 
 export { IdempotencyOptionError } from '../errors.ts'
 export { RequestFailedError, RetryTimeoutError } from './errors.ts'
@@ -30,9 +31,20 @@ export function idempotent (options: RetryOptions = {}): Dispatcher.DispatcherCo
     }
     const headers = toRecord(request.headers)
     const operationKey = keyOf(request.method, undefined, findHeader(headers, settings.header), settings)
-    const resendable = operationKey === null ? request : { ...request, headers: withHeader(headers, settings.header, operationKey.value) }
+    const resendable = copyOf(request, operationKey === null ? headers : withHeader(headers, settings.header, operationKey.value))
     return new IdempotentDispatch(operationKey?.key ?? null, settings, handler, tryHandler => dispatch(resendable, tryHandler)).start()
   }
+}
+
+/** What each try sends, whatever the caller does meanwhile to what the request was made of. */
+function copyOf (request: Dispatcher.DispatchOptions, headers: HeaderRecord): Dispatcher.DispatchOptions {
+  const copy = { ...request, headers }
+  const { body, query }: { body?: unknown, query?: Record<string, unknown> | null } = request
+  if (ArrayBuffer.isView(body)) copy.body = new Uint8Array(body.buffer, body.byteOffset, body.byteLength).slice()
+  else if (body instanceof ArrayBuffer) copy.body = new Uint8Array(body).slice()
+  // Its values are primitive, or lists of such.
+  if (query) copy.query = Object.fromEntries(Object.entries(query).map(([name, value]) => [name, copyOfList(value)]))
+  return copy
 }
 
 function isResendable (body: unknown): boolean {

@@ -9,6 +9,7 @@ import { idempotent, makeKey } from '../../plugin/client/undici.ts'
 import type { IdempotentContext, RetryOptions } from '../../plugin/client/undici.ts'
 import { gate, until } from '../helper.ts'
 import { answer, cut, half, hang, problem, QUICK, startScript } from './helper.ts'
+import type { Step } from './helper.ts'
 import { startUntrusted } from './tls.ts'
 
 function agentOf (t: Test, options: RetryOptions = {}): Dispatcher {
@@ -61,6 +62,42 @@ t.test('a Blob and an ArrayBuffer are sent again byte for byte', async (t) => {
     const { url, seen } = await startScript(t, cut)
     await (await request(url, { dispatcher: agentOf(t), method: 'POST', body })).body.dump()
     t.same(seen.map(({ body }) => body.toString()), ['abcd', 'abcd'])
+  }
+})
+
+t.test('what the caller changes later changes neither the first try nor the next ones', async (t) => {
+  const buffer = Buffer.from('amount-a')
+  const bytes = new Uint8Array(buffer)
+  const arrayBuffer = new Uint8Array(buffer).buffer
+  const list = ['a']
+  const object = { 'x-amount': 'a' }
+  const flat = ['x-amount', 'a']
+  const map = new Map([['x-amount', 'a']])
+  for (const [method, headers, body] of [
+    ['GET', object], ['GET', { 'x-amount': list }], ['GET', flat], ['GET', map],
+    ['POST', object, buffer], ['POST', { 'x-amount': list }, bytes], ['POST', flat, arrayBuffer], ['POST', map, 'amount-a']
+  ] as Array<[Dispatcher.HttpMethod, NonNullable<Dispatcher.DispatchOptions['headers']>, string?]>) {
+    const paths: string[] = []
+    const look = (status: number): Step => (request, reply) => {
+      paths.push(request.url)
+      return answer(status)(request, reply)
+    }
+    const { url, seen } = await startScript(t, look(503), look(200))
+    const query = { amount: '', more: [''] }
+    const options = { origin: new URL(url).origin, path: '/x', method, headers, query, ...(body !== undefined && { body }) }
+    const write = (amount: string): void => {
+      for (const view of [buffer, bytes, new Uint8Array(arrayBuffer)]) view[7] = amount.charCodeAt(0)
+      list[0] = object['x-amount'] = flat[1] = query.amount = query.more[0] = amount
+      map.set('x-amount', amount)
+    }
+    write('a')
+    const sent = agentOf(t).request(options)
+    write('b')
+    options.path = '/y'
+    await (await sent).body.dump()
+    t.same(paths, ['/x?amount=a&more=a', '/x?amount=a&more=a'])
+    const one = ['a', body === undefined ? '' : 'amount-a']
+    t.same(seen.map(({ headers, body }) => [headers['x-amount'], body.toString()]), [one, one])
   }
 })
 
