@@ -1,5 +1,6 @@
 import { failureOf } from './failure.ts'
 import { gather } from './gather.ts'
+import type { Operation } from './operation.ts'
 import { isGathered } from './policy.ts'
 import { toPlatformResponse } from './response.ts'
 
@@ -19,10 +20,14 @@ interface Failed {
 
 export type TryResult = Answered | Failed
 
-/** One try, with what the platform does not tell of its redirections. */
-export async function tryRedirected (redirect: Redirect, once: (redirect: Redirect) => Promise<TryResult>): Promise<TryResult> {
+/** One try of the operation, with what the platform does not tell of its redirections. */
+export async function tryRedirected (
+  redirect: Redirect, operation: Operation, once: (redirect: Redirect, time: number) => Promise<TryResult>
+): Promise<TryResult> {
+  const time = operation.begin()
+  const end = performance.now() + time
   // That there was one would be an error like any other.
-  const result = await once(redirect === 'error' ? 'manual' : redirect)
+  const result = await once(redirect === 'error' ? 'manual' : redirect, time)
   if (redirect === 'error' && 'response' in result && isRedirection(result.response)) {
     dropRest(result)
     const { status } = result.response
@@ -32,10 +37,12 @@ export async function tryRedirected (redirect: Redirect, once: (redirect: Redire
   if (redirect !== 'follow' || 'response' in result || failureOf(result.error) !== 'unsent') return result
   // On the way to the server that was called, or to another one, after the first had got the request? Without
   // following, it fails again if it was the first.
-  const again = await once('manual')
-  if ('error' in again || !isRedirection(again.response)) return again
-  dropRest(again)
-  return { error: result.error, mayHaveLeft: true }
+  const again = await once('manual', Math.max(1, Math.ceil(end - performance.now())))
+  if ('error' in again && failureOf(again.error) === 'unsent') return again
+  operation.sentAgain()
+  if ('response' in again && !isRedirection(again.response)) return again
+  if ('response' in again) dropRest(again)
+  return result
 }
 
 function isRedirection ({ type, status }: Response): boolean {

@@ -49,9 +49,8 @@ export function idempotentFetch (options: IdempotentFetchOptions = {}): Idempote
     const { fetch = globalThis.fetch } = settings
     for (;;) {
       signal?.throwIfAborted()
-      const time = operation.begin()
-      const once = (redirect: Redirect) => tryOnce(operation.key, time, signal, signal => fetch(target, { ...init, headers, signal, redirect }))
-      const result = await tryRedirected(redirect, once)
+      const once = (redirect: Redirect, time: number) => tryOnce(operation.key, time, signal, signal => fetch(target, { ...init, headers, signal, redirect }))
+      const result = await tryRedirected(redirect, operation, once)
       if ('error' in result) {
         signal?.throwIfAborted()
         await pause(operation.failed(result.error, result.mayHaveLeft), signal)

@@ -52,6 +52,12 @@ export class Operation {
     return Math.max(1, Math.ceil(left))
   }
 
+  /** The request was sent once more within a try, and may have been carried out the first time already. */
+  sentAgain (): void {
+    this.tries++
+    this.#outcomeUnknown = true
+  }
+
   /**
    * Milliseconds to wait before the next try; `null` if the answer is final.
    * @throws {RetryTimeoutError} if the next try would come too late

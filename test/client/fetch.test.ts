@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 import * as undici from 'undici'
 import { idempotentFetch, makeKey } from '../../plugin/client/index.ts'
 import type { IdempotentRequestInit } from '../../plugin/client/index.ts'
+import { putClockForward } from '../clock.ts'
 import { gate, until } from '../helper.ts'
 import { answer, cut, half, hang, QUICK, startScript } from './helper.ts'
 import type { Seen, Step } from './helper.ts'
@@ -279,8 +280,43 @@ t.test('an endless redirection fails at once', async (t) => {
 t.test('what was redirected to a server that is not trusted may have been carried out before', async (t) => {
   const untrusted = await startUntrusted(t)
   const to = answer(303, '', { location: untrusted.url })
-  const { url } = await startScript(t, to, to)
-  await t.rejects(fetchOnce(url, { method: 'POST' }), { name: 'RequestFailedError', tries: 1, outcomeUnknown: true, message: /SELF_SIGNED/ })
+  const { url, seen } = await startScript(t, to, to)
+  // Sent once more without following, to see whether the first server had got it.
+  await t.rejects(fetchOnce(url, { method: 'POST' }), { name: 'RequestFailedError', tries: 2, outcomeUnknown: true, message: /SELF_SIGNED/ })
+  t.equal(seen.length, 2)
+})
+
+/** The first time it fails on a certificate; `meanwhile` is what happens until then. */
+function untrustedOnce (meanwhile = (): void => {}): typeof fetch {
+  let calls = 0
+  return async (...args) => {
+    if (calls++ > 0) return fetch(...args)
+    meanwhile()
+    throw Object.assign(new Error('it expired'), { code: 'CERT_HAS_EXPIRED' })
+  }
+}
+
+t.test('a certificate that is not trusted, of a server that is reached once more and redirects: it may have been carried out', async (t) => {
+  const { url, seen } = await startScript(t, answer(303, '', { location: '/x?moved' }))
+  const send = idempotentFetch({ ...QUICK, fetch: untrustedOnce() })
+  await t.rejects(send(url, { method: 'POST' }), { name: 'RequestFailedError', tries: 2, outcomeUnknown: true, message: /CERT_HAS_EXPIRED/ })
+  t.equal(seen.length, 1)
+})
+
+t.test('what may have been redirected to a server that is not trusted stays unknown, though the next try is refused', async (t) => {
+  const untrusted = await startUntrusted(t)
+  const { url, seen } = await startScript(t, answer(303, '', { location: untrusted.url }), answer(429, '', { 'retry-after': '3600' }))
+  await t.rejects(fetchOnce(url, { method: 'POST' }), { name: 'RetryTimeoutError', tries: 2, outcomeUnknown: true })
+  t.equal(seen.length, 2)
+})
+
+t.test('the time of a try is not begun again to see where a certificate failed', async (t) => {
+  for (const times of [{ tryTimeout: 600_000, totalTimeout: 6_000_000 }, { tryTimeout: 600_000, totalTimeout: 600_000 }]) {
+    const forward = putClockForward(t)
+    const { url } = await startScript(t, hang)
+    const send = idempotentFetch({ ...QUICK, ...times, fetch: untrustedOnce(() => { forward(599_000) }) })
+    await t.rejects(send(url, { method: 'POST' }), { name: 'RequestFailedError', outcomeUnknown: true, message: /CERT_HAS_EXPIRED/ })
+  }
 })
 
 // node-fetch has files of its own, too; undici's are the platform's.
