@@ -12,7 +12,7 @@ const GROUPS = resolve(import.meta.dirname, '../.tap/groups')
 const PER_PROCESS = 10
 
 /** They take long: in processes of their own, which are begun first. */
-const LONGEST = ['chaos/variants', 'node-versions', 'package', 'chaos/short', 'client/fetch-rules', 'client/undici-rules', 'chaos/boundaries', 'types/types']
+const LONGEST = ['chaos/variants', 'node-versions', 'package', 'chaos/short', 'client/fetch-rules', 'client/undici-rules', 'chaos/boundaries']
   .map(name => `test/${name}.test.ts`)
 
 /** So do those of these directories, which are begun next: at the end there would be nothing to do beside them. */
