@@ -8,7 +8,7 @@ import { decode, OFFSET, RECORD_VERSION, STATE } from '../../plugin/store/record
 import { RedisStore } from '../../plugin/store/redis.ts'
 import type { RedisStoreOptions } from '../../plugin/store/redis.ts'
 import type { Claim, OwnedClaim, Store } from '../../plugin/store/store.ts'
-import { connectRedis, newPrefix } from '../helper.ts'
+import { connectRedis, newPrefix, until } from '../helper.ts'
 
 export { putClockForward } from '../clock.ts'
 export { aClaim, ANOTHER_REQUEST, anOutcome, ONE_REQUEST, RETENTION } from '../../plugin/store-contract/fixtures.ts'
@@ -118,4 +118,18 @@ export function own (store: Store, claim: Claim = aClaim(), id = ID): Promise<Ow
 export function isAbout (t: Test, milliseconds: number | null | undefined, full: number): void {
   const inRange = typeof milliseconds === 'number' && milliseconds <= full && milliseconds > full - 120_000
   t.ok(inRange, `the time left is ${full} ms or a little less, got ${String(milliseconds)}`)
+}
+
+/**
+ * Has somebody wait for a key, until the store has been told of it. Once more, as those do who want the key, where a
+ * machine took so long to subscribe that the wait ended.
+ * @returns resolves when the wait has ended
+ */
+export async function waitFor (wait: () => Promise<void>, isAwaited: () => Promise<boolean>): Promise<{ ended: Promise<void> }> {
+  for (;;) {
+    let hasEnded = false
+    const ended = wait().finally(() => { hasEnded = true })
+    await until(async () => hasEnded || await isAwaited(), 'who waits is noted')
+    if (!hasEnded) return { ended }
+  }
 }

@@ -5,10 +5,10 @@ import { recordId } from '../../plugin/request/key.ts'
 import { newOwner } from '../../plugin/store-contract/fixtures.ts'
 import type { RecordVersion } from '../../plugin/store/record.ts'
 import type { Claim, Outcome } from '../../plugin/store/store.ts'
-import { connectRedis, newPrefix, until } from '../helper.ts'
+import { connectRedis, newPrefix } from '../helper.ts'
 import { layOut, missing, startEarlier } from './earlier.ts'
 import type { Process } from './earlier.ts'
-import { aClaim, ANOTHER_REQUEST, anOutcome, ID, ONE_REQUEST, openStore, viewOf } from './harness.ts'
+import { aClaim, ANOTHER_REQUEST, anOutcome, ID, ONE_REQUEST, openStore, viewOf, waitFor } from './harness.ts'
 import type { RedisView } from './harness.ts'
 
 /*
@@ -100,11 +100,10 @@ for (const [what, open, needsEarlier] of PAIRS) {
       const owned = { ...claim, attempt: 1 }
       t.match(await second.claim(id, claimOf(second, ONE)), { state: 'running' })
       t.match(await second.claim(id, claimOf(second, ANOTHER)), { state: 'mismatch' })
-      const waiting = second.wait(id, 600_000)
-      await until(() => at.isAwaited(id))
+      const { ended } = await waitFor(() => second.wait(id, 600_000), () => at.isAwaited(id))
       t.equal(await first.renew(id, owned), true)
       t.equal(await first.complete(id, owned, KEPT), true)
-      await waiting
+      await ended
       t.match(await second.claim(id, claimOf(second, ONE)), { state: 'settled' })
     })
 

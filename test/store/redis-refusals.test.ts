@@ -8,7 +8,7 @@ import { ID_LENGTH } from '../../plugin/store/record.ts'
 import type { RedisStore } from '../../plugin/store/redis.ts'
 import { connectRedis, until } from '../helper.ts'
 import { freePort } from '../servers/port.ts'
-import { aClaim, ANOTHER_REQUEST, anOutcome, isAbout, openStore, own, viewOf } from './harness.ts'
+import { aClaim, ANOTHER_REQUEST, anOutcome, isAbout, openStore, own, viewOf, waitFor } from './harness.ts'
 import { ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
 
@@ -152,10 +152,9 @@ for (const [code, what, refuse] of REFUSALS) {
 t.test('what takes no more room than a claim is written into a full Redis', async (t) => {
   const { store, owned, server } = await refusing(t, (REFUSALS[0] as typeof REFUSALS[number])[2])
   const { isAwaited } = viewOf(server.admin, 'idem:')
-  const waiting = store.wait(id('running'), 600_000, never())
-  await until(() => isAwaited(id('running')), 'who waits is noted')
+  const { ended } = await waitFor(() => store.wait(id('running'), 600_000, never()), () => isAwaited(id('running')))
   t.equal(await store.markLeft(id('running'), owned.running), true)
-  await waiting
+  await ended
   t.match(await store.claim(id('running'), aClaim()), { state: 'running', ownerLeft: true })
   t.equal(await store.renew(id('running'), owned.running), true)
   t.equal(await store.complete(id('running'), owned.running, NOTHING_KEPT), true)
