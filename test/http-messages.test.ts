@@ -47,7 +47,10 @@ async function sendHttp2 (url: string, key: string): Promise<Message> {
   try {
     const stream = session.request({ ':method': 'POST', ':path': pathname, 'idempotency-key': key })
     stream.end()
-    const [{ ':status': status, ...headers }] = await once(stream, 'response') as [IncomingHttpHeaders & { ':status': number }]
+    const unanswered = once(stream, 'close').then(() => { throw new Error(`closed without an answer, code ${stream.rstCode}`) })
+    unanswered.catch(() => {})
+    const [{ ':status': status, ...headers }] =
+      await Promise.race([once(stream, 'response'), unanswered]) as [IncomingHttpHeaders & { ':status': number }]
     const body = await buffer(stream)
     return { status, headers, body: body.toString('latin1') }
   } finally {
