@@ -4,7 +4,7 @@ import type { IdempotencyOptions, RouteIdempotencyOptions } from './types.ts'
 
 const DAY = 86_400_000
 /** The longest that a timer of Node.js can hold. */
-const MAX_TIMER = 2 ** 31 - 1
+export const MAX_TIMER = 2 ** 31 - 1
 /** A record's six bytes hold retention and lease together. */
 const MAX_RETENTION = 2 ** 48 - 2 ** 31
 

@@ -1,6 +1,7 @@
 import type { Engine } from './engine.ts'
 import { bareError } from './error-facts.ts'
 import { noteClaimed, obtain } from './obtain.ts'
+import { MAX_TIMER } from './options.ts'
 import type { RouteSettings } from './options.ts'
 import { Ownership } from './ownership.ts'
 import { ownedBy } from './pursuit.ts'
@@ -11,9 +12,6 @@ import { replayableResponse } from './request/replay.ts'
 import { sha256 } from './request/sha256.ts'
 import type { KeptResponse } from './store/store.ts'
 import type { Operation, WorkContext } from './types.ts'
-
-/** The longest that a timer can hold. */
-const MAX_TIMER = 2 ** 31 - 1
 
 /** `app.idempotency.run`: what a protected route does for a request, for work that no request asks for. */
 export async function runOnce<T> (engine: Engine, { scope, key, fingerprint, waitTimeout }: Operation, work: (context: WorkContext) => T | Promise<T>): Promise<T> {

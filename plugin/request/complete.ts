@@ -5,7 +5,7 @@ import { bareError, factsOf } from '../error-facts.ts'
 import { journalUnavailable } from '../journal/look-up.ts'
 import type { Journal } from '../journal/journal.ts'
 import { isSettling } from '../options.ts'
-import { kindOf, later } from './answers-of-options.ts'
+import { andThen, kindOf, later } from './answers-of-options.ts'
 import { capture, framed } from './capture.ts'
 import type { Captured } from './capture.ts'
 import { dropHttp1Fields, headersToKeep, resetHeaders } from './headers.ts'
@@ -148,9 +148,8 @@ function keepCaptured (engine: Engine, run: Run, reply: FastifyReply, payload: u
   const response = body === null || run.hasTrailers
     ? null
     : sanitized(run, sent.statusCode, { headers: headersToKeep(run.headersBefore, sent.headers, run.settings, typeof payload === 'string'), body })
-  const storeIt = (response: KeptResponse | null): Promise<unknown> =>
-    storeCaptured(engine, run, reply, captured, { statusCode: sent.statusCode, response }, sent)
-  return response instanceof Promise ? response.then(storeIt) : storeIt(response)
+  return andThen(response, (response: KeptResponse | null) =>
+    storeCaptured(engine, run, reply, captured, { statusCode: sent.statusCode, response }, sent))
 }
 
 function storeCaptured (engine: Engine, run: Run, reply: FastifyReply, captured: Captured, outcome: Outcome, sent: Snapshot): Promise<unknown> {

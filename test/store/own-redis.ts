@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import { until } from '../helper.ts'
@@ -57,4 +58,15 @@ export async function ownRedis (t: Test, { args = [], started = true, binary }: 
       await admin.config('RESETSTAT')
     }
   }
+}
+
+/** From now on it takes no writes (MISCONF), since the directory that it saves to is gone. */
+export async function failToSave ({ admin }: OwnRedis): Promise<void> {
+  const [, directory = ''] = await admin.config('GET', 'dir')
+  await admin.config('SET', 'save', '3600 1')
+  // Or it would not end with its test.
+  await admin.config('SET', 'shutdown-on-sigterm', 'nosave')
+  rmSync(directory, { recursive: true })
+  await admin.bgsave()
+  await until(async () => (await admin.info('persistence')).includes('rdb_last_bgsave_status:err'))
 }

@@ -1,4 +1,3 @@
-import { rmSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import Fastify from 'fastify'
@@ -15,7 +14,7 @@ import type { Client } from '../helper.ts'
 import { REDIS_6, unpacked, VALKEY_8 } from '../servers/debian.ts'
 import { freePort } from '../servers/port.ts'
 import { startRedis } from '../servers/redis.ts'
-import { ownRedis } from './own-redis.ts'
+import { failToSave, ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
 
 /*
@@ -205,14 +204,7 @@ t.test('a Redis that takes no writes just now is a warning', async (t) => {
   const states: Array<[code: string, begin: (server: OwnRedis) => Promise<unknown>]> = [
     ['OOM', ({ admin }) => admin.config('SET', 'maxmemory', '1')],
     ['NOREPLICAS', ({ admin }) => admin.config('SET', 'min-replicas-to-write', '1')],
-    ['MISCONF', async ({ admin }) => {
-      const [, directory = ''] = await admin.config('GET', 'dir')
-      await admin.config('SET', 'save', '3600 1')
-      await admin.config('SET', 'shutdown-on-sigterm', 'nosave')
-      rmSync(directory, { recursive: true })
-      await admin.bgsave()
-      await until(async () => (await admin.info('persistence')).includes('rdb_last_bgsave_status:err'))
-    }]
+    ['MISCONF', failToSave]
   ]
   for (const [code, begin] of states) {
     const server = await ownRedis(t)

@@ -1,4 +1,3 @@
-import { rmSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -6,10 +5,10 @@ import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from 
 import type { OwnedClaim } from '../../plugin/index.ts'
 import { ID_LENGTH } from '../../plugin/store/record.ts'
 import type { RedisStore } from '../../plugin/store/redis.ts'
-import { connectRedis, until } from '../helper.ts'
+import { connectRedis } from '../helper.ts'
 import { freePort } from '../servers/port.ts'
 import { aClaim, ANOTHER_REQUEST, anOutcome, isAbout, openStore, own, viewOf, waitFor } from './harness.ts'
-import { ownRedis } from './own-redis.ts'
+import { failToSave, ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
 
 /*
@@ -70,15 +69,7 @@ const REFUSALS: Array<[code: string, what: string, refuse: (server: OwnRedis) =>
   ['OOM', 'that is full', async ({ admin }) => { await admin.config('SET', 'maxmemory', '1') }],
   ['READONLY', 'that was demoted to a replica', async ({ admin }) => { await admin.replicaof('127.0.0.1', String(await freePort())) }],
   ['NOREPLICAS', 'that lacks replicas', async ({ admin }) => { await admin.config('SET', 'min-replicas-to-write', '1') }],
-  ['MISCONF', 'that cannot save', async ({ admin }) => {
-    const [, directory = ''] = await admin.config('GET', 'dir')
-    await admin.config('SET', 'save', '3600 1')
-    // Or it would not end with its test.
-    await admin.config('SET', 'shutdown-on-sigterm', 'nosave')
-    rmSync(directory, { recursive: true })
-    await admin.bgsave()
-    await until(async () => (await admin.info('persistence')).includes('rdb_last_bgsave_status:err'))
-  }]
+  ['MISCONF', 'that cannot save', failToSave]
 ]
 
 for (const [code, what, refuse] of REFUSALS) {
