@@ -114,6 +114,11 @@ export function own (store: Store, claim: Claim = aClaim(), id = ID): Promise<Ow
   return ownId(store, id, claim)
 }
 
+/** For who waits until it is woken. */
+export function never (): AbortSignal {
+  return new AbortController().signal
+}
+
 /** A time that began with `full` ms just now, give or take a slow machine. */
 export function isAbout (t: Test, milliseconds: number | null | undefined, full: number): void {
   const inRange = typeof milliseconds === 'number' && milliseconds <= full && milliseconds > full - 120_000

@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import { recordId } from '../../plugin/request/key.ts'
 import { newPrefix, until } from '../helper.ts'
 import { storeContract } from './contract.ts'
-import { aClaim, anOutcome, openStore, own, viewOf } from './harness.ts'
+import { aClaim, anOutcome, never, openStore, own, viewOf, waitFor } from './harness.ts'
 import { ownRedis } from './own-redis.ts'
 
 const server = await ownRedis(t, { args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'] })
@@ -57,10 +57,10 @@ for (const options of [{ lazyConnect: true }, { enableOfflineQueue: false }, { l
       const owner = openStore(t, connectCluster(t), keyPrefix)
       const id = recordId('global', 'awaited')
       const owned = await own(owner, aClaim(), id)
-      const waiting = store.wait(id, 600_000, new AbortController().signal)
-      await until(() => viewOf(server.admin, keyPrefix).isAwaited(id), 'the mark of the first to wait, once messages arrive')
+      const { isAwaited } = viewOf(server.admin, keyPrefix)
+      const { ended } = await waitFor(() => store.wait(id, 600_000, never()), () => isAwaited(id))
       await owner.complete(id, owned, anOutcome())
-      await waiting
+      await ended
       t.match(await store.claim(id, aClaim()), { state: 'settled' })
     })
   }

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { connectRedis, until } from '../helper.ts'
 import { recordId } from '../../plugin/request/key.ts'
-import { aClaim, ANOTHER_REQUEST, anOutcome, ID, openStore, own, viewOf } from './harness.ts'
+import { aClaim, ANOTHER_REQUEST, anOutcome, ID, never, openStore, own, viewOf, waitFor } from './harness.ts'
 import type { StoreUnderTest } from './harness.ts'
 import { ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
@@ -87,10 +87,9 @@ for (const end of ['complete', 'release'] as const) {
       const id = recordId('global', key)
       const owned = await own(store, aClaim(), id)
       if (key === 'awaited') {
-        const waiting = other.wait(id, 600_000, new AbortController().signal)
-        await until(() => isAwaited(id))
+        const { ended } = await waitFor(() => other.wait(id, 600_000, never()), () => isAwaited(id))
         await finishOwned(id, owned)
-        return waiting
+        return ended
       }
       return finishOwned(id, owned)
     }
@@ -109,12 +108,13 @@ t.test('a hundred who wait for one key in one process cost one mark and one subs
   const { store, other, server, isAwaited } = await countedStore(t)
   const owned = await own(store)
   await server.forgetCommands()
-  const waiting = Promise.all(Array.from({ length: 100 }, () => other.wait(ID, 600_000, new AbortController().signal)))
-  await until(() => isAwaited(ID))
+  const waiting = await Promise.all(Array.from({ length: 100 }, async () => {
+    return await waitFor(() => other.wait(ID, 600_000, never()), () => isAwaited(ID))
+  }))
   const { evalsha, subscribe, setrange } = await server.commands()
   t.strictSame({ evalsha, subscribe, setrange }, { evalsha: 1, subscribe: 1, setrange: 1 })
   await store.complete(ID, owned, anOutcome())
-  await waiting
+  await Promise.all(waiting.map(({ ended }) => ended))
 })
 
 t.test('to wait for another key costs one more mark, and no subscription', async (t) => {
@@ -122,32 +122,29 @@ t.test('to wait for another key costs one more mark, and no subscription', async
   const [one, another] = [recordId('global', 'one'), recordId('global', 'another')]
   const first = await own(store, aClaim(), one)
   const second = await own(store, aClaim(), another)
-  const waiting = [other.wait(one, 600_000, new AbortController().signal)]
-  await until(() => isAwaited(one))
+  const waiting = [await waitFor(() => other.wait(one, 600_000, never()), () => isAwaited(one))]
   await server.forgetCommands()
-  waiting.push(other.wait(another, 600_000, new AbortController().signal))
-  await until(() => isAwaited(another))
+  waiting.push(await waitFor(() => other.wait(another, 600_000, never()), () => isAwaited(another)))
   const { evalsha, subscribe } = await server.commands()
   t.strictSame({ evalsha, subscribe }, { evalsha: 1, subscribe: undefined })
   await store.complete(one, first, anOutcome())
   await store.complete(another, second, anOutcome())
-  await Promise.all(waiting)
+  await Promise.all(waiting.map(({ ended }) => ended))
 })
 
 t.test('who waits asks nothing until the key is settled, also the first to wait in a process', async (t) => {
   const { store, other, server, isAwaited } = await countedStore(t)
   const owned = await own(store)
   await server.forgetCommands()
-  const duplicates = Promise.all(Array.from({ length: 10 }, async () => {
-    for (;;) {
-      const result = await other.claim(ID, aClaim())
-      if (result.state !== 'running') return result
-      await other.wait(ID, 600_000, new AbortController().signal)
-    }
+  const duplicates = await Promise.all(Array.from({ length: 10 }, async () => {
+    t.match(await other.claim(ID, aClaim()), { state: 'running' })
+    return await waitFor(() => other.wait(ID, 600_000, never()), () => isAwaited(ID))
   }))
-  await until(() => isAwaited(ID))
   await store.complete(ID, owned, anOutcome())
-  t.ok((await duplicates).every(({ state }) => state === 'settled'))
+  for (const { ended } of duplicates) {
+    await ended
+    t.match(await other.claim(ID, aClaim()), { state: 'settled' })
+  }
   const { set, evalsha } = await server.commands()
   t.strictSame({ set, evalsha }, { set: 10 + 1 + 10, evalsha: 10 + 1 + 1 }, 'ten conflicts, a mark, a completion, ten replays')
 })
@@ -166,8 +163,7 @@ t.test('a Redis that forgot the scripts is taught them again, each with one more
   t.match(await server.commands(), { evalsha: 2, eval: 1 })
 
   await flush()
-  const waiting = store.wait(ID, 600_000, new AbortController().signal)
-  await until(() => isAwaited(ID))
+  const { ended } = await waitFor(() => store.wait(ID, 600_000, never()), () => isAwaited(ID))
   await expireLease(ID)
   await flush()
   const successor = await own(other)
@@ -180,5 +176,5 @@ t.test('a Redis that forgot the scripts is taught them again, each with one more
   await flush()
   t.equal(await other.complete(ID, third, anOutcome()), true)
   t.match(await server.commands(), { evalsha: 1, eval: 1 })
-  await waiting
+  await ended
 })

@@ -5,12 +5,11 @@ import type { Store } from '../../plugin/store/store.ts'
 import { StoreUnreachableError } from '../../plugin/store/store.ts'
 import { recordId } from '../../plugin/request/key.ts'
 import { connectRedis, newPrefix, until } from '../helper.ts'
-import { aClaim, anOutcome, ID, openStore, own, viewOf } from './harness.ts'
+import { aClaim, anOutcome, ID, never, openStore, own, viewOf, waitFor } from './harness.ts'
 import { ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
 
 const retryStrategy = (): number => 20
-const never = (): AbortSignal => new AbortController().signal
 
 /** Each of these asks Redis, and none may be left unanswered. */
 async function isUnreachable (t: Test, store: Store): Promise<void> {
@@ -159,12 +158,11 @@ t.test('who waits is let go to look again when the connection that wakes was los
   const store = openStore(t, redis, 'idem:')
   const { isAwaited } = viewOf(redis, 'idem:')
   const owned = await own(store)
-  const waiting = store.wait(ID, 600_000, never())
-  await until(() => isAwaited(ID))
+  const { ended } = await waitFor(() => store.wait(ID, 600_000, never()), () => isAwaited(ID))
   const before = await subscribers(server.admin)
   t.equal(before.length, 1)
   await server.admin.client('KILL', 'TYPE', 'PUBSUB')
-  await waiting
+  await ended
   const again = store.wait(ID, 600_000, never())
   await until(async () => (await subscribers(server.admin)).some(id => !before.includes(id)))
   await store.complete(ID, owned, anOutcome())
@@ -191,12 +189,10 @@ for (const [how, duplicate] of FAILURES) {
     const owned = await own(store)
     await store.wait(ID, 600_000, never())
     t.match(await store.claim(ID, aClaim()), { state: 'running' }, 'not settled yet')
-    await store.wait(ID, 600_000, never())
-    t.equal(tried, 2, 'each time it tries to open one')
-    const waiting = store.wait(ID, 600_000, never())
-    await until(() => isAwaited(ID), 'a mark, once there is a connection')
+    const { ended } = await waitFor(() => store.wait(ID, 600_000, never()), () => isAwaited(ID))
+    t.equal(tried, 3, 'it tries to open one with each wait until there is one')
     await store.complete(ID, owned, anOutcome())
-    await waiting
+    await ended
     t.match(await store.claim(ID, aClaim()), { state: 'settled' })
   })
 }
@@ -208,11 +204,11 @@ t.test('a store opens no connection before somebody waits, one for all who do, a
   const { isAwaited } = viewOf(redis, 'idem:')
   const owned = await own(store)
   t.equal((await subscribers(server.admin)).length, 0)
-  const waiting = [store.wait(ID, 600_000, never()), store.wait(ID, 600_000, never())]
-  await until(() => isAwaited(ID))
+  const wait = (): Promise<void> => store.wait(ID, 600_000, never())
+  const [one, another] = await Promise.all([waitFor(wait, () => isAwaited(ID)), waitFor(wait, () => isAwaited(ID))])
   t.equal((await subscribers(server.admin)).length, 1)
   await store.complete(ID, owned, anOutcome())
-  await Promise.all(waiting)
+  await Promise.all([one.ended, another.ended])
   store.close()
   await until(async () => (await subscribers(server.admin)).length === 0)
   t.equal(await redis.ping(), 'PONG', 'the app’s client stays open')
@@ -237,12 +233,11 @@ for (const [what, connect] of [
     const owner = openStore(t, connectRedis(t, { url: server.url }), 'idem:')
     const id = recordId('global', 'another')
     const owned = await own(owner, aClaim(), id)
-    const waiting = store.wait(id, 600_000, never())
-    await until(() => isAwaited(id), 'the mark of the first to wait, once messages arrive')
+    const { ended } = await waitFor(() => store.wait(id, 600_000, never()), () => isAwaited(id))
     t.equal((await subscribers(server.admin)).length, 1)
     await server.forgetCommands()
     await owner.complete(id, owned, anOutcome())
-    await waiting
+    await ended
     t.match(await server.commands(), { publish: 1 }, 'it was told, not left to look')
   })
 }

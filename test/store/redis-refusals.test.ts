@@ -7,7 +7,7 @@ import { ID_LENGTH } from '../../plugin/store/record.ts'
 import type { RedisStore } from '../../plugin/store/redis.ts'
 import { connectRedis } from '../helper.ts'
 import { freePort } from '../servers/port.ts'
-import { aClaim, ANOTHER_REQUEST, anOutcome, isAbout, openStore, own, viewOf, waitFor } from './harness.ts'
+import { aClaim, ANOTHER_REQUEST, anOutcome, isAbout, never, openStore, own, viewOf, waitFor } from './harness.ts'
 import { failToSave, ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
 
@@ -17,7 +17,6 @@ import type { OwnRedis } from './own-redis.ts'
  */
 
 const NOTHING_KEPT = { statusCode: 201, response: null }
-const never = (): AbortSignal => new AbortController().signal
 
 /** As long as an id is, which a wake-up is told by. */
 const id = (name: string): string => name.padEnd(ID_LENGTH, '.')
