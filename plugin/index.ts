@@ -15,14 +15,14 @@ export default idempotency
 export { idempotency }
 export { IdempotencyError, IdempotencyOptionError, LeaseLostError, StoreTimeoutError } from './errors.ts'
 export type { IdempotencyErrorCode } from './errors.ts'
-export { canonicalJson } from './request/canonical.ts'
+export { canonicalJson } from './core/canonical-json.ts'
 export type {
   IdempotencyEvent,
   IdempotencyEvents,
   IdempotencyOutcomeEvent,
   IdempotencyReplayEvent,
   IdempotencyStoreFailureEvent
-} from './diagnostics.ts'
+} from './observe/channels.ts'
 export { MemoryStore } from './store/memory.ts'
 export type { MemoryStoreOptions } from './store/memory.ts'
 export { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from './store/store.ts'

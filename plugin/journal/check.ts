@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
-import { bareError, factsOf } from '../error-facts.ts'
+import { bareError, factsOf } from '../shared/error-facts.ts'
 import { JournalUnusableError } from './journal.ts'
 import type { Journal, Queryable } from './journal.ts'
 import { ask, codeOf } from './rows.ts'

@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { bareError, factsOf } from '../error-facts.ts'
+import { bareError, factsOf } from '../shared/error-facts.ts'
 import { IdempotencyError } from '../errors.ts'
 import type { Journal, JournalEntry } from './journal.ts'
 

@@ -1,4 +1,4 @@
-import { bareError } from '../error-facts.ts'
+import { bareError } from '../shared/error-facts.ts'
 import { StoreTimeoutError } from '../errors.ts'
 import { checkDatabase } from './check.ts'
 import { JournalConflictError } from './journal.ts'

@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { factsOf } from '../error-facts.ts'
+import { factsOf } from '../shared/error-facts.ts'
 import type { Journal } from './journal.ts'
 
 /** Deletes from each journal what expired, batch by batch, while the app runs. */

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { routeOf } from '../diagnostics.ts'
-import { bareError } from '../error-facts.ts'
+import { routeOf } from '../observe/channels.ts'
+import { bareError } from '../shared/error-facts.ts'
 import { IdempotencyError } from '../errors.ts'
 import type { IdempotencyErrorCode } from '../errors.ts'
 

@@ -1,4 +1,4 @@
-import { isSameRequest } from '../same-request.ts'
+import { isSameRequest } from '../core/same-request.ts'
 import { lookUp } from '../journal/look-up.ts'
 import { completedElsewhere, keyReused } from './refuse.ts'
 import type { Run } from './run.ts'

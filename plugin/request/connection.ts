@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Client } from '../pursuit.ts'
+import type { Client } from '../core/contender.ts'
 import { ANSWERED, kIdempotency } from './state.ts'
 
 /** Somebody who is told when a connection closes. */

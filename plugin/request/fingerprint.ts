@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import type { FastifyRequest, RouteOptions } from 'fastify'
 import type { RouteSettings } from '../options.ts'
 import { andThen, isThenable, kindOf, WrongAnswer } from './answers-of-options.ts'
-import { canonicalJson, unreadable } from './canonical.ts'
-import { sha256 } from './sha256.ts'
+import { canonicalJson, unreadable } from '../core/canonical-json.ts'
+import { sha256 } from '../core/sha256.ts'
 
 /**
  * What a request and its retries have in common: SHA-256 over method, path with query, media type, what tells the route

@@ -3,7 +3,7 @@ import { IdempotencyError } from '../errors.ts'
 import type { RouteSettings } from '../options.ts'
 import type { Scope } from '../types.ts'
 import { andThen, kindOf, later, refuseFor, WrongAnswer } from './answers-of-options.ts'
-import { sha256 } from './sha256.ts'
+import { sha256 } from '../core/sha256.ts'
 
 /** `undefined`: the request has none. */
 type Key = string | undefined

@@ -1,9 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { RouteSettings } from '../options.ts'
 import { andThen } from './answers-of-options.ts'
-import { canonicalJson, unreadable } from './canonical.ts'
+import { canonicalJson, unreadable } from '../core/canonical-json.ts'
 import { hasBody, hashOf, pathOf, valueOf } from './fingerprint.ts'
-import { sha256 } from './sha256.ts'
+import { sha256 } from '../core/sha256.ts'
 
 /**
  * The fingerprint as records of format 1 have it: of method, path with query, and body as the route's validation and

@@ -1,19 +1,19 @@
 import type { FastifyReply } from 'fastify'
-import { channels, eventOf } from '../diagnostics.ts'
+import { channels, eventOf } from '../observe/channels.ts'
 import { IdempotencyError } from '../errors.ts'
 import type { JournalEntry } from '../journal/journal.ts'
 import { lookUp } from '../journal/look-up.ts'
-import { isSameRequest } from '../same-request.ts'
+import { isSameRequest } from '../core/same-request.ts'
 import type { Outcome } from '../store/store.ts'
 import { applyKept, resetHeaders } from './headers.ts'
-import { complete, release, withdraw } from './outcome.ts'
+import { complete, release, withdraw } from '../core/finish.ts'
 import { isRecorded } from './record.ts'
 import type { Recorded } from './record.ts'
 import { journalInconsistent, keyReused, notCommitted, problemOf, refusalHeaders } from './refuse.ts'
 import { keptBody, replayableResponse, REPLAYED } from './replay.ts'
 import type { Run } from './run.ts'
 import { kIdempotency, Replay } from './state.ts'
-import type { Engine } from '../engine.ts'
+import type { Engine } from '../core/engine.ts'
 
 /**
  * Before anything runs: looks up what an earlier attempt committed, and stores it anew, since Redis lost it or never got it. `null` if no

@@ -1,13 +1,13 @@
 import { isUtf8 } from 'node:buffer'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { channels, eventOf } from '../diagnostics.ts'
-import type { Subject } from '../diagnostics.ts'
+import { channels, eventOf } from '../observe/channels.ts'
+import type { Subject } from '../observe/channels.ts'
 import type { KeptResponse, Outcome } from '../store/store.ts'
 import { ReplayView } from './run.ts'
 import { applyKept, takeOffKept, wasSentAsText } from './headers.ts'
 import { notReplayable } from './refuse.ts'
 import { kIdempotency, Replay } from './state.ts'
-import type { Engine } from '../engine.ts'
+import type { Engine } from '../core/engine.ts'
 
 /** The response header that tells a replay from a first answer. */
 export const REPLAYED = 'idempotent-replayed'

@@ -1,5 +1,5 @@
-import { routeOf } from '../diagnostics.ts'
-import { bareError } from '../error-facts.ts'
+import { routeOf } from '../observe/channels.ts'
+import { bareError } from '../shared/error-facts.ts'
 import type { KeptResponse } from '../store/store.ts'
 import { kindOf, later } from './answers-of-options.ts'
 import type { Run } from './run.ts'

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import { settleUnseen } from './complete.ts'
 import { Run } from './run.ts'
 import { kIdempotency } from './state.ts'
-import type { Engine } from '../engine.ts'
+import type { Engine } from '../core/engine.ts'
 
 const kOwnReplies = Symbol('fastify-idempotency.ownReplies')
 const kWatched = Symbol('fastify-idempotency.watched')

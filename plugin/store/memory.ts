@@ -1,6 +1,6 @@
 import { timeToLive } from './record.ts'
 import { StoreRefusedError } from './store.ts'
-import { Wake } from './wake-ups.ts'
+import { Wake } from '../shared/wait.ts'
 import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
 
 export interface MemoryStoreOptions {

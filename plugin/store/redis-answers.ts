@@ -1,4 +1,4 @@
-import { bareError } from '../error-facts.ts'
+import { bareError } from '../shared/error-facts.ts'
 import { UNREADABLE } from './lua.ts'
 import { unreadable } from './record.ts'
 import { StoreRefusedError } from './store.ts'

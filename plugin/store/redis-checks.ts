@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
-import { bareError, factsOf } from '../error-facts.ts'
+import { bareError, factsOf } from '../shared/error-facts.ts'
 import { script } from './lua.ts'
 import type { RedisClient } from './redis-client.ts'
 

@@ -1,7 +1,7 @@
-import { PUNCTUAL } from './punctual.ts'
+import { PUNCTUAL } from '../shared/punctual.ts'
 import type { RedisClient } from './redis-client.ts'
 import { StoreUnreachableError } from './store.ts'
-import { Wake } from './wake-ups.ts'
+import { Wake } from '../shared/wait.ts'
 
 /** What the status of a client is between two tries to connect. */
 const AWAY = ['close', 'reconnecting', 'disconnecting']

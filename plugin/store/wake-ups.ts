@@ -1,3 +1,4 @@
+import { Wake } from '../shared/wait.ts'
 import type { RedisSubscriber } from './redis-client.ts'
 
 /** Milliseconds: how soon waiters look again while there is no subscription to be woken by. */
@@ -105,24 +106,6 @@ export class WakeUps {
   close (): void {
     this.#subscriber?.disconnect()
     this.#wakeAll()
-  }
-}
-
-/** A wake-up that several wait for. */
-export class Wake {
-  waiters = 0
-  now!: () => void
-  readonly #woken = new Promise<void>((resolve) => { this.now = resolve })
-
-  /** Resolves when woken, when `signal` aborts, or after `timeout` ms. */
-  async orAfter (timeout: number, signal?: AbortSignal): Promise<void> {
-    let stop!: () => void
-    const stopped = new Promise<void>((resolve) => { stop = resolve })
-    const timer = setTimeout(stop, timeout)
-    signal?.addEventListener('abort', stop)
-    await Promise.race([this.#woken, stopped])
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', stop)
   }
 }
 

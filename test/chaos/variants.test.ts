@@ -89,7 +89,7 @@ const VARIANTS: Variant[] = [
   {
     name: 'without outcomes that are kept until Redis takes them, a completed run is repeated',
     patch: {
-      file: 'plugin/request/outcome.ts',
+      file: 'plugin/core/finish.ts',
       replace: 'engine.pending.keep({ owner, owned, outcome, stored }, error)',
       by: 'void stored'
     },
@@ -99,7 +99,7 @@ const VARIANTS: Variant[] = [
   {
     // Who is first when Redis is back is a matter of chance.
     name: 'without hesitation after an outage, a lease is taken over before its owner could be heard',
-    patch: { file: 'plugin/hearing.ts', replace: 'return Math.max(0, afterOutage, afterPause)', by: 'return 0' },
+    patch: { file: 'plugin/core/store-contact.ts', replace: 'return Math.max(0, afterOutage, afterPause)', by: 'return 0' },
     payments: inARow(...Array.from({ length: 8 }, () =>
       inHandler('Redis without its replicas, for longer than a lease', LONG))),
     breaks: 10
@@ -107,7 +107,7 @@ const VARIANTS: Variant[] = [
   {
     name: 'when closing does not wait for those who own a key, a handler is cut',
     patch: {
-      file: 'plugin/leases.ts',
+      file: 'plugin/core/leases.ts',
       replace: 'if (now >= until || !left.some(({ isWatched }) => isWatched)) return left',
       by: 'return left'
     },
@@ -116,7 +116,7 @@ const VARIANTS: Variant[] = [
   },
   {
     name: 'when duplicates are refused though the owner’s client has left, who pressed once is told of a conflict',
-    patch: { file: 'plugin/acquisition.ts', replace: "(onConflict === 'auto' && this.#ownerLeft)", by: 'false' },
+    patch: { file: 'plugin/core/acquisition.ts', replace: "(onConflict === 'auto' && this.#ownerLeft)", by: 'false' },
     payments: inARow(workOf('re-sends by itself')),
     breaks: 12
   },
@@ -143,7 +143,7 @@ const VARIANTS: Variant[] = [
   {
     // The timer that renews leases may be the first to go on, and tell in time.
     name: 'with a signal that does not look at the clock, who was frozen is not told',
-    patch: { file: 'plugin/ownership.ts', replace: 'performance.now() - this.leaseBegan >= lease', by: 'lease < 0' },
+    patch: { file: 'plugin/core/ownership.ts', replace: 'performance.now() - this.leaseBegan >= lease', by: 'lease < 0' },
     payments: inARow(...Array.from({ length: 4 }, () => inHandler('app frozen beyond its lease', 0, { takes: 60 }))),
     breaks: 14
   },

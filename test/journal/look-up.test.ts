@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { build } from '../helper.ts'
 import { openDatabase, payRoute } from './helper.ts'
 import type { Database } from './helper.ts'
-import { isSameRequest } from '../../plugin/same-request.ts'
+import { isSameRequest } from '../../plugin/core/same-request.ts'
 
 /** Acts elsewhere before it completes: what it did there is counted. */
 async function acting (t: Test, how: 'by itself' | 'always' | 'retries') {

@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
 import type { Test } from 'tap'
-import { idempotencyMetrics } from '../../plugin/metrics/index.ts'
-import type { IdempotencyMetricsOptions } from '../../plugin/metrics/index.ts'
+import { idempotencyMetrics } from '../../plugin/observe/metrics/index.ts'
+import type { IdempotencyMetricsOptions } from '../../plugin/observe/metrics/index.ts'
 import { build } from '../helper.ts'
 import type { Client, TestApp } from '../helper.ts'
 

@@ -5,8 +5,8 @@ import { AlwaysOnSampler, BasicTracerProvider, InMemorySpanExporter, SimpleSpanP
 import type { ReadableSpan, Sampler } from '@opentelemetry/sdk-trace-base'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Test } from 'tap'
-import { idempotencyTracing } from '../../plugin/opentelemetry/index.ts'
-import type { IdempotencyTracingOptions } from '../../plugin/opentelemetry/index.ts'
+import { idempotencyTracing } from '../../plugin/observe/opentelemetry/index.ts'
+import type { IdempotencyTracingOptions } from '../../plugin/observe/opentelemetry/index.ts'
 import { build, until } from '../helper.ts'
 import type { Client, TestApp } from '../helper.ts'
 

@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram } from 'prom-client'
 import type { Registry } from 'prom-client'
-import type { Idempotency } from '../types.ts'
+import type { Idempotency } from '../../types.ts'
 
 /** Seconds, up to `storeTimeout` (1 s unless it is set) and a little beyond. */
 const CLAIM_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]

@@ -1,9 +1,9 @@
 import { Acquisition } from './acquisition.ts'
-import { channels, eventOf } from './diagnostics.ts'
+import { channels, eventOf } from '../observe/channels.ts'
 import type { Engine } from './engine.ts'
 import type { Ownership } from './ownership.ts'
-import { fromPending } from './pursuit.ts'
-import type { Obtained, Pursuit } from './pursuit.ts'
+import { fromPending } from './contender.ts'
+import type { Obtained, Pursuit } from './contender.ts'
 
 /**
  * Claims a key in the store, after its owner where it has one and the settings say to wait for it. `'bypass'`: the store

@@ -1,7 +1,7 @@
 import { validateMetricName } from 'prom-client'
 import type { OpenMetricsContentType, PrometheusContentType, Registry } from 'prom-client'
-import { IdempotencyOptionError } from '../errors.ts'
-import type { Idempotency } from '../types.ts'
+import { IdempotencyOptionError } from '../../errors.ts'
+import type { Idempotency } from '../../types.ts'
 
 /** What `idempotencyMetrics` takes. */
 export interface IdempotencyMetricsOptions {

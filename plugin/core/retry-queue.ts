@@ -1,10 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { Deadline } from './deadline.ts'
-import { factsOf } from './error-facts.ts'
-import { StoreTimeoutError } from './errors.ts'
+import type { Deadline } from './store-timeout.ts'
+import { factsOf } from '../shared/error-facts.ts'
+import { StoreTimeoutError } from '../errors.ts'
 import type { Ownership } from './ownership.ts'
-import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from './store/store.ts'
-import type { Claim, Outcome, OwnedClaim, Store } from './store/store.ts'
+import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from '../store/store.ts'
+import type { Claim, Outcome, OwnedClaim, Store } from '../store/store.ts'
 
 const FIRST_PAUSE = 50
 const LONGEST_PAUSE = 250

@@ -1,8 +1,8 @@
-import { answerOf } from '../deadline.ts'
-import { channels, eventOf } from '../diagnostics.ts'
-import type { Engine } from '../engine.ts'
-import { bareError, factsOf } from '../error-facts.ts'
-import type { Ownership } from '../ownership.ts'
+import { answerOf } from './store-timeout.ts'
+import { channels, eventOf } from '../observe/channels.ts'
+import type { Engine } from './engine.ts'
+import { bareError, factsOf } from '../shared/error-facts.ts'
+import type { Ownership } from './ownership.ts'
 import type { Outcome, OwnedClaim } from '../store/store.ts'
 
 /**

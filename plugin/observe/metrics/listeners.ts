@@ -1,4 +1,4 @@
-import type { IdempotencyEvent, IdempotencyOutcomeEvent, IdempotencyStoreFailureEvent } from '../diagnostics.ts'
+import type { IdempotencyEvent, IdempotencyOutcomeEvent, IdempotencyStoreFailureEvent } from '../channels.ts'
 import type { Instruments } from './instruments.ts'
 import type { Listeners } from '../listen.ts'
 

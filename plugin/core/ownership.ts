@@ -1,9 +1,9 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import type { Subject } from './diagnostics.ts'
-import { LeaseLostError } from './errors.ts'
-import type { RouteSettings } from './options.ts'
-import type { OwnedClaim } from './store/store.ts'
-import { Wake } from './store/wake-ups.ts'
+import type { Subject } from '../observe/channels.ts'
+import { LeaseLostError } from '../errors.ts'
+import type { RouteSettings } from '../options.ts'
+import type { OwnedClaim } from '../store/store.ts'
+import { Wake } from '../shared/wait.ts'
 
 /** A key that is owned, from the claim until the store has the outcome: by a request's run, or by `app.idempotency.run`. */
 export class Ownership implements Subject {

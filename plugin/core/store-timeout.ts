@@ -1,7 +1,7 @@
-import { StoreTimeoutError } from './errors.ts'
-import type { Hearing } from './hearing.ts'
-import { PUNCTUAL } from './store/punctual.ts'
-import { RecordUnreadableError } from './store/store.ts'
+import { StoreTimeoutError } from '../errors.ts'
+import type { Hearing } from './store-contact.ts'
+import { PUNCTUAL } from '../shared/punctual.ts'
+import { RecordUnreadableError } from '../store/store.ts'
 
 /** What a call answers; what it throws at once is its answer too. Stores are other people's code. */
 export function answerOf<T> (call: () => Promise<T>): Promise<T> {

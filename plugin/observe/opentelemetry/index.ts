@@ -1,4 +1,4 @@
-import { IdempotencyOptionError } from '../errors.ts'
+import { IdempotencyOptionError } from '../../errors.ts'
 import { listen } from '../listen.ts'
 import { answerAttributes, detailAttributes, SPAN_EVENTS, subjectAttributes } from './attributes.ts'
 import type { EventName, IdempotencyEventOf } from './attributes.ts'

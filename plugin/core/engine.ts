@@ -1,12 +1,12 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Acquisition } from './acquisition.ts'
-import type { Deadline } from './deadline.ts'
-import type { Hearing } from './hearing.ts'
+import type { Deadline } from './store-timeout.ts'
+import type { Hearing } from './store-contact.ts'
 import type { Leases } from './leases.ts'
-import type { PluginSettings } from './options.ts'
-import type { Pending } from './pending.ts'
-import type { Store } from './store/store.ts'
-import type { IdempotencyStats } from './types.ts'
+import type { PluginSettings } from '../options.ts'
+import type { Pending } from './retry-queue.ts'
+import type { Store } from '../store/store.ts'
+import type { IdempotencyStats } from '../types.ts'
 
 /** What everybody who claims keys shares. */
 export interface Engine {

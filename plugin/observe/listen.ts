@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { channels } from './diagnostics.ts'
-import type { IdempotencyEvents } from './diagnostics.ts'
+import { channels } from './channels.ts'
+import type { IdempotencyEvents } from './channels.ts'
 
 /** What to do on each event. */
 export type Listeners = { [name in keyof IdempotencyEvents]?: (event: IdempotencyEvents[name]) => void }

@@ -1,6 +1,6 @@
 import { register as globalRegister, Registry } from 'prom-client'
 import type { Metric } from 'prom-client'
-import { IdempotencyOptionError } from '../errors.ts'
+import { IdempotencyOptionError } from '../../errors.ts'
 import { gaugesOn, instrumentsOn } from './instruments.ts'
 import { listen } from '../listen.ts'
 import { listenersOf } from './listeners.ts'

@@ -1,12 +1,12 @@
 import { AsyncResource } from 'node:async_hooks'
-import type { Deadline } from './deadline.ts'
-import { bareError, factsOf } from './error-facts.ts'
-import { LeaseLostError } from './errors.ts'
-import { channels, eventOf } from './diagnostics.ts'
+import type { Deadline } from './store-timeout.ts'
+import { bareError, factsOf } from '../shared/error-facts.ts'
+import { LeaseLostError } from '../errors.ts'
+import { channels, eventOf } from '../observe/channels.ts'
 import type { Ownership } from './ownership.ts'
-import { Run } from './request/run.ts'
-import type { Store } from './store/store.ts'
-import { Wake } from './store/wake-ups.ts'
+import { Run } from '../request/run.ts'
+import type { Store } from '../store/store.ts'
+import { Wake } from '../shared/wait.ts'
 
 /** Milliseconds between two looks at what is left to wait for when the app closes. */
 const CLOSING_LOOK = 100

@@ -1,5 +1,5 @@
-import { channels, eventOf } from './diagnostics.ts'
-import type { Obtained, Pursuit } from './pursuit.ts'
+import { channels, eventOf } from '../observe/channels.ts'
+import type { Obtained, Pursuit } from './contender.ts'
 
 /** Somebody who waits for a key that has an owner. Costs a timer, and a listener on its client's connection. */
 export class HeldPursuit {

@@ -1,4 +1,4 @@
-import type { Claim } from './store/store.ts'
+import type { Claim } from '../store/store.ts'
 
 /** What two requests must have in common to be the same, in both formats of a fingerprint. */
 export type Identity = Pick<Claim, 'fingerprint' | 'alternativeFingerprint'>

@@ -1,5 +1,5 @@
 import type { Attributes } from '@opentelemetry/api'
-import type { IdempotencyEvents } from '../diagnostics.ts'
+import type { IdempotencyEvents } from '../channels.ts'
 
 export type EventName = keyof IdempotencyEvents
 /** Any event, or that of a name. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import type { Hearing } from './hearing.ts'
-import type { Pursuit } from './pursuit.ts'
-import type { Claim } from './store/store.ts'
+import type { Hearing } from './store-contact.ts'
+import type { Pursuit } from './contender.ts'
+import type { Claim } from '../store/store.ts'
 
 /** A claim that takes over no lease which ran out while this process could not have heard its owner. */
 export class PatientClaim implements Claim {

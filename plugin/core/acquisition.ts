@@ -1,14 +1,14 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
-import { answerOf } from './deadline.ts'
+import { answerOf } from './store-timeout.ts'
 import type { Engine } from './engine.ts'
-import { StoreTimeoutError } from './errors.ts'
-import { HeldPursuit } from './held-pursuit.ts'
-import { PatientClaim } from './patient-claim.ts'
-import { answered, conflict, failed, fromPending } from './pursuit.ts'
-import type { Asked, Obtained, Pursuit } from './pursuit.ts'
-import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from './store/store.ts'
-import type { ClaimResult } from './store/store.ts'
-import { Wake } from './store/wake-ups.ts'
+import { StoreTimeoutError } from '../errors.ts'
+import { HeldPursuit } from './waiter.ts'
+import { PatientClaim } from './cautious-claim.ts'
+import { answered, conflict, failed, fromPending } from './contender.ts'
+import type { Asked, Obtained, Pursuit } from './contender.ts'
+import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from '../store/store.ts'
+import type { ClaimResult } from '../store/store.ts'
+import { Wake } from '../shared/wait.ts'
 
 /**
  * Milliseconds in which the owner's client may turn out to have left: its end reaches the owner's process, and the

@@ -1,8 +1,8 @@
-import { checkText, recordId } from './request/key.ts'
-import type { Engine } from './engine.ts'
-import { runOnce } from './work.ts'
-import type { KeptResponse } from './store/store.ts'
-import type { FoundRecord, Idempotency, IdempotencyStats } from './types.ts'
+import { checkText, recordId } from '../request/key.ts'
+import type { Engine } from '../core/engine.ts'
+import { runOnce } from './run.ts'
+import type { KeptResponse } from '../store/store.ts'
+import type { FoundRecord, Idempotency, IdempotencyStats } from '../types.ts'
 
 /** `app.idempotency`. */
 export function operatorOf (engine: Engine): Idempotency {

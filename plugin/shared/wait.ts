@@ -1,0 +1,33 @@
+/**
+ * Waits for a promise, but no longer than `milliseconds` and not beyond the moment at which `signal` aborts. Leaves no
+ * timer and no listener behind.
+ * @returns whether the promise was fulfilled in time
+ * @throws what the promise rejects with, if it rejects in time
+ */
+export async function isDoneWithin (
+  promise: Promise<unknown>, milliseconds: number, signal?: AbortSignal
+): Promise<boolean> {
+  if (signal?.aborted === true) return false
+  let stop!: () => void
+  const stopped = new Promise<false>((resolve) => { stop = () => { resolve(false) } })
+  const timer = setTimeout(stop, milliseconds)
+  signal?.addEventListener('abort', stop)
+  try {
+    return await Promise.race([promise.then(() => true), stopped])
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', stop)
+  }
+}
+
+/** A wake-up call that any number of callers may wait for. It comes once. */
+export class Wake {
+  waiters = 0
+  now!: () => void
+  readonly #woken = new Promise<void>((resolve) => { this.now = resolve })
+
+  /** Resolves when woken, when `signal` aborts, or after `timeout` milliseconds. */
+  async orAfter (timeout: number, signal?: AbortSignal): Promise<void> {
+    await isDoneWithin(this.#woken, timeout, signal)
+  }
+}
