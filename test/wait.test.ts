@@ -4,10 +4,12 @@ import type { TestApp } from './helper.ts'
 import { ownRedis } from './store/own-redis.ts'
 
 /** Two apps on one key space, so that the owner and its duplicates can be in different ones. */
-async function two (t: Parameters<typeof build>[0], stored: string, options: Parameters<typeof build>[1] = {}): Promise<[TestApp, TestApp]> {
+async function two (
+  t: Parameters<typeof build>[0], stored: string, optionsOfFirst: Parameters<typeof build>[1] = {}
+): Promise<[TestApp, TestApp]> {
   const shared = stored === 'memory' ? { store: new MemoryStore() } : { keyPrefix: newPrefix() }
-  const all = { ...shared, onConflict: 'wait' as const, waitTimeout: 120_000, ...options }
-  return [await build(t, all), await build(t, all)]
+  const all = { ...shared, onConflict: 'wait' as const, waitTimeout: 120_000 }
+  return [await build(t, { ...all, ...optionsOfFirst }), await build(t, all)]
 }
 
 for (const stored of ['Redis', 'memory']) {

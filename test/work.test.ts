@@ -120,8 +120,10 @@ t.test('a call with a waitTimeout does the work itself when the first one fails'
 })
 
 t.test('a call whose waitTimeout is longer than the lease does the work itself when the first one has gone silent', async (t) => {
-  const options = { keyPrefix: newPrefix(), lease: 1_000, maxExecution: 1_000 }
-  const [silent, { app }] = [await build(t, { ...options, redis: connectRedis(t, { prefix: options.keyPrefix }) }), await build(t, { ...options, redis: connectRedis(t) })]
+  const keyPrefix = newPrefix()
+  const redis = connectRedis(t, { prefix: keyPrefix })
+  const silent = await build(t, { keyPrefix, redis, lease: 1_000, maxExecution: 1_000 })
+  const { app } = await build(t, { keyPrefix, redis: connectRedis(t) })
   const { opened, open } = gate()
   const first = silent.app.idempotency.run({ scope: 'jobs', key: 'k' }, () => opened.then(() => 'late'))
   await until(() => silent.app.idempotency.stats().running === 1, 'the work to begin')

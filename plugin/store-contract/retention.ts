@@ -36,7 +36,9 @@ export const retentionCases: StoreCase[] = [
     await aWhile()
     const released = await timed(() => store.release(id, owned))
     const found = await timed(() => store.find(id))
-    isRecord(found.value, 'released', 1)
+    // A machine that stood still for the retention may find nothing.
+    const mayBeForgotten = found.ended - released.began >= SHORT_RETENTION
+    if (found.value !== null || !mayBeForgotten) isRecord(found.value, 'released', 1)
     isRemembered(found.value, owned, released, found)
     await isForgottenAfter(SHORT_RETENTION, store, id, released)
   }),

@@ -62,9 +62,9 @@ t.test('a charge that was committed but not recorded: the retry gets its receipt
   const databaseUrl = await createDatabase(t)
   const keyPrefix = newPrefix()
   // The first app is not to wait at its end for a Redis that it never reaches again.
-  const idempotency = { keyPrefix, lease: 1_000, closeTimeout: 0 }
+  const idempotency = { keyPrefix, closeTimeout: 0 }
   const redis = connectRedis(t)
-  const first = await startApp(t, { databaseUrl, redis, idempotency })
+  const first = await startApp(t, { databaseUrl, redis, idempotency: { ...idempotency, lease: 1_000 } })
   const order = await createOrder(first.url)
   const held = await holdOrder(t, databaseUrl, order)
   const key = randomUUID()
