@@ -1,23 +1,31 @@
-/** Everything that the plugin answers on its own, in one place: what clients and error handlers rely on. */
+/** What clients and error handlers rely on, for each refusal. The sentences are in refusals.ts. */
 const PROBLEMS = {
   FST_IDEMPOTENCY_KEY_MISSING: { statusCode: 400, title: 'Idempotency key missing', retryable: false },
   FST_IDEMPOTENCY_KEY_INVALID: { statusCode: 400, title: 'Idempotency key invalid', retryable: false },
-  FST_IDEMPOTENCY_KEY_REUSED: { statusCode: 422, title: 'Idempotency key reused for another request', retryable: false },
-  FST_IDEMPOTENCY_IN_PROGRESS: { statusCode: 409, title: 'Request with this idempotency key in progress', retryable: true },
+  FST_IDEMPOTENCY_KEY_REUSED: {
+    statusCode: 422, title: 'Idempotency key reused for another request', retryable: false
+  },
+  FST_IDEMPOTENCY_IN_PROGRESS: {
+    statusCode: 409, title: 'Request with this idempotency key in progress', retryable: true
+  },
   FST_IDEMPOTENCY_NOT_REPLAYABLE: { statusCode: 409, title: 'Response was not kept', retryable: false },
   FST_IDEMPOTENCY_RECORD_UNREADABLE: { statusCode: 409, title: 'Record cannot be read', retryable: false },
   FST_IDEMPOTENCY_BODY_UNREADABLE: { statusCode: 415, title: 'Request body cannot be compared', retryable: false },
   FST_IDEMPOTENCY_STORE_UNAVAILABLE: { statusCode: 503, title: 'Idempotency store unavailable', retryable: true },
   FST_IDEMPOTENCY_NOT_COMMITTED: { statusCode: 500, title: 'Answer was not committed', retryable: true },
-  FST_IDEMPOTENCY_JOURNAL_INCONSISTENT: { statusCode: 500, title: 'Committed answer cannot be found', retryable: false },
+  FST_IDEMPOTENCY_JOURNAL_INCONSISTENT: {
+    statusCode: 500, title: 'Committed answer cannot be found', retryable: false
+  },
   FST_IDEMPOTENCY_SCOPE_INVALID: { statusCode: 500, title: 'Idempotency scope invalid', retryable: false },
   FST_IDEMPOTENCY_OPTION_FAILED: { statusCode: 500, title: 'Idempotency option failed', retryable: false },
-  FST_IDEMPOTENCY_ROUTE_UNSEEN: { statusCode: 500, title: 'Route declared before the idempotency plugin', retryable: false }
+  FST_IDEMPOTENCY_ROUTE_UNSEEN: {
+    statusCode: 500, title: 'Route declared before the idempotency plugin', retryable: false
+  }
 } as const
 
 export type IdempotencyErrorCode = keyof typeof PROBLEMS
 
-/** Mistakes of the app, whose detail speaks to its developers. Every other detail tells the client what to do. */
+/** Mistakes of the app. Their detail is for its developers. Every other detail tells the client what to do. */
 const MISTAKES = new Set<IdempotencyErrorCode>([
   'FST_IDEMPOTENCY_SCOPE_INVALID', 'FST_IDEMPOTENCY_OPTION_FAILED', 'FST_IDEMPOTENCY_ROUTE_UNSEEN'
 ])
@@ -40,8 +48,8 @@ export class IdempotencyError extends Error {
   /** The status of the response that was not kept, for `FST_IDEMPOTENCY_NOT_REPLAYABLE`. */
   readonly originalStatus: number | undefined
 
-  constructor (code: IdempotencyErrorCode, detail: string, { cause, originalStatus }: { cause?: unknown, originalStatus?: number } = {}) {
-    super(detail, { cause })
+  constructor (code: IdempotencyErrorCode, detail: string, about: { cause?: unknown, originalStatus?: number } = {}) {
+    super(detail, { cause: about.cause })
     const { statusCode, title, retryable } = PROBLEMS[code]
     this.code = code
     this.statusCode = statusCode
@@ -49,7 +57,7 @@ export class IdempotencyError extends Error {
     this.expose = !MISTAKES.has(code)
     this.title = title
     this.retryable = retryable
-    this.originalStatus = originalStatus
+    this.originalStatus = about.originalStatus
   }
 }
 

@@ -99,8 +99,9 @@ export function isSettling (statusCode: number): boolean {
 }
 
 /**
- * What `register` itself takes beside a plugin's options, and hands on to the plugin (@fastify/autoload gives a `prefix` to
- * whatever lies in a folder). Of a plugin in its parent's context, such as this one, Fastify makes nothing of them.
+ * What `register` itself takes beside a plugin's options, and hands on to the plugin (@fastify/autoload gives a
+ * `prefix` to whatever lies in a folder). Of a plugin in its parent's context, such as this one, Fastify makes nothing
+ * of them.
  */
 const OF_REGISTER = new Set(['prefix', 'logLevel', 'logSerializers'])
 

@@ -1,67 +1,35 @@
-import { setMaxListeners } from 'node:events'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { Deadline } from './core/store-timeout.ts'
-import { IdempotencyError } from './errors.ts'
-import { Hearing } from './core/store-contact.ts'
-import { checkJournals } from './journal/check.ts'
-import { Purger } from './journal/purger.ts'
-import { Leases } from './core/leases.ts'
-import { checkPluginOptions } from './options.ts'
-import type { PluginSettings, RouteSettings } from './options.ts'
 import { operatorOf } from './app/operator.ts'
-import { Pending } from './core/retry-queue.ts'
+import { startEngine } from './start.ts'
+import { IdempotencyError } from './errors.ts'
+import { checkPluginOptions } from './options.ts'
+import type { RouteSettings } from './options.ts'
+import { routeUnseen } from './refusals.ts'
 import { claim } from './request/claim.ts'
-import { letConnectionGo, settle, settleUnseen } from './request/complete.ts'
+import { closeConnection, endRun } from './request/end.ts'
 import { fingerprinterOf } from './request/fingerprint.ts'
 import type { Fingerprinter } from './request/fingerprint.ts'
-import { isRecorded } from './request/record.ts'
-import { problemOf, refusalHeaders } from './request/refuse.ts'
-import { abandon, restore } from './request/replay.ts'
+import { noteJournalled } from './request/note-journalled.ts'
+import { noteError } from './request/on-error.ts'
+import { addRefusalHeaders, problemOf } from './request/problem.ts'
+import { separateReplies } from './request/replies.ts'
+import { restore } from './request/replay.ts'
 import { Run } from './request/run.ts'
-import { ANSWERED, kIdempotency, Replay } from './request/state.ts'
+import { ANSWERED, kIdempotency } from './request/state.ts'
 import { kFingerprint, takeFingerprint } from './request/take-fingerprint.ts'
-import type { Engine } from './core/engine.ts'
-import { separateReplies } from './request/watch.ts'
 import { hasRoutes, isUnseen, listOf, markSeen, protectedMethods, protectionOf } from './routes.ts'
 import type { SeenRoute } from './routes.ts'
-import { RedisStore } from './store/redis.ts'
-import type { RedisClient } from './store/redis.ts'
 import type { IdempotencyOptions } from './types.ts'
 import { liesIn, watchRoutes } from './unprotected.ts'
 
 /** The wiring: every hook, in the order in which they run. What they do is in `request/`, one step a file. */
 export async function plugin (app: FastifyInstance, options: IdempotencyOptions): Promise<void> {
   if (app.hasDecorator('idempotency')) {
-    throw new Error('fastify-idempotency is registered already, here or in a parent context: register it once, and set what differs in the routes\' config.idempotency')
+    throw new Error('fastify-idempotency is registered already, here or in a parent context: ' +
+      'register it once, and set what differs in the routes\' config.idempotency')
   }
   const settings = checkPluginOptions(options)
-  const ownStore = settings.store === undefined ? redisStore(settings) : null
-  const store = ownStore ?? settings.store as NonNullable<typeof settings.store>
-  const hearing = new Hearing()
-  const deadline = new Deadline(settings.storeTimeout, hearing)
-  const leases = new Leases(store, deadline, run => { void settleUnseen(engine, run) })
-  leases.cover(settings.route.lease)
-  // Other processes may still be connecting again.
-  const stopListening = store.onReady?.(() => { hearing.failed() })
-  const pending = new Pending(store, deadline, () => leases.period)
-  const purger = new Purger(app.log)
-  if (settings.route.journal !== false) purger.cover(settings.route.journal)
-  const closing = new AbortController()
-  // Everybody who waits listens.
-  setMaxListeners(0, closing.signal)
-  const engine: Engine = {
-    settings,
-    store,
-    deadline,
-    hearing,
-    leases,
-    pending,
-    counts: { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, recalled: 0, conflicts: 0, mismatches: 0, waited: 0, bypassed: 0 },
-    acquisitions: new Map(),
-    waiting: 0,
-    log: app.log,
-    closing: closing.signal
-  }
+  const { engine, journals, checkServers, stop } = startEngine(app, settings)
 
   app.decorate('idempotency', operatorOf(engine))
   app.decorateRequest('idempotency', null)
@@ -69,14 +37,14 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
   app.decorateRequest(kFingerprint, null)
   separateReplies(app)
 
+  // 1. Routes are declared: those that are to be protected get their hooks.
+
   const wrongRoutes: unknown[] = []
-  // What was warned of already: routes share settings.
-  const warned = new Set<string>()
 
   app.addHook('onRoute', function protect (route) {
     const seen: SeenRoute = { protection: null, plugin: settings, route }
     markSeen(seen)
-    // Later, when other plugins' onRoute hooks have added theirs to the route.
+    // Later, when the onRoute hooks of other plugins have added theirs to the route.
     this.after(() => {
       try {
         addHooks(route, seen)
@@ -87,56 +55,68 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     })
   })
 
-  const { root, watched } = watchRoutes(app, settings)
-  // What keeps the app from being ready keeps its requests from running, too.
-  let { refusal } = watched
-
-  app.addHook('onReady', async function refuseWrongOptionsOrStart () {
-    try {
-      if (wrongRoutes.length > 0) throw wrongRoutes[0]
-      const patience = ofPluginTimeout(settings.storeTimeout)
-      await Promise.all([checkJournals(purger.journals, app.log), settings.redisChecks && ownStore?.check(patience, app.log)])
-      refusal = null
-    } catch (error) {
-      refusal = error as Error
-      throw error
-    }
-    purger.start()
-  })
-
   function addHooks (route: RouteOptions, seen: SeenRoute): void {
     const protection = seen.protection = protectionOf(route, settings)
     if (protection === null) return
-    leases.cover(protection.lease)
+    engine.leases.cover(protection.lease)
     warnOfShortWaits(protection)
-    if (protection.journal !== false) {
-      purger.cover(protection.journal)
-      route.preSerialization = [noteRecorded, ...listOf(route.preSerialization)]
-    }
     const fingerprintOf = fingerprinterOf(route, protection)
-    // A hook array may be shared with other routes (a GET and its HEAD sibling, say): replaced, never pushed to.
+    // Replaced, never pushed to: routes may share an array of hooks, as a GET and its HEAD sibling do.
     route.preValidation = [takeFingerprintOf(route, protection, fingerprintOf), ...listOf(route.preValidation)]
     route.preHandler = [...listOf(route.preHandler), claimKeyOf(route, protection, fingerprintOf)]
-    route.onError = [...listOf(route.onError), noteError]
+    if (protection.journal !== false) {
+      journals.cover(protection.journal)
+      route.preSerialization = [function noteWhatWasJournalled (request, reply, payload, done) {
+        noteJournalled(request, reply, payload)
+        done(null, payload)
+      }, ...listOf(route.preSerialization)]
+    }
+    route.onError = [...listOf(route.onError), function noteErrorOfRun (request, reply, error, done) {
+      noteError(request, reply, error)
+      done()
+    }]
   }
+
+  // What was warned of already: routes share settings.
+  const warned = new Set<string>()
 
   function warnOfShortWaits ({ onConflict, waitTimeout, lease }: RouteSettings): void {
     const times = `"waitTimeout" (${waitTimeout} ms) is not above "lease" (${lease} ms)`
     if (onConflict !== 'wait' || waitTimeout > lease || warned.has(times)) return
     warned.add(times)
-    app.log.warn(`idempotency: option ${times}: when a process dies in a handler, those who wait for its answer get a 409`)
+    app.log.warn(`idempotency: option ${times}: ` +
+      'when a process dies in a handler, those who wait for its answer get a 409')
   }
 
-  // Where there is no route yet none can have been missed, and no request need be looked at.
+  // 2. The app becomes ready, or does not.
+
+  const { root, watched } = watchRoutes(app, settings)
+  // While something keeps the app from being ready, it also keeps requests from running.
+  let { refusal } = watched
+
+  app.addHook('onReady', async function refuseWrongOptionsOrStart () {
+    try {
+      if (wrongRoutes.length > 0) throw wrongRoutes[0]
+      await checkServers(ofPluginTimeout(settings.storeTimeout))
+      refusal = null
+    } catch (error) {
+      refusal = error as Error
+      throw error
+    }
+    journals.start()
+  })
+
+  // 3. A request comes: its key is claimed before the handler, and its answer is stored before it is sent.
+
+  // Where no route was declared before the plugin, none can have been missed, and no request need be looked at.
   if (!watched.fromStart && hasRoutes(app)) {
     root.addHook('onRequest', function refuseUnseenRoute (request, _reply, done) {
-      done(isUnseen(request, { global: settings.global && liesIn(this, app) })
-        ? new IdempotencyError('FST_IDEMPOTENCY_ROUTE_UNSEEN', `The route ${request.method} ${request.routeOptions.url} asks for idempotency but was declared before the plugin was loaded, and would run unprotected: declare it after "await app.register(idempotency, …)", or in a plugin registered later`)
-        : undefined)
+      const isRefused = isUnseen(request, { global: settings.global && liesIn(this, app) })
+      done(isRefused ? routeUnseen(`${request.method} ${request.routeOptions.url}`) : undefined)
     })
   }
 
-  /** A route's first preValidation. */
+  /** A route's first preValidation hook. */
   function takeFingerprintOf (route: RouteOptions, protection: RouteSettings, fingerprintOf: Fingerprinter) {
     const methods = protectedMethods(route, settings)
     return function noteFingerprint (request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
@@ -146,7 +126,9 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     }
   }
 
-  /** A route's last preHandler. In callback style: once it has replied it never calls `done`, so no handler runs. */
+  /**
+   * A route's last preHandler hook. In callback style: where it has replied it never calls `done`, so no handler runs.
+   */
   function claimKeyOf (route: RouteOptions, protection: RouteSettings, fingerprintOf: Fingerprinter) {
     const methods = protectedMethods(route, settings)
     return function claimKey (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
@@ -154,7 +136,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
       const refuse = (error: Error): void => {
         if (request[kIdempotency] === ANSWERED) return
         if (!(error instanceof IdempotencyError)) return done(error)
-        refusalHeaders(reply, error, settings, protection)
+        addRefusalHeaders(reply, error, settings, protection)
         if (settings.errors === 'error-handler') return done(error)
         reply.send(problemOf(reply, error, settings))
       }
@@ -167,81 +149,39 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     }
   }
 
-  /** The handler answers with what it recorded. Serialized it could not be told. */
-  function noteRecorded (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error: null, payload: unknown) => void): void {
-    const state = request[kIdempotency]
-    if (state instanceof Run && state.recorded !== null) {
-      state.recorded.answered = state.recorded.body === payload
-      // Which schema it is serialized by.
-      if (isRecorded(state.recorded, reply.statusCode, payload)) reply.code(state.recorded.outcome.statusCode)
-    }
-    done(null, payload)
-  }
-
-  function noteError (request: FastifyRequest, reply: FastifyReply, error: Error & { code?: string }, done: () => void): void {
-    const state = request[kIdempotency]
-    if (state instanceof Run && state.recorded !== null) state.recorded.answered = false
-    if (state instanceof Replay) abandon(state, reply)
-    if (error.code === 'FST_ERR_HANDLER_TIMEOUT') {
-      if (state instanceof Run) state.outcomeUnknown = true
-      else request[kIdempotency] = ANSWERED
-    } else if (state instanceof Run) {
-      // Told of once more where an onSend hook fails on the error's answer, too: Fastify sends it past the other hooks.
-      if (state.failed) void settleUnseen(engine, state)
-      state.failed = true
-    }
-    done()
-  }
-
-  app.addHook('onSend', function captureAndComplete (request, reply, payload, done) {
-    if (closing.signal.aborted) letConnectionGo(request, reply)
+  app.addHook('onSend', function storeOrRestore (request, reply, payload, done) {
+    if (engine.closing.aborted) closeConnection(request, reply)
     const state = request[kIdempotency]
     // Undefined: a request of a child context that was there before the plugin, and has no decorations.
     if (state == null || state === ANSWERED) return done(null, payload)
     if (!(state instanceof Run)) return done(null, restore(state, reply, payload))
-    if (state.stage === 'settled') return done(null, payload)
-    // A promise, not `done`: what Fastify throws while it sends is then its own to handle.
-    return settle(engine, state, reply, payload)
+    if (state.stage === 'ended') return done(null, payload)
+    // A promise, and not `done`: so Fastify handles what it throws itself while it sends.
+    return endRun(state, payload)
   })
 
-  /** Fastify gives hooks of the app's start and end `pluginTimeout`, and no more. */
-  function ofPluginTimeout (milliseconds: number): number {
-    const { pluginTimeout = 0 } = app.initialConfig
-    return pluginTimeout === 0 ? milliseconds : Math.min(milliseconds, pluginTimeout * 0.8)
-  }
+  // 4. The app closes: what owns a key ends first, before the server closes and the app's databases do.
 
-  // Before the server closes and the app's databases do.
-  let closeBegan = 0
   let listens = false
   app.addHook('onListen', function noteListening (done) {
     listens = true
     done()
   })
   app.addHook('preClose', async function endWhatOwnsKeys () {
-    closing.abort()
-    closeBegan = performance.now()
-    // Fastify does so after this hook only. Meanwhile it would answer 503 to all who connect, whom a load balancer, or
-    // the primary of node:cluster, sends to another process once this one is not listening. What comes over connections
-    // that are open is answered 503. Fastify's own call waits for the connections all the same.
-    // A server of the app's own (`serverFactory`) that Fastify did not make listen is not Fastify's to close.
+    stop.begin()
+    // Fastify closes the server after this hook. Meanwhile it would answer 503 to everybody who connects. A load
+    // balancer, or the primary of node:cluster, sends them to another process as soon as this one does not listen.
+    // Requests of open connections are answered 503. Fastify's own call waits for the connections all the same. A
+    // server of the app's own (`serverFactory`) that Fastify did not make listen is not Fastify's to close.
     if (listens) app.server.close()
-    await leases.untilIdle(ofPluginTimeout(settings.closeTimeout))
+    await stop.untilIdle(ofPluginTimeout(settings.closeTimeout))
   })
-
   // What is registered before the plugin is closed after it.
-  app.addHook('onClose', async function letGo () {
-    for (const owner of await leases.untilIdle(closeBegan + settings.closeTimeout - performance.now())) {
-      if (!owner.ended) owner.log.error('idempotency: the app closes while this run still owns its key: once its lease is over a retry may run, with a higher attempt')
-    }
-    purger.close()
-    stopListening?.()
-    await pending.close()
-    leases.close()
-    deadline.close()
-    ownStore?.close()
-  })
-}
+  app.addHook('onClose', stop.end)
 
-function redisStore ({ redis, keyPrefix, recordVersion, storeTimeout }: PluginSettings): RedisStore {
-  return new RedisStore(redis as RedisClient, { keyPrefix, recordVersion, connectTimeout: storeTimeout })
+  /** Fastify gives hooks of the app's start and end `pluginTimeout`, and no more. */
+  function ofPluginTimeout (milliseconds: number): number {
+    const { pluginTimeout = 0 } = app.initialConfig
+    return pluginTimeout === 0 ? milliseconds : Math.min(milliseconds, pluginTimeout * 0.8)
+  }
 }

@@ -7,9 +7,9 @@ import type { RedisClient } from './store/redis.ts'
 export type Scope = 'global' | ((request: FastifyRequest) => string | number | PromiseLike<string | number>)
 
 /**
- * The options that may also stand in a route's `config.idempotency` object. Each function may return a promise, which is
- * waited for. Where `key`, `validateKey`, `scope` or `fingerprint` throws, rejects or answers something else, the request
- * is a 500 that the log explains, and nothing runs; an error with a status of its own is the answer.
+ * The options that may also stand in a route's `config.idempotency` object. Each function may return a promise, which
+ * is waited for. Where `key`, `validateKey`, `scope` or `fingerprint` throws, rejects or answers something else, the
+ * request is a 500 that the log explains, and nothing runs; an error with a status of its own is the answer.
  */
 export interface RouteIdempotencyOptions {
   /**
@@ -65,19 +65,20 @@ export interface RouteIdempotencyOptions {
    */
   journal?: Journal | false
   /**
-   * When the journal is asked before a handler runs: if an earlier attempt may have committed (`'retries'`, the default),
-   * or always, so that nothing is done elsewhere (at a payment provider, say) for a key that Redis has forgotten.
+   * When the journal is asked before a handler runs: if an earlier attempt may have committed (`'retries'`, the
+   * default), or always, so that nothing is done elsewhere (at a payment provider, say) for a key that Redis has
+   * forgotten.
    */
   journalLookup?: 'retries' | 'always'
   /**
-   * Whether the journal keeps answers that handlers did not complete with, too: refusals without an effect, say. Each in a
-   * statement of its own, before it is sent. Default `false`.
+   * Whether the journal keeps answers that handlers did not complete with, too: refusals without an effect, say. Each
+   * in a statement of its own, before it is sent. Default `false`.
    */
   journalAnswers?: boolean
   /**
-   * Drops or masks what must not rest in the store (a card number, a token), before a response is stored or
-   * journalled. What it returns is what replays serve; what it leaves out stays as it is. The first answer is sent as it
-   * is, once a promise is settled. If it fails, nothing of the response is kept: the key settles as not replayable.
+   * Drops or masks what must not rest in the store (a card number, a token), before a response is stored or journalled.
+   * What it returns is what replays serve; what it leaves out stays as it is. The first answer is sent as it is, once a
+   * promise is settled. If it fails, nothing of the response is kept: the key settles as not replayable.
    */
   sanitize?: (response: SanitizableResponse, request: FastifyRequest) => SanitizedResponse | PromiseLike<SanitizedResponse>
   /** Response headers that are not kept, beyond those that never are (set-cookie, date, the hop-by-hop ones). */
@@ -118,9 +119,9 @@ export interface IdempotencyOptions extends RouteIdempotencyOptions {
    */
   closeTimeout?: number
   /**
-   * Whether Redis is looked at when the app is made ready. What is definitely wrong (a version below 7.0, a wrong password,
-   * a missing right, a replica) rejects; what is doubtful (eviction, no persistence), and a Redis that cannot be reached
-   * yet, is a warning. Default `true`. Only with `redis`.
+   * Whether Redis is looked at when the app is made ready. What is definitely wrong (a version below 7.0, a wrong
+   * password, a missing right, a replica) rejects; what is doubtful (eviction, no persistence), and a Redis that cannot
+   * be reached yet, is a warning. Default `true`. Only with `redis`.
    */
   redisChecks?: boolean
   /** Problems are sent as RFC 9457 `problem+json` (the default), or thrown to the app's own error handler. */
@@ -164,10 +165,10 @@ export interface RequestIdempotency {
    */
   complete<T = undefined> (tx: Queryable, answer: JournalledAnswer<T>): Promise<T>
   /**
-   * On a route with a `journal`: ask it, before you act elsewhere, whether an outcome stands there for this key. Not in a
-   * transaction. Resolves if there is none.
-   * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if there is one, `FST_IDEMPOTENCY_KEY_REUSED` if it is that
-   *   of another request. Let it end the handler: the client gets that outcome, or a 422.
+   * On a route with a `journal`: ask it, before you act elsewhere, whether an outcome stands there for this key. Not in
+   * a transaction. Resolves if there is none.
+   * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if there is one, `FST_IDEMPOTENCY_KEY_REUSED` if it is
+   *   that of another request. Let it end the handler: the client gets that outcome, or a 422.
    *   `FST_IDEMPOTENCY_STORE_UNAVAILABLE` if the journal cannot be asked
    */
   lookUp (): Promise<void>
@@ -208,8 +209,8 @@ export interface Operation {
   fingerprint?: unknown
   /**
    * Milliseconds: how long to wait, while another call does the work, for what comes of it, and to do it if that fails
-   * or dies. If it is longer than the work takes and `lease` together, the wait always ends with a result. Default: as the
-   * options of the registration say.
+   * or dies. If it is longer than the work takes and `lease` together, the wait always ends with a result. Default: as
+   * the options of the registration say.
    */
   waitTimeout?: number
 }
@@ -271,9 +272,10 @@ export interface Idempotency {
    */
   forget (key: string | number, scope: string | number): Promise<boolean>
   /**
-   * Does some work once for a key, beyond HTTP: for a message of a queue, a cron job, or inside a handler. The same claim,
-   * lease, take-over and waiting as for a request, by the options that the plugin was registered with; later calls get
-   * the JSON of the value that the first one returned. Work that throws gives the key back, and so runs anew next time.
+   * Does some work once for a key, beyond HTTP: for a message of a queue, a cron job, or inside a handler. The same
+   * claim, lease, take-over and waiting as for a request, by the options that the plugin was registered with; later
+   * calls get the JSON of the value that the first one returned. Work that throws gives the key back, and so runs anew
+   * next time.
    * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS`, `FST_IDEMPOTENCY_KEY_REUSED`,
    *   `FST_IDEMPOTENCY_NOT_REPLAYABLE`, `FST_IDEMPOTENCY_STORE_UNAVAILABLE`, or what the work throws
    */

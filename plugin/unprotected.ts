@@ -1,7 +1,8 @@
 import diagnostics from 'node:diagnostics_channel'
 import type { FastifyInstance, RouteOptions } from 'fastify'
-import { IdempotencyError } from './errors.ts'
+import type { IdempotencyError } from './errors.ts'
 import type { PluginSettings } from './options.ts'
+import { routesUnprotected } from './refusals.ts'
 import { listOf, protectedMethods, seenOf } from './routes.ts'
 
 /** A route, and the context that it was declared in. */
@@ -15,7 +16,7 @@ interface Registered {
   context: FastifyInstance
 }
 
-/** What is known of an app until it is ready. */
+/** What is known of an app while it is not ready yet. */
 interface Watched {
   routes: Declared[]
   plugins: Registered[]
@@ -30,19 +31,20 @@ interface Watched {
   refusal: Error | null
 }
 
-/** To be changed with `Watched`, which other versions of the package would find here. */
+/** The number changes with `Watched`: another version of the package in the same process finds the same symbol. */
 const kApps = Symbol.for('fastify-idempotency.apps.1')
 
-/** As many are named; the rest is counted. */
+/** The message names so many routes, and counts the others. */
 const MOST_NAMED = 10
 
-/** Fastify publishes each root instance there as it is made. */
-const initialization: { [kApps]?: WeakMap<FastifyInstance, Watched> } & diagnostics.Channel = diagnostics.channel('fastify.initialization')
+/** Fastify publishes each root instance on this channel when it is made. */
+const initialization: diagnostics.Channel & { [kApps]?: WeakMap<FastifyInstance, Watched> } =
+  diagnostics.channel('fastify.initialization')
 
 /*
- * The plugin's own onRoute hook sees the routes that are declared after it, in its context. Those that it does not see
- * can only be told from the root instance, from the moment at which that is made. All copies of the package that a
- * process loads (`import` and `require`, the module registries of Jest) share what the first one is told.
+ * The plugin's own onRoute hook sees the routes that are declared after it, in its context. To see the other routes
+ * too, a hook has to be on the root instance from the moment at which that is made. All copies of the package that a
+ * process loads (by `import` and by `require`, or in the module registries of Jest) share what the first copy collects.
  */
 if (initialization[kApps] === undefined) {
   initialization[kApps] = new WeakMap()
@@ -55,8 +57,10 @@ if (initialization[kApps] === undefined) {
 const apps = initialization[kApps]
 
 function watch (root: FastifyInstance, contexts: FastifyInstance[], fromStart: boolean): Watched {
-  const notReady = new Error('fastify-idempotency: the app did not become ready ("ready()" rejected), so this request would run unprotected')
-  const watched: Watched = { routes: [], plugins: [], fromStart, unprotected: new Set(), refusal: Object.assign(notReady, { statusCode: 503 }) }
+  const notReady = new Error('fastify-idempotency: the app did not become ready ("ready()" rejected), ' +
+    'so this request would run unprotected')
+  const refusal = Object.assign(notReady, { statusCode: 503 })
+  const watched: Watched = { routes: [], plugins: [], fromStart, unprotected: new Set(), refusal }
   apps.set(root, watched)
   for (const context of contexts) {
     context.addHook('onRoute', function noteRoute (route) {
@@ -74,29 +78,34 @@ function watch (root: FastifyInstance, contexts: FastifyInstance[], fromStart: b
   return watched
 }
 
-/** Fastify will refuse it, which the app may take. One that has a method of its own is declared all the same. */
+/**
+ * Fastify will refuse the route, and the app may catch that. A route that has a further method is declared all the
+ * same.
+ */
 function isDuplicate ({ url, constraints = {}, ...route }: RouteOptions, context: FastifyInstance): boolean {
   return listOf(route.method).every(method => context.hasRoute({ method, url, constraints }))
 }
 
-/** For a route that is not protected, and may have to be: a plugin with `global` may still come. */
+/** Guards a route that is not protected and may have to be: a plugin with `global` may still be registered. */
 function refuseWhileUnprotected (route: RouteOptions, watched: Watched): void {
   if (seenOf(route) !== undefined || route.config?.idempotency === false) return
   const methods = protectedMethods(route, { global: true })
   if (methods.size === 0) return
   const asks = route.config?.idempotency !== undefined
   route.onRequest = [function refuseUnprotected (request, _reply, done) {
-    const isRefused = watched.refusal !== null && methods.has(request.method) && (asks || watched.unprotected.has(route))
-    done(isRefused ? watched.refusal as Error : undefined)
+    const runsUnprotected = methods.has(request.method) && (asks || watched.unprotected.has(route))
+    done(runsUnprotected && watched.refusal !== null ? watched.refusal : undefined)
   }, ...listOf(route.onRequest)]
 }
 
 /**
- * To be called where the plugin is registered: a route of the app that asks for protection and does not get it keeps
- * the app from being ready.
+ * Called where the plugin is registered. From then on a route of the app that asks for protection and does not get it
+ * keeps the app from being ready.
  * @returns the root instance, and what is known of its routes
  */
-export function watchRoutes (context: FastifyInstance, settings: PluginSettings): { root: FastifyInstance, watched: Watched } {
+export function watchRoutes (
+  context: FastifyInstance, settings: PluginSettings
+): { root: FastifyInstance, watched: Watched } {
   const contexts = contextsAbove(context)
   const root = contexts.at(-1) as FastifyInstance
   const watched = apps.get(root) ?? watch(root, contexts, false)
@@ -104,24 +113,32 @@ export function watchRoutes (context: FastifyInstance, settings: PluginSettings)
   return { root, watched }
 }
 
-/** Whether what is registered in `outer` counts in `context`. */
+/** Whether a registration in `outer` also applies in `context`. */
 export function liesIn (context: FastifyInstance, outer: FastifyInstance): boolean {
   return contextsAbove(context).includes(outer)
 }
 
-/** A context and those that it lies in, up to the root instance: each is the prototype of the next. */
+/** A context and the contexts around it, up to the root instance. Each outer one is the prototype of the inner one. */
 function contextsAbove (context: FastifyInstance): FastifyInstance[] {
   const contexts: FastifyInstance[] = []
-  for (let next = context; typeof next?.addHook === 'function'; next = Object.getPrototypeOf(next) as FastifyInstance) contexts.push(next)
+  let next = context
+  while (typeof next?.addHook === 'function') {
+    contexts.push(next)
+    next = Object.getPrototypeOf(next) as FastifyInstance
+  }
   return contexts
 }
 
-/** An error that names the routes, and says why and what to do; `null` if all that are to be protected are. */
+/**
+ * An error that names the routes, the reason and the remedy; `null` if every route that is to be protected is
+ * protected.
+ */
 function refusalOf (routes: Declared[], { plugins, unprotected }: Watched): IdempotencyError | null {
   const early: RouteOptions[] = []
   const outside: RouteOptions[] = []
-  // It is to protect whatever is in its context, and nothing is in any.
-  const protectsNothing = plugins.some(({ settings }) => settings.global) && !routes.some(({ route }) => seenOf(route) !== undefined)
+  // A plugin with `global` protects every route of its context. Here no plugin has any route in its context.
+  const sawNoRoute = !routes.some(({ route }) => seenOf(route) !== undefined)
+  const protectsNothing = sawNoRoute && plugins.some(({ settings }) => settings.global)
   for (const { route, context } of routes) {
     if (seenOf(route) !== undefined || route.config?.idempotency === false) continue
     const plugin = plugins.find(plugin => liesIn(context, plugin.context))
@@ -133,15 +150,20 @@ function refusalOf (routes: Declared[], { plugins, unprotected }: Watched): Idem
   }
   const reasons: string[] = []
   if (early.length > 0) {
-    reasons.push(`${named(early)} declared before the plugin was loaded. Register the plugin before the routes: "await app.register(idempotency, …)" first, or declare them in a plugin that is registered later`)
+    reasons.push(`${named(early)} declared before the plugin was loaded. ` +
+      'Register the plugin before the routes: "await app.register(idempotency, …)" first, ' +
+      'or declare them in a plugin that is registered later')
   }
   if (outside.length > 0 && plugins.length > 0) {
-    reasons.push(`${named(outside)} declared outside of the context that the plugin was registered in. Wrap your own plugin that registers it by fastify-plugin, so that it counts for the app, or register it in the app itself`)
+    reasons.push(`${named(outside)} declared outside of the context that the plugin was registered in. ` +
+      'Wrap your own plugin that registers it by fastify-plugin, so that it counts for the app, ' +
+      'or register it in the app itself')
   }
   if (outside.length > 0 && plugins.length === 0) {
-    reasons.push(`${named(outside)} declared in an app that has no such plugin. Register it before the routes: "await app.register(idempotency, …)"`)
+    reasons.push(`${named(outside)} declared in an app that has no such plugin. ` +
+      'Register it before the routes: "await app.register(idempotency, …)"')
   }
-  return reasons.length === 0 ? null : new IdempotencyError('FST_IDEMPOTENCY_ROUTE_UNSEEN', `fastify-idempotency: ${reasons.join('. ')}`)
+  return reasons.length === 0 ? null : routesUnprotected(reasons)
 }
 
 function named (routes: RouteOptions[]): string {

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Test } from 'tap'
 import t from 'tap'
-import { recordId } from '../plugin/request/key.ts'
+import { recordId } from '../plugin/core/record-id.ts'
 import type { IdempotencyEvents, IdempotencyStoreFailureEvent } from '../plugin/index.ts'
 import { build, connectRedis, gate, holdRoute, lookAfterLeasesOften, until } from './helper.ts'
 import type { TestApp } from './helper.ts'

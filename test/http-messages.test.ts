@@ -110,6 +110,8 @@ const HANDLERS: Record<string, (reply: FastifyReply, provider: string) => unknow
 
 /** Fastify itself sends this so that clients fail, without the plugin too. */
 const BROKEN_ALONE = 'a stream with the length of another body'
+/** What says that it is compressed and is not. Clients that decode fail. */
+const NOT_COMPRESSED = 'the Response of a fetch() that has decoded it'
 
 /** What belongs to one message or one connection. */
 const OF_THE_MESSAGE = ['content-length', 'transfer-encoding', 'trailer', 'date', 'connection', 'keep-alive']
@@ -144,6 +146,12 @@ for (const [index, kind] of Object.keys(HANDLERS).entries()) {
       t.equal(app.idempotency.stats().claimed, 1)
       if (kind === BROKEN_ALONE) {
         t.equal(first.body, CHARGE)
+        return
+      }
+      if (kind === NOT_COMPRESSED && client === 'fetch') {
+        // Without the plugin the body's end comes in a chunk of its own. If it comes before the decoder has failed, the
+        // fetch() of Node.js 20.20.2 (undici 6.24.1) waits for the body for ever.
+        t.equal(first.failed, 'Z_DATA_ERROR')
         return
       }
       const alone = await seen(send(`${url}/unprotected/${index}`, 'k'))

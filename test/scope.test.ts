@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
-import { recordId } from '../plugin/request/key.ts'
+import { recordId } from '../plugin/core/record-id.ts'
 import { build, connectRedis, MemoryStore, newPrefix } from './helper.ts'
 
 t.test('the same key in two scopes is two operations, and nobody gets the answer of another', async (t) => {

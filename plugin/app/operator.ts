@@ -1,35 +1,39 @@
-import { checkText, recordId } from '../request/key.ts'
 import type { Engine } from '../core/engine.ts'
-import { runOnce } from './run.ts'
+import { checkText } from '../core/ids.ts'
+import { recordId } from '../core/record-id.ts'
 import type { KeptResponse } from '../store/store.ts'
 import type { FoundRecord, Idempotency, IdempotencyStats } from '../types.ts'
+import { runOnce } from './run.ts'
 
 /** `app.idempotency`. */
 export function operatorOf (engine: Engine): Idempotency {
-  const { store, deadline, leases, pending, counts } = engine
+  const { store, storeTimeout, leases, retryQueue, events } = engine
   return {
     async find (key: string | number, scope: string | number): Promise<FoundRecord | null> {
-      const found = await deadline.race(store.find(idOf(key, scope)))
+      const found = await storeTimeout.limit(store.find(idOf(key, scope)))
       if (found === null) return null
       const { state, attempt, expiresIn, leaseLeft, outcome } = found
+      const response = outcome?.response ?? null
       return {
         state,
         attempt,
         expiresIn,
         leaseLeft,
         statusCode: outcome?.statusCode ?? null,
-        response: outcome?.response == null ? null : { headers: headersOf(outcome.response), body: Buffer.from(outcome.response.body as string) }
+        response: response === null
+          ? null
+          : { headers: headersOf(response), body: Buffer.from(response.body as string) }
       }
     },
 
     async forget (key: string | number, scope: string | number): Promise<boolean> {
-      return await deadline.race(store.forget(idOf(key, scope)))
+      return await storeTimeout.limit(store.forget(idOf(key, scope)))
     },
 
     run: (operation, work) => runOnce(engine, operation, work),
 
     stats (): IdempotencyStats {
-      return { ...counts, leasesLost: leases.lost, storeErrors: deadline.failures, running: leases.running, waiting: engine.waiting, pending: pending.size }
+      return { ...events.counts, running: leases.running, waiting: engine.waiting, pending: retryQueue.size }
     }
   }
 }

@@ -1,41 +1,52 @@
+import { acquire } from '../core/acquire.ts'
+import { canonicalJson } from '../core/canonical-json.ts'
 import type { Engine } from '../core/engine.ts'
-import { bareError } from '../shared/error-facts.ts'
-import { noteClaimed, obtain } from '../core/acquire.ts'
+import { complete, release } from '../core/finish.ts'
+import { checkId } from '../core/ids.ts'
+import { keptResponseOf } from '../core/kept-response.ts'
+import { Ownership } from '../core/ownership.ts'
+import { recordId } from '../core/record-id.ts'
+import { ownedBy } from '../core/results.ts'
+import { sha256 } from '../core/sha256.ts'
 import { MAX_TIMER } from '../options.ts'
 import type { RouteSettings } from '../options.ts'
-import { Ownership } from '../core/ownership.ts'
-import { ownedBy } from '../core/contender.ts'
-import { canonicalJson } from '../core/canonical-json.ts'
-import { checkId, recordId } from '../request/key.ts'
-import { complete, release } from '../core/finish.ts'
-import { replayableResponse } from '../request/replay.ts'
-import { sha256 } from '../core/sha256.ts'
+import { bareError } from '../shared/error-facts.ts'
 import type { KeptResponse } from '../store/store.ts'
 import type { Operation, WorkContext } from '../types.ts'
 
-/** `app.idempotency.run`: what a protected route does for a request, for work that no request asks for. */
-export async function runOnce<T> (engine: Engine, { scope, key, fingerprint, waitTimeout }: Operation, work: (context: WorkContext) => T | Promise<T>): Promise<T> {
-  if (typeof work !== 'function') {
-    throw new TypeError(`fastify-idempotency: app.idempotency.run() takes the work to do as a function, got ${typeof work}`)
-  }
-  const settings = settingsOf(engine, waitTimeout)
-  const checked = checkId('scope', scope)
-  const subject = { request: null, scope: checked, id: recordId(checked, checkId('key', key)) }
-  const own = fingerprintOf(fingerprint)
-  // Both formats of records have the same one.
-  const identity = { fingerprint: own, alternativeFingerprint: () => own }
-  const obtained = await obtain({ engine, settings, subject, identity, log: engine.log, client: null })
-  if (obtained === 'bypass') return await work({ attempt: 1, signal: new AbortController().signal, release () {} })
-  const { result, claim, asked, recalled } = obtained
-  if (result.state === 'settled') return valueOf(replayableResponse(engine, subject, result.attempt, result.outcome, { recalled, asked })) as T
+/** Work that is done once. */
+export type Work<T> = (context: WorkContext) => T | Promise<T>
 
-  const owner = new Ownership(subject, ownedBy(claim, result.attempt), settings, engine.log, asked)
+/** `app.idempotency.run`: does for a piece of work what a protected route does for a request. */
+export async function runOnce<T> (engine: Engine, operation: Operation, work: Work<T>): Promise<T> {
+  if (typeof work !== 'function') {
+    throw new TypeError('fastify-idempotency: app.idempotency.run() takes the work to do as a function, ' +
+      `got ${typeof work}`)
+  }
+  const settings = settingsFor(engine, operation.waitTimeout)
+  const scope = checkId('scope', operation.scope)
+  const subject = { request: null, scope, id: recordId(scope, checkId('key', operation.key)) }
+  const fingerprint = fingerprintOf(operation.fingerprint)
+  // It is the same in both formats of records.
+  const identity = { fingerprint, alternativeFingerprint: () => fingerprint }
+  const acquired = await acquire({ engine, settings, subject, identity, log: engine.log, client: null })
+  if (acquired === 'bypass') return await work({ attempt: 1, signal: new AbortController().signal, release () {} })
+  const { result, claim, sentAt, recalled } = acquired
+  if (result.state === 'settled') {
+    const { attempt, outcome } = result
+    return valueOf(keptResponseOf(engine, subject, outcome, { attempt, since: sentAt, recalled })) as T
+  }
+  const owner = new Ownership(subject, ownedBy(claim, result.attempt), settings, engine.log, sentAt)
   engine.leases.hold(owner)
-  noteClaimed(engine, owner)
+  engine.events.claimed(owner)
+  return await workAndFinish(engine, owner, work)
+}
+
+async function workAndFinish<T> (engine: Engine, owner: Ownership, work: Work<T>): Promise<T> {
   let value: T
   try {
     value = await work({
-      attempt: result.attempt,
+      attempt: owner.owned.attempt,
       get signal () { return owner.signal },
       release () { owner.releaseRequested = true }
     })
@@ -48,41 +59,48 @@ export async function runOnce<T> (engine: Engine, { scope, key, fingerprint, wai
   return value
 }
 
-/** By those of the registration: what calls that wait equally long go by. Those who want one key ask the store together. */
+/**
+ * By the settings of the registration: those of calls with a `waitTimeout` of their own. Calls that share settings
+ * share acquisitions.
+ */
 const waitSettings = new WeakMap<RouteSettings, RouteSettings>()
 
-/** A queue's worker may wait where a route's request may not. */
-function settingsOf ({ settings: { route } }: Engine, waitTimeout: unknown): RouteSettings {
+/** The worker of a queue may wait where the request of a route may not. */
+function settingsFor ({ settings: { route } }: Engine, waitTimeout: unknown): RouteSettings {
   if (waitTimeout === undefined) return route
   const kept = waitSettings.get(route)
   if (kept?.waitTimeout === waitTimeout) return kept
   if (!Number.isSafeInteger(waitTimeout) || (waitTimeout as number) < 0 || (waitTimeout as number) > MAX_TIMER) {
     const got = typeof waitTimeout === 'number' ? String(waitTimeout) : typeof waitTimeout
-    throw new TypeError(`fastify-idempotency: app.idempotency.run() takes a waitTimeout that is a whole number of milliseconds from 0 to ${MAX_TIMER}, got ${got}`)
+    throw new TypeError('fastify-idempotency: app.idempotency.run() takes a waitTimeout that is a whole number of ' +
+      `milliseconds from 0 to ${MAX_TIMER}, got ${got}`)
   }
   const settings: RouteSettings = { ...route, onConflict: 'wait', waitTimeout: waitTimeout as number }
-  // The last one only: an app takes one, or many that do not come back.
+  // Only the last one is remembered: an app uses one value, or many values once each.
   waitSettings.set(route, settings)
   return settings
 }
 
-/** Another one than that of any request: a key of both is a key that was used twice. */
+/** Never that of a request: a key that a request and a call share was used for two things. */
 function fingerprintOf (fingerprint: unknown): string {
   if (fingerprint === undefined) return sha256('run\n')
   try {
     return sha256(`run\n${canonicalJson(fingerprint)}`)
   } catch (cause) {
-    throw new TypeError('fastify-idempotency: app.idempotency.run() takes a fingerprint that is text, bytes, or what JSON can hold', { cause })
+    throw new TypeError('fastify-idempotency: app.idempotency.run() takes a fingerprint that is text, bytes, ' +
+      'or what JSON can hold', { cause })
   }
 }
 
-/** The work is done: a value that cannot be kept must not turn it into an error. */
+/** The work is done. A value that cannot be kept must not turn it into an error. */
 function responseOf ({ settings, log }: Ownership, value: unknown): KeptResponse | null {
   try {
-    // Of a function or a symbol there is no JSON, and as little of nothing.
+    // A function, a symbol and `undefined` have no JSON.
     const json = JSON.stringify(value) as string | undefined
     if (json === undefined && value !== undefined) throw new TypeError(`a ${typeof value} has no JSON`)
-    if (json !== undefined && Buffer.byteLength(json) > settings.maxBodySize) throw new RangeError(`its JSON is larger than "maxBodySize", ${settings.maxBodySize} bytes`)
+    if (json !== undefined && Buffer.byteLength(json) > settings.maxBodySize) {
+      throw new RangeError(`its JSON is larger than "maxBodySize", ${settings.maxBodySize} bytes`)
+    }
     return { headers: [], body: json ?? '' }
   } catch (err) {
     log.error({ err: bareError(err) }, 'idempotency: the value of app.idempotency.run() cannot be kept')

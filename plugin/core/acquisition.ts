@@ -1,114 +1,110 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
-import { answerOf } from './store-timeout.ts'
-import type { Engine } from './engine.ts'
 import { StoreTimeoutError } from '../errors.ts'
-import { HeldPursuit } from './waiter.ts'
-import { PatientClaim } from './cautious-claim.ts'
-import { answered, conflict, failed, fromPending } from './contender.ts'
-import type { Asked, Obtained, Pursuit } from './contender.ts'
+import { isDoneWithin, Wake } from '../shared/wait.ts'
 import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from '../store/store.ts'
 import type { ClaimResult } from '../store/store.ts'
-import { Wake } from '../shared/wait.ts'
+import { CautiousClaim } from './cautious-claim.ts'
+import type { Acquired, Contender, Engine, SentClaim, SharedAcquisition } from './engine.ts'
+import { GRACE, holdFor } from './hold-policy.ts'
+import { conflict, fromRetryQueue, resultFor, storeFailed } from './results.ts'
+import { promiseOf } from './store-timeout.ts'
+import { Waiter } from './waiter.ts'
 
-/**
- * Milliseconds in which the owner's client may turn out to have left: its end reaches the owner's process, and the
- * duplicate that it sends in the same moment another one, in any order.
- */
-const GRACE = 250
 /** How often in a row the store may end a wait at once before it is not asked again for `BRAKE` milliseconds. */
 const QUICK_WAITS = 3
 const BRAKE = 50
 
-/** As this process asks. */
-interface Question extends Asked {
-  readonly claim: PatientClaim
+interface OwnClaim extends SentClaim {
+  readonly claim: CautiousClaim
 }
 
-/** After these errors nothing has changed in the store. */
+/** After these errors the store is as it was. */
 const UNTOUCHED = [StoreUnreachableError, StoreRefusedError, RecordUnreadableError]
 
 /**
- * How those of this process that want one key for one request get it together: one question to the store serves all.
- * So what the store is asked grows with the processes, not with those who wait. The first one to be there when the key
- * is free gets it; the others go on.
+ * How the contenders of this process that want one key for one request acquire it together: one claim asks for all of
+ * them, so the load on the store grows with the processes and not with the duplicates. When the key is free, the first
+ * contender gets it and the others wait on.
  */
-export class Acquisition {
+export class Acquisition implements SharedAcquisition {
   readonly #engine: Engine
-  readonly #first: Pursuit
-  readonly #held: HeldPursuit[] = []
-  /** Aborts a wait that nobody is left to wait for. */
+  readonly #first: Contender
+  readonly #waiters: Waiter[] = []
+  /** Aborts a wait when nobody is left who needs it. */
   #waiting: AbortController | null = null
   /** The key is known to have an owner. */
   #isOwned = false
   #ownerLeft = false
+  /** Milliseconds that the owner's lease had left when the store last answered. */
   #leaseLeft = 0
-  /** `performance.now()` at which an owner whose lease is over may be replaced: a process that was idle hesitates. */
+  /** `performance.now()` from which this process may take over a lease that ran out. */
   #hesitatesUntil = 0
 
-  constructor (first: Pursuit) {
+  constructor (first: Contender) {
     this.#engine = first.engine
     this.#first = first
   }
 
-  isOf ({ identity, settings }: Pursuit): boolean {
+  isFor ({ identity, settings }: Contender): boolean {
     return identity.fingerprint === this.#first.identity.fingerprint && settings === this.#first.settings
   }
 
-  begin (): Promise<Obtained | 'bypass'> {
+  // Chained promises: this is the way of every request, and the benchmark shows what `async` costs here.
+  start (): Promise<Acquired | 'bypass'> {
     const { id } = this.#first.subject
     const { acquisitions } = this.#engine
-    // Another request's is left alone: its key is not this one's anyway.
+    // An acquisition for another request stays where it is: its key is not this one's.
     if (!acquisitions.has(id)) acquisitions.set(id, this)
-    const asked = this.#question()
-    return this.#ask(asked).then<Obtained | 'bypass', Obtained | 'bypass'>((result) => {
-      if (result.state !== 'running' && this.#held.length === 0) {
+    const sent = this.#newClaim()
+    return this.#send(sent).then<Acquired | 'bypass', Acquired | 'bypass'>((result) => {
+      if (result.state !== 'running' && this.#waiters.length === 0) {
         this.#end()
-        return answered(this.#first, asked, result)
+        return resultFor(this.#first, sent, result)
       }
-      const first = new HeldPursuit(this.#first, asked.asked)
-      this.#held.unshift(first)
-      void this.#goOn(asked, result)
-      return first.obtained
+      const first = new Waiter(this.#first, sent.sentAt)
+      this.#waiters.unshift(first)
+      void this.#goOn(sent, result)
+      return first.acquired
     }, (error: unknown) => {
       this.#end()
-      this.#failAll(asked.asked, error)
-      return fromPending(this.#first) ?? failed(this.#first, asked.asked, error, false)
+      this.#failAll(sent.sentAt, error)
+      return fromRetryQueue(this.#first) ?? storeFailed(this.#first, sent.sentAt, error, false)
     })
   }
 
-  join (pursuit: Pursuit): Promise<Obtained | 'bypass'> {
-    const held = new HeldPursuit(pursuit, performance.now())
-    this.#held.push(held)
-    if (this.#isOwned) this.#hold(held)
-    return held.obtained
+  join (contender: Contender): Promise<Acquired | 'bypass'> {
+    const waiter = new Waiter(contender, performance.now())
+    this.#waiters.push(waiter)
+    if (this.#isOwned) this.#holdOrReject(waiter)
+    return waiter.acquired
   }
 
-  /** The owner's process is this one, and the owner's client has left. */
   ownerLeft (): void {
     if (this.#isOwned && !this.#ownerLeft) this.#waiting?.abort()
   }
 
-  #question (): Question {
-    const claim = new PatientClaim(this.#first, this.#engine.hearing)
-    return { asked: claim.asked, claim }
+  #newClaim (): OwnClaim {
+    const claim = new CautiousClaim(this.#first, this.#engine.contact)
+    return { claim, sentAt: claim.sentAt }
   }
 
-  #ask ({ claim, asked }: Asked): Promise<ClaimResult> {
-    const { store, deadline } = this.#engine
+  // Chained promises, as in `start`.
+  #send ({ claim, sentAt }: OwnClaim): Promise<ClaimResult> {
+    const { store, storeTimeout } = this.#engine
     const { id } = this.#first.subject
-    const call = answerOf(() => store.claim(id, claim))
-    return deadline.race(call).then((result) => {
-      if (result.state !== 'claimed' || performance.now() - asked < claim.lease) return result
-      this.#withdrawWhenKnown(call, claim)
+    const call = promiseOf(() => store.claim(id, claim))
+    return storeTimeout.limit(call).then((result) => {
+      if (result.state !== 'claimed' || performance.now() - sentAt < claim.lease) return result
+      this.#withdrawIfGranted(call, claim)
       throw new StoreTimeoutError('The idempotency store granted the key only after its lease was over')
     }, (error: unknown) => {
-      this.#withdrawWhenKnown(call, claim)
+      this.#withdrawIfGranted(call, claim)
       throw error
     })
   }
 
-  /** A claim whose answer did not come may have been granted: without this, nobody could have the key for a lease. */
-  #withdrawWhenKnown (call: Promise<ClaimResult>, claim: Asked['claim']): void {
+  /** A claim whose answer did not arrive may have been granted. It would keep everybody from the key for a lease. */
+  #withdrawIfGranted (call: Promise<ClaimResult>, claim: CautiousClaim): void {
     void call.then(({ state }) => {
       if (state === 'claimed') this.#withdraw(claim)
     }, (error: unknown) => {
@@ -116,162 +112,160 @@ export class Acquisition {
     })
   }
 
-  #withdraw (claim: Asked['claim']): void {
-    const { pending, log } = this.#engine
-    pending.withdraw(this.#first.subject.id, claim, log)
+  #withdraw (claim: CautiousClaim): void {
+    const { retryQueue, log } = this.#engine
+    retryQueue.withdraw(this.#first.subject.id, claim, log)
   }
 
-  /** Asks until all have got their answer. */
-  async #goOn (asked: Question, result: ClaimResult): Promise<void> {
+  /** Asks the store until all waiters have their result. */
+  async #goOn (sent: OwnClaim, result: ClaimResult): Promise<void> {
     const { closing } = this.#engine
-    const onClosing = (): void => { this.#holdAll() }
+    const onClosing = (): void => { this.#holdOrRejectAll() }
     closing.addEventListener('abort', onClosing)
     let quickWaits = 0
     try {
-      this.#deliver(asked, result)
-      while (this.#held.length > 0) {
-        // Whoever was just granted the key becomes its owner, which is this process's own.
+      this.#deliver(sent, result)
+      while (this.#waiters.length > 0) {
+        // The waiter that was granted the key registers itself as this process's owner in the meantime.
         await setImmediate()
-        const began = performance.now()
-        if (!await this.#pause()) {
-          this.#holdAll()
+        const startedAt = performance.now()
+        if (!await this.#waitForChange()) {
+          this.#holdOrRejectAll()
           continue
         }
-        quickWaits = performance.now() - began < BRAKE ? quickWaits + 1 : 0
+        quickWaits = performance.now() - startedAt < BRAKE ? quickWaits + 1 : 0
         if (quickWaits > QUICK_WAITS) await sleep(BRAKE)
-        if (this.#held.length === 0 || this.#deliverPending()) return
-        asked = this.#question()
-        result = await this.#ask(asked)
-        this.#deliver(asked, result)
+        if (this.#waiters.length === 0 || this.#deliverFromRetryQueue()) return
+        sent = this.#newClaim()
+        result = await this.#send(sent)
+        this.#deliver(sent, result)
       }
     } catch (error) {
-      this.#failAll(asked.asked, error)
+      this.#failAll(sent.sentAt, error)
     } finally {
       closing.removeEventListener('abort', onClosing)
       this.#end()
     }
   }
 
-  #deliver (asked: Question, result: ClaimResult): void {
+  #deliver (sent: OwnClaim, result: ClaimResult): void {
     switch (result.state) {
-      case 'claimed': {
+      case 'claimed':
         this.#isOwned = true
         this.#ownerLeft = false
         this.#leaseLeft = this.#first.settings.lease
         this.#hesitatesUntil = 0
-        const owner = this.#held.find(({ pursuit }) => pursuit.client?.hasLeft !== true)
-        // While the app closes nothing new is begun for those who waited.
-        if (owner === undefined || (owner.isHeld && this.#engine.closing.aborted)) this.#withdraw(asked.claim)
-        else this.#take(owner).resolve(answered(owner.pursuit, asked, result))
-        return this.#holdAll()
-      }
+        this.#deliverToOne(sent, result)
+        return this.#holdOrRejectAll()
       case 'running':
         this.#isOwned = true
         this.#ownerLeft = result.ownerLeft
         this.#leaseLeft = Number.isFinite(result.leaseLeft) ? result.leaseLeft : 0
-        this.#hesitatesUntil = this.#leaseLeft > 0 ? 0 : this.#hesitation(asked.claim)
-        return this.#holdAll()
+        this.#hesitatesUntil = this.#leaseLeft > 0 ? 0 : this.#mayTakeOverAt(sent.claim)
+        return this.#holdOrRejectAll()
       default:
-        for (const held of this.#takeAll()) held.resolve(answered(held.pursuit, asked, result))
+        for (const waiter of this.#takeAll()) waiter.resolve(resultFor(waiter.contender, sent, result))
     }
   }
 
-  /** Whether the store has yet to get the outcome, which all have got then. */
-  #deliverPending (): boolean {
-    for (const held of [...this.#held]) {
-      const known = fromPending(held.pursuit)
+  #deliverToOne (sent: OwnClaim, result: Extract<ClaimResult, { state: 'claimed' }>): void {
+    const next = this.#waiters.find(({ contender }) => contender.client?.hasLeft !== true)
+    // While the app closes, waiters begin no new run.
+    if (next === undefined || (next.isHeld && this.#engine.closing.aborted)) return this.#withdraw(sent.claim)
+    this.#take(next).resolve(resultFor(next.contender, sent, result))
+  }
+
+  /** Whether all have got an outcome that this process knows and the store does not have yet. */
+  #deliverFromRetryQueue (): boolean {
+    for (const waiter of [...this.#waiters]) {
+      const known = fromRetryQueue(waiter.contender)
       if (known === null) return false
-      this.#take(held).resolve(known)
+      this.#take(waiter).resolve(known)
     }
     return true
   }
 
-  #hesitation ({ refrained }: PatientClaim): number {
+  /** `performance.now()` from which the owner, whose lease is over, may be replaced. */
+  #mayTakeOverAt ({ refrained }: CautiousClaim): number {
     const now = performance.now()
-    const { hearing } = this.#engine
+    const { contact } = this.#engine
     const { lease } = this.#first.settings
-    // Over since the store looked, it is asked once more.
-    if (refrained && hearing.patience(lease, now) === 0) return now + 1
-    return now + hearing.moment(lease, now)
+    // The delay ended after the store had looked: ask once more, at once.
+    if (refrained && contact.takeOverDelay(lease, now) === 0) return now + 1
+    return now + contact.shortTakeOverDelay(lease, now)
   }
 
-  #holdAll (): void {
-    for (const held of [...this.#held]) this.#hold(held)
+  #holdOrRejectAll (): void {
+    for (const waiter of [...this.#waiters]) this.#holdOrReject(waiter)
   }
 
-  /** Holds one, or refuses it: the key has an owner. */
-  #hold (held: HeldPursuit): void {
-    const { pursuit, began } = held
-    const { engine, settings: { onConflict, waitTimeout, maxWaitersPerKey } } = pursuit
-    const owner = engine.leases.ownerOf(pursuit.subject.id)
-    const isLocal = owner !== undefined
-    if (owner?.clientLeft === true) this.#ownerLeft = true
-    const waits = onConflict === 'wait' || held.isWaiting || (onConflict === 'auto' && this.#ownerLeft)
-    // Whose client was answered while the handler goes on (`handlerTimeout`) has nobody who could yet leave.
-    const mayLeave = onConflict === 'auto' && owner?.isWatched !== false
-    // Refused while this process hesitates, it would be refused each time that it came back to an idle one.
-    const until = Math.max(began + (waits ? waitTimeout : mayLeave ? GRACE : 0), this.#hesitatesUntil)
-    const isFull = engine.waiting >= engine.settings.maxWaiters || this.#held.length > maxWaitersPerKey
-    const isOver = until <= performance.now() || pursuit.client?.hasLeft === true
-    if ((isFull && !held.isHeld) || isOver || (engine.closing.aborted && !isLocal)) return this.#refuse(held)
-    // In its grace it is not refused before the store was asked once more.
-    held.hold(waits ? until : until + engine.settings.storeTimeout, waits, () => { this.#refuse(held) })
+  #holdOrReject (waiter: Waiter): void {
+    if (this.#engine.leases.ownerOf(this.#first.subject.id)?.clientLeft === true) this.#ownerLeft = true
+    const hold = holdFor(waiter, {
+      ownerLeft: this.#ownerLeft, hesitatesUntil: this.#hesitatesUntil, waiters: this.#waiters.length
+    })
+    if (hold === null) this.#reject(waiter)
+    else waiter.hold(hold.until, hold.waitsForOwner, () => { this.#reject(waiter) })
   }
 
-  #refuse (held: HeldPursuit): void {
-    this.#take(held).reject(conflict(held.pursuit, held.began))
-    if (this.#held.length === 0) this.#waiting?.abort()
+  #reject (waiter: Waiter): void {
+    this.#take(waiter).reject(conflict(waiter.contender, waiter.startedAt))
+    if (this.#waiters.length === 0) this.#waiting?.abort()
   }
 
-  /** Until the store is worth asking again. False: it is not, since its owner is this process's own and at work. */
-  async #pause (): Promise<boolean> {
+  /**
+   * Waits until there may be something new. False: this process's own owner is still at work, so the store need not be
+   * asked.
+   */
+  async #waitForChange (): Promise<boolean> {
     const { engine, subject: { id }, settings: { onConflict, lease } } = this.#first
     const now = performance.now()
     const waiting = this.#waiting = new AbortController()
     const { signal } = waiting
     const owner = engine.leases.ownerOf(id)
-    const mayRefuse = onConflict === 'auto' && !this.#ownerLeft && this.#hesitatesUntil <= now
-    // Those who wait for an owner whose client had left wait for the next one too.
-    const inGrace = mayRefuse ? this.#held.filter(({ isWaiting }) => !isWaiting) : []
+    const mayReject = onConflict === 'auto' && !this.#ownerLeft && this.#hesitatesUntil <= now
+    // Those that waited for an owner whose client had left wait for the next owner too.
+    const inGrace = mayReject ? this.#waiters.filter(({ waitsForOwner }) => !waitsForOwner) : []
     if (inGrace.length > 0) {
-      const graceEnds = Math.min(...inGrace.map(({ began }) => began + GRACE))
-      await (owner?.over ?? new Wake()).orAfter(Math.max(1, graceEnds - now), signal)
+      const graceEndsAt = Math.min(...inGrace.map(({ startedAt }) => startedAt + GRACE))
+      await (owner?.over ?? new Wake()).orAfter(Math.max(1, graceEndsAt - now), signal)
       return owner === undefined || engine.leases.ownerOf(id) !== owner
     }
-    const longest = Math.max(...this.#held.map(({ until }) => until)) - now
-    // Plus one, since timers are early by a fraction of a millisecond.
-    const expires = Math.max(this.#leaseLeft, engine.hearing.patience(lease, now)) + 1
-    const timeout = Math.max(1, Math.min(longest, expires))
-    // What an owner of this process does is known without the store.
+    const longest = Math.max(...this.#waiters.map(({ heldUntil }) => heldUntil)) - now
+    // One more, since timers fire early by a fraction of a millisecond.
+    const expiresIn = Math.max(this.#leaseLeft, engine.contact.takeOverDelay(lease, now)) + 1
+    const timeout = Math.max(1, Math.min(longest, expiresIn))
+    // This process knows what its own owner does. The store is not needed for that.
     if (owner !== undefined) await owner.over.orAfter(timeout, signal)
-    else await this.#waitForStore(id, timeout, waiting)
+    else await this.#waitInStore(id, timeout, waiting)
     return true
   }
 
-  /** Stores are other people's code: whether their wait ends is not left to them. */
-  async #waitForStore (id: string, timeout: number, waiting: AbortController): Promise<void> {
+  /** Does not rely on the store to end the wait: stores are other people's code. */
+  async #waitInStore (id: string, timeout: number, waiting: AbortController): Promise<void> {
     const { signal } = waiting
-    const wait = answerOf(() => this.#engine.store.wait(id, timeout, signal)).catch(() => {})
-    await Promise.race([wait, new Wake().orAfter(timeout, signal)])
+    const wait = promiseOf(() => this.#engine.store.wait(id, timeout, signal)).catch(() => {})
+    await isDoneWithin(wait, timeout, signal)
     waiting.abort()
   }
 
-  #take (held: HeldPursuit): HeldPursuit {
-    const index = this.#held.indexOf(held)
-    if (index !== -1) this.#held.splice(index, 1)
-    return held
+  #take (waiter: Waiter): Waiter {
+    const index = this.#waiters.indexOf(waiter)
+    if (index !== -1) this.#waiters.splice(index, 1)
+    return waiter
   }
 
-  #takeAll (): HeldPursuit[] {
-    return this.#held.splice(0)
+  #takeAll (): Waiter[] {
+    return this.#waiters.splice(0)
   }
 
-  #failAll (asked: number, error: unknown): void {
-    for (const held of this.#takeAll()) {
+  #failAll (sentAt: number, error: unknown): void {
+    for (const waiter of this.#takeAll()) {
       try {
-        held.resolve(fromPending(held.pursuit) ?? failed(held.pursuit, asked, error, this.#isOwned))
+        const { contender } = waiter
+        waiter.resolve(fromRetryQueue(contender) ?? storeFailed(contender, sentAt, error, this.#isOwned))
       } catch (refusal) {
-        held.reject(refusal)
+        waiter.reject(refusal)
       }
     }
   }

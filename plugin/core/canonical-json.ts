@@ -1,4 +1,4 @@
-import { IdempotencyError } from '../errors.ts'
+import { bodyUnreadable } from '../refusals.ts'
 
 /** Deeper than any document that people exchange, and far from the end of the stack. */
 const MAX_DEPTH = 256
@@ -29,15 +29,15 @@ function canonical (value: unknown, depth: number): string {
       return value ? 't' : 'f'
     case 'number':
       if (Number.isFinite(value)) return `${value};`
-      throw unreadable(`it contains ${value}`)
+      throw bodyUnreadable(`it contains ${value}`)
     case 'bigint':
       return `${value}n`
     case 'object':
       break
     default:
-      throw unreadable(`it contains a ${typeof value}`)
+      throw bodyUnreadable(`it contains a ${typeof value}`)
   }
-  if (depth === MAX_DEPTH) throw unreadable(`it is nested more than ${MAX_DEPTH} levels deep`)
+  if (depth === MAX_DEPTH) throw bodyUnreadable(`it is nested more than ${MAX_DEPTH} levels deep`)
   if (Array.isArray(value)) {
     let items = '['
     for (const item of value as unknown[]) items += canonical(item ?? null, depth + 1)
@@ -45,7 +45,7 @@ function canonical (value: unknown, depth: number): string {
   }
   if (value instanceof Uint8Array) return `<${Buffer.from(value).toString('base64')}>`
   if (value instanceof Date) return `@${value.getTime()};`
-  if (!isPlain(value)) throw unreadable(`it contains a ${value.constructor?.name ?? 'special object'}`)
+  if (!isPlain(value)) throw bodyUnreadable(`it contains a ${value.constructor?.name ?? 'special object'}`)
   let members = '{'
   for (const name of sortedKeys(value)) {
     const member = (value as Record<string, unknown>)[name]
@@ -61,7 +61,7 @@ function canonicalString (text: string): string {
 
 function sortedKeys (value: object): string[] {
   const keys = Object.keys(value)
-  // Most clients send them in the same order every time; sorting is dear.
+  // Most clients send members in the same order every time, and sorting is expensive.
   for (let i = 1; i < keys.length; i++) {
     if ((keys[i - 1] as string) > (keys[i] as string)) return keys.sort()
   }
@@ -72,10 +72,4 @@ function sortedKeys (value: object): string[] {
 function isPlain (value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === null || Object.getPrototypeOf(prototype) === null
-}
-
-export function unreadable (why: string): IdempotencyError {
-  return new IdempotencyError('FST_IDEMPOTENCY_BODY_UNREADABLE',
-    `The body of this request cannot be compared with that of a retry: ${why}. ` +
-    'A route that takes such bodies needs an idempotency option "fingerprint" of its own')
 }

@@ -1,28 +1,69 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { Acquisition } from './acquisition.ts'
-import type { Deadline } from './store-timeout.ts'
-import type { Hearing } from './store-contact.ts'
+import type { Subject } from '../observe/channels.ts'
+import type { Events } from '../observe/events.ts'
+import type { PluginSettings, RouteSettings } from '../options.ts'
+import type { Claim, ClaimResult, Store } from '../store/store.ts'
 import type { Leases } from './leases.ts'
-import type { PluginSettings } from '../options.ts'
-import type { Pending } from './retry-queue.ts'
-import type { Store } from '../store/store.ts'
-import type { IdempotencyStats } from '../types.ts'
+import type { RetryQueue } from './retry-queue.ts'
+import type { Identity } from './same-request.ts'
+import type { StoreContact } from './store-contact.ts'
+import type { StoreTimeout } from './store-timeout.ts'
 
-/** What everybody who claims keys shares. */
+/** What all contenders of one registration of the plugin share. */
 export interface Engine {
   settings: PluginSettings
   store: Store
-  deadline: Deadline
-  hearing: Hearing
+  storeTimeout: StoreTimeout
+  contact: StoreContact
   leases: Leases
-  pending: Pending
-  counts: Omit<IdempotencyStats, 'running' | 'waiting' | 'pending' | 'leasesLost' | 'storeErrors'>
-  /** By record id, what those of this process that want a key for the same request ask the store together. */
-  acquisitions: Map<string, Acquisition>
-  /** How many are held now. */
+  retryQueue: RetryQueue
+  events: Events
+  /** By record id: the contenders of this process that share one acquisition. */
+  acquisitions: Map<string, SharedAcquisition>
+  /** How many contenders are held now. */
   waiting: number
-  /** The app's own, for what happens outside of a request. */
+  /** The app's own logger, for what happens outside of a request. */
   log: FastifyBaseLogger
-  /** Aborts when the app begins to close: nobody is kept waiting for an owner in another process any longer. */
+  /** Aborts when the app begins to close. From then on nobody waits for an owner in another process. */
   closing: AbortSignal
+}
+
+/** Somebody who wants a key: a request, or a call of `app.idempotency.run`. */
+export interface Contender {
+  readonly engine: Engine
+  readonly settings: RouteSettings
+  readonly subject: Subject
+  readonly identity: Identity
+  readonly log: FastifyBaseLogger
+  /** `null` for a call of `app.idempotency.run`. */
+  readonly client: Client | null
+}
+
+/** The client that gets the answer. */
+export interface Client {
+  readonly hasLeft: boolean
+  /** Calls `listener` when the client leaves, unless the returned function is called first. */
+  onLeft (listener: () => void): () => void
+}
+
+/** A claim that was sent to the store. */
+export interface SentClaim {
+  readonly claim: Claim
+  /** `performance.now()` before the claim was sent: its lease cannot have begun earlier. */
+  readonly sentAt: number
+}
+
+/** What a contender gets: the key is its own now, or the key has an outcome. */
+export interface Acquired extends SentClaim {
+  result: Extract<ClaimResult, { state: 'claimed' | 'settled' }>
+  /** The outcome comes from the journal. */
+  recalled: boolean
+}
+
+/** An acquisition that further contenders of this process can join. */
+export interface SharedAcquisition {
+  isFor (contender: Contender): boolean
+  join (contender: Contender): Promise<Acquired | 'bypass'>
+  /** The owner runs in this process, and its client has left. */
+  ownerLeft (): void
 }

@@ -1,59 +1,64 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import type { Subject } from '../observe/channels.ts'
 import { LeaseLostError } from '../errors.ts'
+import type { Owner } from '../observe/events.ts'
+import type { Subject } from '../observe/channels.ts'
 import type { RouteSettings } from '../options.ts'
-import type { OwnedClaim } from '../store/store.ts'
 import { Wake } from '../shared/wait.ts'
+import type { OwnedClaim } from '../store/store.ts'
 
-/** A key that is owned, from the claim until the store has the outcome: by a request's run, or by `app.idempotency.run`. */
-export class Ownership implements Subject {
+/** A key that this process owns, from the claim until the store has the outcome. */
+export class Ownership implements Owner {
+  /** `null` for a call of `app.idempotency.run`. */
   readonly request: FastifyRequest | null
   readonly scope: string
   readonly id: string
   readonly owned: OwnedClaim
   readonly settings: RouteSettings
   readonly log: FastifyBaseLogger
-  /** `performance.now()` of the claim. */
-  readonly began: number
-  /** `performance.now()` before the last claim or renewal was sent, so that the lease lasts no less than is thought. */
-  leaseBegan: number
+  /** `performance.now()` before the claim was sent. */
+  readonly startedAt: number
+  /** `performance.now()` before the last claim or renewal was sent: the lease lasts at least as long as is assumed. */
+  leaseStartedAt: number
   renewing = false
-  /** The owner asked that nothing be kept. */
+  /** The owner asked to keep nothing. */
   releaseRequested = false
-  /** The client that the owner works for has left, so that a duplicate is that client's retry. */
+  /** The client that the owner works for has left. A duplicate is a retry of that client. */
   clientLeft = false
-  /** The work is done. What is left is to tell the store. */
+  /** The work is done, and the store is being told. */
   ended = false
   #controller: AbortController | null = null
   #abortReason: Error | null = null
   #over: Wake | null = null
 
-  constructor ({ request, scope, id }: Subject, owned: OwnedClaim, settings: RouteSettings, log: FastifyBaseLogger, began: number) {
+  constructor (
+    { request, scope, id }: Subject, owned: OwnedClaim, settings: RouteSettings, log: FastifyBaseLogger,
+    startedAt: number
+  ) {
     this.request = request
     this.scope = scope
     this.id = id
     this.owned = owned
     this.settings = settings
     this.log = log
-    this.began = began
-    this.leaseBegan = began
+    this.startedAt = startedAt
+    this.leaseStartedAt = startedAt
   }
 
-  renewable (now: number): boolean {
-    return !this.renewing && now - this.began < this.settings.maxExecution
+  isRenewable (now: number): boolean {
+    return !this.renewing && now - this.startedAt < this.settings.maxExecution
   }
 
-  /** Whether the end of the work will be known. */
+  /** Whether this process will learn how the work ends. */
   get isWatched (): boolean {
     return true
   }
 
-  /** Made when somebody asks: most handlers never do. */
+  /** Made on demand: most handlers never ask for it. */
   get signal (): AbortSignal {
     if (this.#controller === null) {
       this.#controller = new AbortController()
       if (this.#abortReason !== null) this.#controller.abort(this.#abortReason)
-      lookAtTheClock(this.#controller.signal, () => { this.#abortIfLate() })
+      callBeforeAborted(this.#controller.signal, () => { this.#abortIfLate() })
     }
     this.#abortIfLate()
     return this.#controller.signal
@@ -64,15 +69,15 @@ export class Ownership implements Subject {
     this.#controller?.abort(reason)
   }
 
-  /** A process that was frozen or blocked goes on with whatever comes first, which need not be the timer of the leases. */
+  /** A process that was frozen or blocked may go on with the handler before the timer of the leases fires. */
   #abortIfLate (): void {
     const { lease } = this.owned
-    if (!this.ended && this.#abortReason === null && performance.now() - this.leaseBegan >= lease) {
-      this.abort(new LeaseLostError(`The idempotency key is not, or may no longer be, this run's own: the lease of ${lease} ms ran out`))
+    if (!this.ended && this.#abortReason === null && performance.now() - this.leaseStartedAt >= lease) {
+      this.abort(leaseLost(`the lease of ${lease} ms ran out`))
     }
   }
 
-  /** Wakes those of this process that wait for the key. */
+  /** Wakes the waiters of this process once the outcome of the key is known, or the key is free. */
   get over (): Wake {
     this.#over ??= new Wake()
     return this.#over
@@ -83,8 +88,13 @@ export class Ownership implements Subject {
   }
 }
 
-/** Has `look` called before the signal answers whether it is aborted. */
-function lookAtTheClock (signal: AbortSignal, look: () => void): void {
+/** @param why what happened to the lease */
+export function leaseLost (why: string): LeaseLostError {
+  return new LeaseLostError(`The idempotency key is not, or may no longer be, this run's own: ${why}`)
+}
+
+/** Makes the signal call `look` before it says whether it is aborted. */
+function callBeforeAborted (signal: AbortSignal, look: () => void): void {
   Object.defineProperties(signal, {
     aborted: {
       configurable: true,

@@ -1,49 +1,55 @@
-/** Milliseconds without any call after which a process no longer knows whether the store can be heard. */
-const PAUSE = 1_000
+/** Milliseconds without a call after which a process no longer knows whether it can reach the store. */
+const SILENCE = 1_000
 /**
- * Milliseconds: long enough for an owner that is alive to tell the store what it has kept, which it tries four times a
- * second, or six times a lease.
+ * Milliseconds: long enough for an owner that is alive to store its outcome. It tries four times a second, or six times
+ * a lease.
  */
 const HESITATION = 500
 
 /**
- * Since when this process has heard the store, which decides whether it may take over a lease that ran out. An owner is
- * silent either because it died or because the store could not be reached or took no writes. Whoever has not heard the
- * store itself cannot tell these two apart: after an outage that outlasted the leases it must not be quicker than the
- * owners, which hold outcomes that they have yet to store.
+ * For how long this process has been in contact with the store. That decides whether the process may take over a lease
+ * that ran out. An owner is silent because it died, or because the store could not be reached or took no writes. A
+ * process that could not reach the store itself cannot tell the two apart. After an outage that lasted longer than the
+ * leases, it must not be quicker than the owners, which still hold outcomes that the store does not have.
  */
-export class Hearing {
-  /** `performance.now()` of the last call that the store answered. */
-  #lastHeard = -Infinity
-  /** `performance.now()` of the first such call that no pause and no failure came after. */
-  #heardSince = Infinity
+export class StoreContact {
+  /** `performance.now()` before the last call that the store answered. */
+  #lastAnsweredAt = -Infinity
+  /** `performance.now()` before the first call of an unbroken row of answers. */
+  #unbrokenSince = Infinity
   /** `performance.now()` of the last failure, or of the end of the last outage. */
-  #lastFailure = -Infinity
+  #lastFailedAt = -Infinity
 
-  /** @param asked `performance.now()` before the call that was answered */
-  heard (asked: number): void {
-    if (asked - this.#lastHeard > PAUSE) this.#heardSince = asked
-    this.#lastHeard = asked
+  /** @param sentAt `performance.now()` before the call */
+  answered (sentAt: number): void {
+    if (sentAt - this.#lastAnsweredAt > SILENCE) this.#unbrokenSince = sentAt
+    this.#lastAnsweredAt = sentAt
   }
 
   failed (): void {
-    this.#lastFailure = performance.now()
+    this.#lastFailedAt = performance.now()
   }
 
   /**
-   * Milliseconds for which leases that ran out are not to be taken over yet: one more lease after an outage, since
-   * other processes may take that long to connect again; a moment after a pause.
+   * Milliseconds for which this process must not yet take over a lease that ran out: a whole lease after an outage,
+   * since other processes may take that long to connect again; a short time after a silence.
+   * @param lease milliseconds
+   * @param now `performance.now()`
    */
-  patience (lease: number, now: number): number {
+  takeOverDelay (lease: number, now: number): number {
     const hesitation = Math.min(HESITATION, lease / 2)
-    const afterOutage = this.#lastFailure + lease - now
-    const afterPause = now - this.#lastHeard > PAUSE ? hesitation : this.#heardSince + hesitation - now
-    return Math.max(0, afterOutage, afterPause)
+    const afterOutage = this.#lastFailedAt + lease - now
+    const wasSilent = now - this.#lastAnsweredAt > SILENCE
+    const afterSilence = wasSilent ? hesitation : this.#unbrokenSince + hesitation - now
+    return Math.max(0, afterOutage, afterSilence)
   }
 
-  /** `patience` where it is a moment, for which a request is held rather than refused: after an outage it may be a lease. */
-  moment (lease: number, now: number): number {
-    const patience = this.patience(lease, now)
-    return patience > HESITATION ? 0 : patience
+  /**
+   * `takeOverDelay` if it is so short that a request is better held than rejected, and 0 if not. After an outage the
+   * delay may be a whole lease.
+   */
+  shortTakeOverDelay (lease: number, now: number): number {
+    const delay = this.takeOverDelay(lease, now)
+    return delay > HESITATION ? 0 : delay
   }
 }

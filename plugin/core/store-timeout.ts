@@ -1,100 +1,108 @@
 import { StoreTimeoutError } from '../errors.ts'
-import type { Hearing } from './store-contact.ts'
+import type { Events } from '../observe/events.ts'
 import { PUNCTUAL } from '../shared/punctual.ts'
 import { RecordUnreadableError } from '../store/store.ts'
+import type { StoreContact } from './store-contact.ts'
 
-/** What a call answers; what it throws at once is its answer too. Stores are other people's code. */
-export function answerOf<T> (call: () => Promise<T>): Promise<T> {
+/**
+ * The promise of a call. Where the call throws instead of returning a promise, one that rejects: stores are other
+ * people's code.
+ */
+export function promiseOf<T> (call: () => Promise<T>): Promise<T> {
   try {
     return call()
   } catch (error) {
-    return rejected(error)
+    return rejection(error)
   }
 }
 
-async function rejected (error: unknown): Promise<never> {
+async function rejection (error: unknown): Promise<never> {
   throw error
 }
 
-interface Waiting {
-  until: number
-  /** Its time was begun anew, since this process was busy while it ran out. */
+interface PendingCall {
+  /** `performance.now()` at which it has taken too long. */
+  expiresAt: number
+  /** It was given its time a second time, since this process was busy while the first ran out. */
   extended: boolean
   reject: (error: Error) => void
 }
 
 /**
- * Gives each call of the store `milliseconds` to answer. All share one timer, since the calls run out in the order in
- * which they began: a timer a call would be the most expensive part of a replay.
+ * Limits how long each call of the store may take. All calls share one timer, since they expire in the order in which
+ * they began. A timer for each call would be the most expensive part of a replay.
  */
-export class Deadline {
+export class StoreTimeout {
   readonly #milliseconds: number
-  readonly #hearing: Hearing
-  readonly #waiting = new Set<Waiting>()
-  /** How many calls failed or took too long so far. */
-  failures = 0
+  readonly #contact: StoreContact
+  readonly #events: Events
+  readonly #calls = new Set<PendingCall>()
   #timer: NodeJS.Timeout | null = null
   /** `performance.now()` at which the timer is due. */
-  #due = 0
+  #dueAt = 0
 
-  /** @param hearing is told of every call that is answered, and of every one that is not */
-  constructor (milliseconds: number, hearing: Hearing) {
+  /**
+   * @param contact learns of every call that is answered, and of every one that is not
+   * @param events counts those that failed or took too long
+   */
+  constructor (milliseconds: number, contact: StoreContact, events: Events) {
     this.#milliseconds = milliseconds
-    this.#hearing = hearing
+    this.#contact = contact
+    this.#events = events
   }
 
-  /** @throws {StoreTimeoutError} if `call` takes longer. It goes on nevertheless. */
-  race<T> (call: Promise<T>): Promise<T> {
+  /** @throws {StoreTimeoutError} if `call` takes longer. The call itself goes on. */
+  limit<T> (call: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const now = performance.now()
-      const waiting: Waiting = { until: now + this.#milliseconds, extended: false, reject }
-      this.#waiting.add(waiting)
-      if (this.#timer === null) this.#arm(this.#milliseconds, now)
+      const pending: PendingCall = { expiresAt: now + this.#milliseconds, extended: false, reject }
+      this.#calls.add(pending)
+      if (this.#timer === null) this.#startTimer(this.#milliseconds, now)
       call.then((value) => {
-        if (this.#waiting.delete(waiting)) this.#hearing.heard(now)
+        if (this.#calls.delete(pending)) this.#contact.answered(now)
         resolve(value)
       }, (error: Error) => {
-        // Counted once, if it comes after its time.
-        if (this.#waiting.delete(waiting)) this.#fail(error)
+        // One that expired was counted then.
+        if (this.#calls.delete(pending)) this.#failed(error)
         reject(error)
       })
     })
   }
 
-  #arm (milliseconds: number, now: number): void {
-    this.#due = now + milliseconds
+  #startTimer (milliseconds: number, now: number): void {
+    this.#dueAt = now + milliseconds
     this.#timer = setTimeout(this.#expire, milliseconds)
   }
 
-  #fail (error: unknown): void {
-    this.failures++
-    // A record that cannot be read is an answer of a store that is well.
-    if (!(error instanceof RecordUnreadableError)) this.#hearing.failed()
+  #failed (error: unknown): void {
+    this.#events.storeCallFailed()
+    // A record that cannot be read is the answer of a store that works.
+    if (!(error instanceof RecordUnreadableError)) this.#contact.failed()
   }
 
   #expire = (): void => {
     this.#timer = null
     const now = performance.now()
-    // A timer that is late says that this process was busy, not that the store is: what a blocked event loop has yet to
-    // send or to read is given its time once more.
-    const late = now - this.#due > PUNCTUAL
-    for (const waiting of this.#waiting) {
-      const left = waiting.until - now
-      if (left > 0) return this.#arm(Math.ceil(left), now)
-      this.#waiting.delete(waiting)
-      if (late && !waiting.extended) {
-        // Behind those that began since, which run out before it does.
-        this.#waiting.add(Object.assign(waiting, { until: now + this.#milliseconds, extended: true }))
+    // A late timer shows that this process was busy, not that the store is. What a blocked event loop has not sent or
+    // read yet gets its time once more.
+    const wasBusy = now - this.#dueAt > PUNCTUAL
+    for (const call of this.#calls) {
+      const left = call.expiresAt - now
+      if (left > 0) return this.#startTimer(Math.ceil(left), now)
+      this.#calls.delete(call)
+      if (wasBusy && !call.extended) {
+        // It goes behind the calls that began since: those expire earlier.
+        this.#calls.add(Object.assign(call, { expiresAt: now + this.#milliseconds, extended: true }))
         continue
       }
       const error = new StoreTimeoutError(`The idempotency store did not answer within ${this.#milliseconds} ms`)
-      this.#fail(error)
-      waiting.reject(error)
+      this.#failed(error)
+      call.reject(error)
     }
   }
 
-  /** The timer may outlast the calls; it must not keep a closed app alive. */
+  /** Stops the timer, which must not keep a closed app alive. With calls that are still pending the timer goes on. */
   close (): void {
-    if (this.#waiting.size === 0 && this.#timer !== null) clearTimeout(this.#timer)
+    if (this.#calls.size === 0 && this.#timer !== null) clearTimeout(this.#timer)
   }
 }

@@ -1,25 +1,26 @@
-import { channels, eventOf } from '../observe/channels.ts'
-import type { Obtained, Pursuit } from './contender.ts'
+import type { Acquired, Contender } from './engine.ts'
 
-/** Somebody who waits for a key that has an owner. Costs a timer, and a listener on its client's connection. */
-export class HeldPursuit {
-  readonly pursuit: Pursuit
+/**
+ * A contender for a key that has an owner. While it is held it costs a timer and a listener on its client's connection.
+ */
+export class Waiter {
+  readonly contender: Contender
   /** `performance.now()` when it first wanted the key. */
-  readonly began: number
-  readonly obtained: Promise<Obtained | 'bypass'>
-  /** `performance.now()` until which it is held. */
-  until = 0
-  #resolve!: (obtained: Obtained | 'bypass' | Promise<Obtained>) => void
+  readonly startedAt: number
+  readonly acquired: Promise<Acquired | 'bypass'>
+  /** `performance.now()` at which it is rejected. */
+  heldUntil = 0
+  #resolve!: (acquired: Acquired | 'bypass' | Promise<Acquired>) => void
   #reject!: (error: unknown) => void
   #timer: NodeJS.Timeout | null = null
   #stopListening: (() => void) | null = null
   /** `performance.now()` since when it waits for the owner's answer; NaN before. */
   #waitsSince = NaN
 
-  constructor (pursuit: Pursuit, began: number) {
-    this.pursuit = pursuit
-    this.began = began
-    this.obtained = new Promise((resolve, reject) => {
+  constructor (contender: Contender, startedAt: number) {
+    this.contender = contender
+    this.startedAt = startedAt
+    this.acquired = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
@@ -29,35 +30,35 @@ export class HeldPursuit {
     return this.#timer !== null
   }
 
-  /** It waits for the owner's answer, rather than to find out whether it may. */
-  get isWaiting (): boolean {
+  /** It waits for the owner's answer. A waiter that is held may also be waiting to learn whether it is allowed to. */
+  get waitsForOwner (): boolean {
     return !Number.isNaN(this.#waitsSince)
   }
 
   /**
-   * @param until `performance.now()` at which it is refused
-   * @param waits whether it waits for the owner's answer, and is counted as one that does
-   * @param refuse called then, or when its client leaves
+   * @param until `performance.now()` at which it is rejected
+   * @param waitsForOwner whether it waits for the owner's answer, and is counted as one that does
+   * @param reject called at `until`, or when its client leaves
    */
-  hold (until: number, waits: boolean, refuse: () => void): void {
-    const { engine, client } = this.pursuit
-    if (waits && !this.isWaiting) {
+  hold (until: number, waitsForOwner: boolean, reject: () => void): void {
+    const { engine, client } = this.contender
+    if (waitsForOwner && !this.waitsForOwner) {
       this.#waitsSince = performance.now()
-      engine.counts.waited++
+      engine.events.waitBegan()
     }
-    if (this.isHeld && until === this.until) return
+    if (this.isHeld && until === this.heldUntil) return
     if (!this.isHeld) {
       engine.waiting++
-      this.#stopListening = client?.onLeft(refuse) ?? null
+      this.#stopListening = client?.onLeft(reject) ?? null
     }
-    this.until = until
+    this.heldUntil = until
     if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#timer = setTimeout(refuse, Math.ceil(until - performance.now()))
+    this.#timer = setTimeout(reject, Math.ceil(until - performance.now()))
   }
 
-  resolve (obtained: Obtained | 'bypass' | Promise<Obtained>): void {
+  resolve (acquired: Acquired | 'bypass' | Promise<Acquired>): void {
     this.#letGo()
-    this.#resolve(obtained)
+    this.#resolve(acquired)
   }
 
   reject (error: unknown): void {
@@ -66,14 +67,12 @@ export class HeldPursuit {
   }
 
   #letGo (): void {
-    const { engine, subject } = this.pursuit
+    const { engine, subject } = this.contender
     if (this.#timer !== null) {
       clearTimeout(this.#timer)
       engine.waiting--
     }
     this.#stopListening?.()
-    if (this.isWaiting && channels.waited.hasSubscribers) {
-      channels.waited.publish(eventOf(subject, null, this.#waitsSince))
-    }
+    if (this.waitsForOwner) engine.events.waitEnded(subject, this.#waitsSince)
   }
 }

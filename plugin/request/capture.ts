@@ -9,16 +9,21 @@ export interface Captured {
 }
 
 /**
- * The bytes of a payload as it stands in `onSend`: after the response schema, before compression. A stream is gathered,
- * so that it is stored before its first byte leaves; one that is too large is passed on as it was.
- * `undefined` for what Fastify will refuse to send.
+ * The bytes of a payload in `onSend`: after the response schema, before compression. Reads a stream to its end, so that
+ * it is stored before its first byte leaves. A stream that is too large is passed on as it was. Gives the reply the
+ * status and the headers of a fetch `Response`.
+ * @returns `undefined` for what Fastify will refuse to send
  * @throws the error of a stream that fails, which becomes the answer
  */
-export function capture (reply: FastifyReply, payload: unknown, maxBodySize: number): Captured | Promise<Captured> | undefined {
+export function capture (
+  reply: FastifyReply, payload: unknown, maxBodySize: number
+): Captured | Promise<Captured> | undefined {
   if (payload === undefined || payload === null) return { body: '', payload }
   if (typeof payload === 'string') return { body: Buffer.byteLength(payload) > maxBodySize ? null : payload, payload }
   // A copy: the handler may use its buffer again.
-  if (payload instanceof Uint8Array) return { body: payload.length > maxBodySize ? null : Buffer.from(payload), payload }
+  if (payload instanceof Uint8Array) {
+    return { body: payload.length > maxBodySize ? null : Buffer.from(payload), payload }
+  }
   if (Object.prototype.toString.call(payload) === '[object Response]') {
     const response = payload as Response
     if (response.bodyUsed) return undefined
@@ -28,12 +33,18 @@ export function capture (reply: FastifyReply, payload: unknown, maxBodySize: num
     return response.body === null ? { body: '', payload: null } : gather(reply, response.body, maxBodySize)
   }
   const stream = payload as Partial<AsyncIterable<Uint8Array | string> & NodeJS.ReadableStream>
-  if (typeof stream[Symbol.asyncIterator] === 'function') return gather(reply, stream as AsyncIterable<Uint8Array | string>, maxBodySize)
-  if (typeof stream.pipe === 'function') return gather(reply, new Readable().wrap(stream as NodeJS.ReadableStream), maxBodySize)
+  if (typeof stream[Symbol.asyncIterator] === 'function') {
+    return gather(reply, stream as AsyncIterable<Uint8Array | string>, maxBodySize)
+  }
+  if (typeof stream.pipe === 'function') {
+    return gather(reply, new Readable().wrap(stream as NodeJS.ReadableStream), maxBodySize)
+  }
   return undefined
 }
 
-async function gather (reply: FastifyReply, stream: AsyncIterable<Uint8Array | string>, maxBodySize: number): Promise<Captured> {
+async function gather (
+  reply: FastifyReply, stream: AsyncIterable<Uint8Array | string>, maxBodySize: number
+): Promise<Captured> {
   const chunks: Buffer[] = []
   let size = 0
   const rest = stream[Symbol.asyncIterator]()
@@ -51,15 +62,17 @@ async function gather (reply: FastifyReply, stream: AsyncIterable<Uint8Array | s
 }
 
 /**
- * Bytes in the form in which the app's headers say that they are sent. Fastify tells the length of a Buffer, and beside
- * `transfer-encoding` that makes clients refuse the answer, and beside `trailer` Node.js refuse to send it.
+ * Bytes in the form that the app's headers announce. For a Buffer Fastify sends `content-length`. Beside a
+ * `transfer-encoding`, that makes clients reject the answer. Beside a `trailer`, Node.js does not send it.
  */
 export function framed (reply: FastifyReply, body: Buffer): Buffer | Readable {
   if (!reply.hasHeader('transfer-encoding') && !reply.hasHeader('trailer')) return body
   return Readable.from(body.length === 0 ? [] : [body], { objectMode: false })
 }
 
-async function * continued (chunks: Buffer[], rest: AsyncIterator<Uint8Array | string>): AsyncGenerator<Uint8Array | string> {
+type Chunk = Uint8Array | string
+
+async function * continued (chunks: Buffer[], rest: AsyncIterator<Chunk>): AsyncGenerator<Chunk> {
   yield * chunks
   yield * { [Symbol.asyncIterator]: () => rest }
 }

@@ -1,29 +1,36 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Subject } from '../observe/channels.ts'
-import type { Engine } from '../core/engine.ts'
-import { noteClaimed, obtain } from '../core/acquire.ts'
-import type { RouteSettings } from '../options.ts'
-import { ownedBy } from '../core/contender.ts'
-import type { Pursuit } from '../core/contender.ts'
+import { acquire } from '../core/acquire.ts'
+import type { Contender, Engine } from '../core/engine.ts'
+import { withdraw } from '../core/finish.ts'
+import { keptResponseOf } from '../core/kept-response.ts'
+import type { ReplayFacts } from '../core/kept-response.ts'
+import { recordId } from '../core/record-id.ts'
+import { ownedBy } from '../core/results.ts'
 import type { Identity } from '../core/same-request.ts'
+import type { Subject } from '../observe/channels.ts'
+import type { RouteSettings } from '../options.ts'
 import type { RecordVersion } from '../store/record.ts'
 import type { Outcome } from '../store/store.ts'
-import { andThen, later, refuseFor } from './answers-of-options.ts'
-import { RequestClient } from './connection.ts'
 import type { Fingerprinter } from './fingerprint.ts'
+import { readKey } from './key.ts'
 import { legacyFingerprintOf } from './legacy-fingerprint.ts'
-import { readKey, readScope, recordId } from './key.ts'
-import { withdraw } from '../core/finish.ts'
+import { andThen, readOption, refuseForOption } from './option-call.ts'
 import { recall } from './recall.ts'
 import { replay } from './replay.ts'
-import { Run, RunView } from './run.ts'
+import { watchReplies } from './replies.ts'
+import { RequestClient } from './request-client.ts'
+import { Run } from './run.ts'
+import { readScope } from './scope.ts'
 import { ANSWERED, kIdempotency } from './state.ts'
 import { takenFingerprint } from './take-fingerprint.ts'
-import { watchReplies } from './watch.ts'
+import { ReplayView, RunView } from './view.ts'
+
+// This is the way of every protected request. Its promises are chained, and options that return no promise cost none,
+// since the benchmark shows what `async` costs here.
 
 /**
- * Claims the request's key, and resolves to whether its handler is to run. Where it is not, the request has been
- * answered with a replay. Waits for those options that return promises.
+ * Acquires the request's key. Waits for those options that return promises.
+ * @returns whether the handler is to run. If not, the request has been answered with a replay.
  * @throws {IdempotencyError} what to answer instead
  */
 export function claim (
@@ -35,7 +42,7 @@ export function claim (
       const subject = { request, scope, id: recordId(scope, key) }
       return andThen(identityOf(engine.settings.recordVersion, settings, fingerprintOf, request), (identity) => {
         const client = new RequestClient(request, reply)
-        return claimFor({ engine, settings, subject, identity, log: request.log, client }, reply, key)
+        return acquireFor({ engine, settings, subject, identity, log: request.log, client }, reply, key)
       })
     })
   })
@@ -44,27 +51,40 @@ export function claim (
 const UNPROTECTED = Promise.resolve(true)
 const NOTHING_RUNS = Promise.resolve(false)
 
-type RequestPursuit = Pursuit & { subject: Subject & { request: FastifyRequest } }
+type RequestSubject = Subject & { request: FastifyRequest }
 
-function claimFor (pursuit: RequestPursuit, reply: FastifyReply, key: string): Promise<boolean> {
-  const { engine, settings, subject } = pursuit
+function acquireFor (
+  contender: Contender & { subject: RequestSubject }, reply: FastifyReply, key: string
+): Promise<boolean> {
+  const { engine, settings, subject } = contender
   const { request } = subject
-  // While an option made it wait (`handlerTimeout`).
+  // The request was answered while an option made it wait (`handlerTimeout`).
   if (reply.sent || request[kIdempotency] === ANSWERED) return NOTHING_RUNS
-  return obtain(pursuit).then((obtained) => {
-    if (obtained === 'bypass') return true
-    const { result, claim, asked, recalled } = obtained
+  return acquire(contender).then((acquired) => {
+    if (acquired === 'bypass') return true
+    const { result, claim, sentAt, recalled } = acquired
     if (result.state === 'settled') {
       if (request[kIdempotency] === ANSWERED) return false
-      replay(engine, subject, reply, key, result.attempt, result.outcome, { recalled, asked })
-      return false
+      const { attempt, outcome } = result
+      return answerWith(engine, subject, reply, key, outcome, { attempt, since: sentAt, recalled })
     }
-    const run = new Run(engine, subject, ownedBy(claim, result.attempt), settings, reply, asked)
+    const run = new Run(engine, subject, ownedBy(claim, result.attempt), settings, reply, sentAt)
     engine.leases.hold(run)
     return result.attempt === 1 && settings.journalLookup === 'retries'
-      ? proceed(engine, run, key, null)
-      : recall(engine, run).then(earlier => proceed(engine, run, key, earlier))
+      ? proceed(run, key, null)
+      : recall(run).then(earlier => proceed(run, key, earlier))
   })
+}
+
+/** Replays an outcome. No handler runs. */
+function answerWith (
+  engine: Engine, subject: RequestSubject, reply: FastifyReply, key: string, outcome: Outcome, facts: ReplayFacts
+): false {
+  const response = keptResponseOf(engine, subject, outcome, facts)
+  const { request, scope } = subject
+  request.idempotency = new ReplayView(key, scope, facts.attempt)
+  replay(request, reply, outcome.statusCode, response)
+  return false
 }
 
 /** What the request is compared by, in the format of the records that are written and in the other one that is read. */
@@ -74,15 +94,15 @@ function identityOf (
   const present = (): string | Promise<string> => takenFingerprint(fingerprintOf, request)
   const legacy = (): string | Promise<string> => legacyFingerprintOf(request, settings)
   const [written, other] = version === 1 ? [legacy, present] : [present, legacy]
-  return later(
+  return readOption(
     written,
     fingerprint => ({ fingerprint: fingerprint as string, alternativeFingerprint: () => orNone(other) }),
-    error => refuseFor('fingerprint', request, error))
+    error => refuseForOption('fingerprint', request, error))
 }
 
 /**
- * A body that cannot be compared in the other format has no record in it. Nor has one that is compared by a function
- * which is asynchronous this time only: a store compares at once.
+ * A body that cannot be compared in the other format has no record in that format. The same holds for a body that an
+ * own function compares which returns a promise only this time: a store compares at once.
  */
 function orNone (take: () => string | Promise<string>): string {
   try {
@@ -90,26 +110,26 @@ function orNone (take: () => string | Promise<string>): string {
     if (typeof taken === 'string') return taken
     taken.catch(() => {})
   } catch {
-    // Said above.
+    // There is no such record, as described above.
   }
   return ''
 }
 
-/** The key is the run's own: lets its handler run, unless an earlier attempt has committed an outcome. */
-function proceed (engine: Engine, run: Run, key: string, earlier: Outcome | null): boolean {
-  const { reply, request } = run
+/** The run owns the key. Lets its handler run, unless an earlier attempt has committed an outcome. */
+function proceed (run: Run, key: string, earlier: Outcome | null): boolean {
+  const { engine, reply, request } = run
   if (reply.sent || request[kIdempotency] === ANSWERED) {
-    // What an earlier attempt committed is on its way to the store.
+    // The outcome of an earlier attempt is on its way to the store already.
     if (earlier === null) void withdraw(engine, run)
     return false
   }
   if (earlier !== null) {
-    replay(engine, run, reply, key, run.owned.attempt, earlier, { recalled: true, asked: run.began })
-    return false
+    const { owned: { attempt }, startedAt } = run
+    return answerWith(engine, run, reply, key, earlier, { attempt, since: startedAt, recalled: true })
   }
-  watchReplies(engine, reply)
+  watchReplies(reply)
   run.watchClient()
-  noteClaimed(engine, run)
+  engine.events.claimed(run)
   request[kIdempotency] = run
   request.idempotency = new RunView(key, run)
   return true

@@ -1,13 +1,11 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Client } from '../core/contender.ts'
-import { ANSWERED, kIdempotency } from './state.ts'
+import type { FastifyRequest } from 'fastify'
 
-/** Somebody who is told when a connection closes. */
+/** Somebody who wants to know when a connection closes. */
 export interface Watcher {
   connectionClosed (): void
 }
 
-/** On a socket or a stream: whom to tell when it closes. One listener a connection, however many requests it carries. */
+/** On a socket or a stream: its watchers. A connection has one listener, however many requests it carries. */
 const kWatchers = Symbol('fastify-idempotency.watchers')
 
 interface Closable {
@@ -17,17 +15,17 @@ interface Closable {
 }
 
 /**
- * What closes when the client of a request leaves. Of HTTP/1 the socket: a response that waits behind another one of its
- * connection (pipelining) is not told by Node.js. Of HTTP/2 the stream, since the socket is that of all requests.
- * Fastify's own hooks say nothing of requests with a body.
+ * What closes when the client of a request leaves. Over HTTP/1 it is the socket: Node.js emits nothing on a response
+ * that waits behind another one of its connection (pipelining). Over HTTP/2 it is the stream, since all requests share
+ * the socket. Fastify's own hooks do not fire for requests with a body.
  */
 function closableOf ({ raw }: FastifyRequest): Closable {
   const request = raw as unknown as { stream?: Closable, socket: Closable }
-  // Asked for last: of HTTP/2 it is a new proxy each time.
+  // The socket comes last: over HTTP/2 each access makes a new proxy.
   return (raw.httpVersionMajor > 1 ? request.stream : undefined) ?? request.socket
 }
 
-/** Whether the client of a request that was not answered yet has left. Behind a proxy it is the proxy that does. */
+/** Whether the client of a request that has no answer yet has left. Behind a proxy, the client is the proxy. */
 export function hasLeft (request: FastifyRequest): boolean {
   return closableOf(request).destroyed === true
 }
@@ -46,25 +44,4 @@ export function watch (request: FastifyRequest, watcher: Watcher): void {
 
 export function unwatch (request: FastifyRequest, watcher: Watcher): void {
   closableOf(request)[kWatchers]?.delete(watcher)
-}
-
-/** The client of a request that wants a key. One that was answered (`handlerTimeout`) wants nothing any more. */
-export class RequestClient implements Client {
-  readonly #request: FastifyRequest
-  readonly #reply: FastifyReply
-
-  constructor (request: FastifyRequest, reply: FastifyReply) {
-    this.#request = request
-    this.#reply = reply
-  }
-
-  get hasLeft (): boolean {
-    return hasLeft(this.#request) || this.#reply.sent || this.#request[kIdempotency] === ANSWERED
-  }
-
-  onLeft (listener: () => void): () => void {
-    const watcher = { connectionClosed: listener }
-    watch(this.#request, watcher)
-    return () => { unwatch(this.#request, watcher) }
-  }
 }

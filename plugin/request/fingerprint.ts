@@ -1,26 +1,28 @@
 import { createHash } from 'node:crypto'
 import type { FastifyRequest, RouteOptions } from 'fastify'
-import type { RouteSettings } from '../options.ts'
-import { andThen, isThenable, kindOf, WrongAnswer } from './answers-of-options.ts'
-import { canonicalJson, unreadable } from '../core/canonical-json.ts'
+import { canonicalJson } from '../core/canonical-json.ts'
 import { sha256 } from '../core/sha256.ts'
+import type { RouteSettings } from '../options.ts'
+import { bodyUnreadable } from '../refusals.ts'
+import { isThenable, kindOf } from '../shared/values.ts'
+import { andThen, WrongValue } from './option-call.ts'
 
 /**
- * What a request and its retries have in common: SHA-256 over method, path with query, media type, what tells the route
- * from others of the same path, and the body as it stands. With the route's own `fingerprint`, what that returns stands
- * for query and body. `early`: an own one that is empty has nothing to say yet, which is thrown.
- * A promise only if that returns one.
+ * What a request and its retries have in common: SHA-256 over method, path with query, media type, the constraints that
+ * tell the route from others of the same path, and the body as it is. If the route has its own `fingerprint`, the value
+ * that this returns replaces query and body. `early`: throws if that value is empty, since the function may need what a
+ * later hook prepares. A promise only if the function returns one.
  * @throws {IdempotencyError} `FST_IDEMPOTENCY_BODY_UNREADABLE` if the body is something else than JSON, text or bytes.
  */
 export type Fingerprinter = (request: FastifyRequest, early: boolean) => string | Promise<string>
 
-/** Once a route. */
+/** Called once for each route. */
 export function fingerprinterOf (route: RouteOptions, { fingerprint: own }: RouteSettings): Fingerprinter {
   const { version, ...others } = route.constraints ?? {}
   const constraints = textOf(others)
   const routeOf = version === undefined
     ? () => constraints
-    // As it was asked for: what `1.x` leads to is another route after the deployment of a 1.3.0.
+    // The version that was asked for: after the deployment of a 1.3.0, `1.x` leads to another route.
     : ({ headers }: FastifyRequest) => JSON.stringify(headers['accept-version'] ?? version) + constraints
   const mediaTypeOf = mediaTypes()
   return (request, early) => {
@@ -32,18 +34,20 @@ export function fingerprinterOf (route: RouteOptions, { fingerprint: own }: Rout
   }
 }
 
-/** Not the pattern of its path: the path counts as it is, and a parameter may be given another name. */
+/**
+ * Constraints as text. The pattern of the path does not count: the path itself does, and a parameter may be renamed.
+ */
 function textOf (constraints: Record<string, unknown>): string {
   const set = Object.entries(constraints)
   if (set.length === 0) return ''
-  // Of an expression, as a host may be, JSON would say nothing.
+  // A host may be a regular expression, of which JSON shows nothing.
   const shown = (_name: string, value: unknown): unknown => value instanceof RegExp ? String(value) : value
   return JSON.stringify(set.sort(([a], [b]) => a < b ? -1 : 1), shown)
 }
 
 /**
- * Without parameters: a charset is none of the request's meaning, a form's boundary is another one each time. Of the
- * last one it is known, since a route is mostly sent the same.
+ * Reads media types without their parameters: a charset does not change what a request means, and a form has another
+ * boundary each time. Remembers the last one, since most requests of a route have the same.
  */
 function mediaTypes (): (request: FastifyRequest) => string {
   let last = ''
@@ -60,12 +64,12 @@ function mediaTypes (): (request: FastifyRequest) => string {
 function hashOfBody (head: string, mediaType: string, request: FastifyRequest): string {
   const { body } = request
   if (body === undefined) {
-    if (hasBody(request)) throw unreadable('it was not parsed into something that can be compared')
+    if (hasBody(request)) throw bodyUnreadable('it was not parsed into something that can be compared')
     return sha256(`${head}none\n`)
   }
   if (typeof body === 'string') return hashOf(`${head}text\n`, body)
   if (body instanceof Uint8Array) return hashOf(`${head}bytes\n`, body)
-  if (mediaType.startsWith('multipart/')) throw unreadable('it is multipart')
+  if (mediaType.startsWith('multipart/')) throw bodyUnreadable('it is multipart')
   return sha256(`${head}json\n${canonicalJson(body)}`)
 }
 
@@ -73,19 +77,19 @@ type Own = NonNullable<RouteSettings['fingerprint']>
 type Value = string | Uint8Array
 
 /**
- * What own functions have promised: a store compares at once, so for a record of the other format they cannot be asked
- * again.
+ * The values that own functions returned as promises. To compare a request with a record of the other format they
+ * cannot be called again, since a store compares at once.
  */
 const kept = new WeakMap<FastifyRequest, Value>()
 
-/** What the route's own `fingerprint` returns. A promise only if that returns one. */
+/** What the route's own `fingerprint` returns. A promise only if the function returns one. */
 export function valueOf (own: Own, request: FastifyRequest, early: boolean): Value | Promise<Value> {
   const known = kept.get(request)
   if (known !== undefined) return known
-  const answer: unknown = own(request)
-  if (!isThenable(answer)) return checked(answer, early)
-  return Promise.resolve(answer).then((answer) => {
-    const value = checked(answer, early)
+  const returned: unknown = own(request)
+  if (!isThenable(returned)) return checked(returned, early)
+  return Promise.resolve(returned).then((fulfilled) => {
+    const value = checked(fulfilled, early)
     kept.set(request, value)
     return value
   })
@@ -94,15 +98,15 @@ export function valueOf (own: Own, request: FastifyRequest, early: boolean): Val
 function checked (value: unknown, early: boolean): Value {
   if (early && value === '') throw new Error('nothing yet')
   if (typeof value === 'string' || value instanceof Uint8Array) return value
-  throw new WrongAnswer('a string or a Buffer', kindOf(value))
+  throw new WrongValue('a string or a Buffer', kindOf(value))
 }
 
 export function hashOf (head: string, rest: Value): string {
   if (typeof rest === 'string') {
-    // Half of a surrogate pair is lost in UTF-8, which is what is hashed. No other head begins with a line feed.
+    // Half of a surrogate pair is lost in UTF-8, which is what is hashed. No other hashed text begins with a line feed.
     return rest.isWellFormed() ? sha256(head + rest) : sha256(`\n${head}${JSON.stringify(rest)}`)
   }
-  // In two steps, since bytes could only be joined by copying them.
+  // In two steps, since joining bytes would copy them.
   return createHash('sha256').update(head).update(rest).digest('base64url')
 }
 

@@ -2,18 +2,18 @@ import type { KeptResponse } from '../store/store.ts'
 import type { Headers } from './headers.ts'
 import type { Run } from './run.ts'
 
-/** The request's state between the hooks: a run that owns its key, or a replay on its way through `onSend`. */
+/** On a request: what the plugin knows of it between two hooks. */
 export const kIdempotency = Symbol('fastify-idempotency.request')
 
-/** A response that is being replayed. */
+/** A kept response on its way through `onSend`. */
 export class Replay {
   readonly statusCode: number
   readonly response: KeptResponse
-  /** That of the response, as it is sent. */
+  /** The body of the response, in the form in which it is sent. */
   readonly body: string | Buffer | null
-  /** The headers of the reply before those that are kept were put on it. */
+  /** The headers that the reply had before the kept ones were added. */
   readonly headersBefore: Headers
-  /** The kept body is in place, or an error's. What comes later passes as it is. */
+  /** The kept body, or the body of an error, is in place. What passes `onSend` after it is left as it is. */
   restored = false
   abandoned = false
 

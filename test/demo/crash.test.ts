@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { recordId } from '../../plugin/request/key.ts'
+import { recordId } from '../../plugin/core/record-id.ts'
 import { REDIS_URL } from '../helper.ts'
 import { viewOf } from '../store/harness.ts'
 import { connectRedis, countPayments, createDatabase, createOrder, holdOrder, idOf, keepLog, newPrefix, post, query, startApp, until } from './helper.ts'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { recordId } from '../../plugin/request/key.ts'
+import { recordId } from '../../plugin/core/record-id.ts'
 import { holdRoute, until } from '../helper.ts'
 import { buildTraced, eventNames, eventsOf, named } from './helper.ts'
 

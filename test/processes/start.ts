@@ -3,7 +3,7 @@ import { startServer } from '../demo/process.ts'
 import type { ServerProcess } from '../demo/process.ts'
 import { connectRedis, newPrefix, REDIS_URL } from '../helper.ts'
 import type { FoundRecord, IdempotencyOptions, IdempotencyStats } from '../../plugin/index.ts'
-import { recordId } from '../../plugin/request/key.ts'
+import { recordId } from '../../plugin/core/record-id.ts'
 import { startProvider } from './provider.ts'
 import type { Provider } from './provider.ts'
 

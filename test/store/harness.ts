@@ -1,6 +1,6 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Test } from 'tap'
-import { recordId } from '../../plugin/request/key.ts'
+import { recordId } from '../../plugin/core/record-id.ts'
 import { aClaim, own as ownId } from '../../plugin/store-contract/fixtures.ts'
 import type { StoresUnderTest } from '../../plugin/store-contract/index.ts'
 import { MemoryStore } from '../../plugin/store/memory.ts'

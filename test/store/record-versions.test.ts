@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import type { Test } from 'tap'
-import { recordId } from '../../plugin/request/key.ts'
+import { recordId } from '../../plugin/core/record-id.ts'
 import { newOwner } from '../../plugin/store-contract/fixtures.ts'
 import type { RecordVersion } from '../../plugin/store/record.ts'
 import type { Claim, Outcome } from '../../plugin/store/store.ts'

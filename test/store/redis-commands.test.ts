@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { connectRedis, until } from '../helper.ts'
-import { recordId } from '../../plugin/request/key.ts'
+import { recordId } from '../../plugin/core/record-id.ts'
 import { aClaim, ANOTHER_REQUEST, anOutcome, ID, never, openStore, own, viewOf, waitFor } from './harness.ts'
 import type { StoreUnderTest } from './harness.ts'
 import { ownRedis } from './own-redis.ts'

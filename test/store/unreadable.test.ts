@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import t from 'tap'
-import { recordId } from '../../plugin/request/key.ts'
+import { recordId } from '../../plugin/core/record-id.ts'
 import { encodeRunning, encodeSettled } from '../../plugin/store/record.ts'
 import { build, connectRedis } from '../helper.ts'
 import { aClaim, anOutcome } from './harness.ts'

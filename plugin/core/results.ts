@@ -1,0 +1,104 @@
+import { lookUp } from './look-up.ts'
+import { inProgress, keyReused, recordUnreadable, storeUnavailable } from '../refusals.ts'
+import type { IdempotencyError } from '../errors.ts'
+import { RecordUnreadableError } from '../store/store.ts'
+import type { Claim, ClaimResult, OwnedClaim } from '../store/store.ts'
+import type { Acquired, Contender, SentClaim } from './engine.ts'
+import { isSameRequest } from './same-request.ts'
+
+/** A claim that was granted, as the store knows its owner. */
+export function ownedBy (claim: Claim, attempt: number): OwnedClaim {
+  const { owner, fingerprint, alternativeFingerprint, lease, retention } = claim
+  return { owner, fingerprint, alternativeFingerprint, lease, retention, takeOver: false, attempt }
+}
+
+/**
+ * What a contender gets whose key was granted, is settled, or belongs to another request. A promise only where the
+ * journal has to be asked.
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_KEY_REUSED`
+ */
+export function resultFor (
+  contender: Contender, sent: SentClaim, result: Exclude<ClaimResult, { state: 'running' }>
+): Acquired | Promise<Acquired> {
+  if (result.state === 'mismatch') return recallOrRefuse(contender, sent)
+  const acquired: Acquired = { result, claim: sent.claim, sentAt: sent.sentAt, recalled: false }
+  // The store had no room for the response. The journal may have it.
+  const journalMayHaveMore = result.state === 'settled' && result.outcome.response === null &&
+    contender.settings.journal !== false
+  return journalMayHaveMore ? recallResponse(contender, acquired) : acquired
+}
+
+async function recallResponse (contender: Contender, acquired: Acquired): Promise<Acquired> {
+  return await recall(contender, acquired) ?? acquired
+}
+
+/**
+ * Redis may have lost this request's record, and another request may have taken the key since. The record of that
+ * request is left as it is.
+ */
+async function recallOrRefuse (contender: Contender, sent: SentClaim): Promise<Acquired> {
+  const recalled = await recall(contender, sent)
+  if (recalled !== null) return recalled
+  contender.engine.events.mismatched(contender.subject, null, sent.sentAt)
+  throw keyReused()
+}
+
+/** The outcome that the journal has for this request, or `null`. */
+async function recall (contender: Contender, { claim, sentAt }: SentClaim): Promise<Acquired | null> {
+  const { engine, settings: { journal }, subject, log } = contender
+  const entry = journal === false ? null : await lookUp(journal, subject.id, log)
+  if (entry === null || !isSameRequest(claim, entry.fingerprint)) return null
+  engine.events.recalled()
+  const { attempt, outcome } = entry
+  return { result: { state: 'settled', attempt, outcome }, claim, sentAt, recalled: true }
+}
+
+/**
+ * What a contender gets whose key has an outcome that this process knows and the store does not have yet; `null` if
+ * there is none.
+ */
+export function fromRetryQueue (contender: Contender): Promise<Acquired> | null {
+  const { engine: { retryQueue }, subject: { id }, settings: { lease, retention }, identity } = contender
+  const unstored = retryQueue.outcomeOf(id)
+  if (unstored === undefined) return null
+  const { owned: { owner, attempt, fingerprint }, outcome } = unstored
+  const claim = { owner, lease, retention, takeOver: false, ...identity }
+  const sent = { claim, sentAt: performance.now() }
+  return Promise.resolve(resultFor(contender, sent, isSameRequest(claim, fingerprint)
+    ? { state: 'settled', attempt, outcome }
+    : { state: 'mismatch' }))
+}
+
+/**
+ * The key has an owner, and this contender is not held, or not any longer.
+ * @param since `performance.now()` when it first wanted the key
+ */
+export function conflict ({ engine, subject }: Contender, since: number): IdempotencyError {
+  engine.events.conflicted(subject, null, since)
+  return inProgress()
+}
+
+/**
+ * What a contender gets when the store failed.
+ * @param isOwned somebody is known to own the key: a run without protection must not start beside that owner
+ * @throws {IdempotencyError} `FST_IDEMPOTENCY_STORE_UNAVAILABLE`, `FST_IDEMPOTENCY_RECORD_UNREADABLE`
+ */
+export function storeFailed (contender: Contender, sentAt: number, error: unknown, isOwned: boolean): 'bypass' {
+  const { engine, settings, subject, log } = contender
+  const failure = { subject, attempt: null, sentAt, operation: 'claim', error, log } as const
+  if (error instanceof RecordUnreadableError) {
+    const consequence = 'the key has a record that this version cannot read, the request is refused'
+    engine.events.storeFailed({ ...failure, level: 'error', consequence })
+    throw recordUnreadable(error)
+  }
+  // This process knows its own owners without the store.
+  if (settings.onStoreError === 'bypass' && !isOwned && engine.leases.ownerOf(subject.id) === undefined) {
+    const consequence = 'the store did not answer, the request runs unprotected'
+    engine.events.storeFailed({ ...failure, level: 'warn', consequence })
+    engine.events.bypassed()
+    return 'bypass'
+  }
+  const consequence = 'the store did not answer, the request is refused'
+  engine.events.storeFailed({ ...failure, level: 'error', consequence })
+  throw storeUnavailable(error)
+}

@@ -1,0 +1,228 @@
+import { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { complete, release } from '../core/finish.ts'
+import type { Ownership } from '../core/ownership.ts'
+import type { Journal, JournalEntry } from '../journal/journal.ts'
+import { inProgress, journalUnavailable } from '../refusals.ts'
+import { factsOf } from '../shared/error-facts.ts'
+import type { KeptResponse, Outcome } from '../store/store.ts'
+import { capture, framed } from './capture.ts'
+import type { Captured } from './capture.ts'
+import { decide, decideByJournal, isKept } from './decide.ts'
+import type { Ending } from './decide.ts'
+import { dropHttp1Fields, headersToKeep, resetHeaders } from './headers.ts'
+import { writeAlone } from './journal-completion.ts'
+import { andThen } from './option-call.ts'
+import { addRefusalHeaders, problemOf } from './problem.ts'
+import { storeEntry } from './recall.ts'
+import { replayInstead } from './replay.ts'
+import { Run } from './run.ts'
+import type { Journalled } from './run.ts'
+import { sanitized } from './sanitize.ts'
+import { putBack, snapshot } from './snapshot.ts'
+import type { Snapshot } from './snapshot.ts'
+
+/*
+ * The end of a run: decide.ts says how it ends, this file does it. Nothing else tells the store of an end, or sets the
+ * stage of a run. The way of a plain answer consists of chained promises, since the benchmark shows what `async` costs
+ * there.
+ */
+
+/**
+ * Ends a run as its answer passes through `onSend`, before the first byte leaves.
+ * @returns the payload to send; `undefined` if another answer of the run is on its way and goes first
+ * @throws an error whose answer takes the place of this one, and passes through `onSend` itself
+ */
+export function endRun (run: Run, payload: unknown): Promise<unknown> | undefined {
+  if (run.stage === 'ending') {
+    // `reply.send()` without `return reply`, or a `handlerTimeout` meanwhile: Fastify sends what comes first.
+    run.disturbed = true
+    return undefined
+  }
+  run.stage = 'ending'
+  run.unwatchClient()
+  const ending = decide(run, payload)
+  if (!(ending instanceof Promise)) return perform(run, payload, ending)
+  const sent = snapshot(run.reply)
+  return ending.then((ending) => {
+    if (run.disturbed) putBack(run.reply, sent)
+    return perform(run, payload, ending)
+  })
+}
+
+/**
+ * Ends a run whose answer has left without passing through `onSend`, and so cannot be kept any more.
+ * @returns whether there was such a run to end
+ */
+export function endUnseen (owner: Ownership): boolean {
+  if (!(owner instanceof Run) || owner.stage !== 'open' || !owner.reply.raw.writableFinished) return false
+  void releaseOrSettle(owner)
+  return true
+}
+
+export async function releaseOrSettle (run: Run): Promise<void> {
+  if (run.stage !== 'open') return
+  run.stage = 'ended'
+  run.unwatchClient()
+  // The handler still runs.
+  if (run.outcomeUnknown) return
+  const { engine, reply: { raw: { statusCode } } } = run
+  // Whether a journal entry was committed, the next attempt finds out.
+  if (run.wroteJournal || !await isKept(run, statusCode)) await release(engine, run, statusCode)
+  else await complete(engine, run, { statusCode, response: null })
+}
+
+/** @returns the payload to send */
+function perform (run: Run, payload: unknown, ending: Ending): Promise<unknown> {
+  switch (ending.end) {
+    case 'leave':
+      return leave(run, payload)
+    case 'release': {
+      const sent = snapshot(run.reply)
+      return release(run.engine, run, sent.statusCode).then(() => send(run, sent, payload))
+    }
+    case 'keep':
+      return keep(run, payload)
+    case 'journalled':
+      return sendJournalled(run, payload, ending.journalled)
+    case 'answer':
+      return answerFromJournal(run, payload, ending.entry)
+    case 'refuse':
+      return refuse(run, payload, ending)
+  }
+}
+
+/** The last step of every end. */
+function send (run: Run, sent: Snapshot, payload: unknown): unknown {
+  run.stage = 'ended'
+  if (run.disturbed) putBack(run.reply, sent)
+  // The app may have begun to close while the outcome was being stored.
+  if (run.engine.closing.aborted) closeConnection(run.request, run.reply)
+  return payload
+}
+
+/** Otherwise the server would wait for the client's next request. HTTP/2 has no such header. */
+export function closeConnection (request: FastifyRequest, reply: FastifyReply): void {
+  if (request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+}
+
+async function leave (run: Run, payload: unknown): Promise<unknown> {
+  run.stage = 'ended'
+  // The handler has ended. Otherwise it goes on, and owns the key until its lease is over.
+  if (!run.outcomeUnknown) {
+    run.ended = true
+    run.engine.leases.letGo(run)
+  }
+  return payload
+}
+
+function keep (run: Run, payload: unknown): Promise<unknown> {
+  let captured: ReturnType<typeof capture>
+  try {
+    captured = capture(run.reply, payload, run.settings.maxBodySize)
+  } catch (error) {
+    return reopen(run, error)
+  }
+  if (captured === undefined) {
+    // Fastify will refuse to send it.
+    run.stage = 'open'
+    return Promise.resolve(payload)
+  }
+  const isText = typeof payload === 'string'
+  if (!(captured instanceof Promise)) return keepCaptured(run, captured, isText)
+  return captured.then(captured => keepCaptured(run, captured, isText), (error: unknown) => reopen(run, error))
+}
+
+/** The error's answer will pass through `onSend` too. */
+async function reopen (run: Run, error: unknown): Promise<never> {
+  run.stage = 'open'
+  throw error
+}
+
+function keepCaptured (run: Run, captured: Captured, isText: boolean): Promise<unknown> {
+  const { request, reply, settings, headersBefore } = run
+  dropHttp1Fields(request, reply)
+  const sent = snapshot(reply)
+  const { statusCode, headers } = sent
+  const { body } = captured
+  const response = body === null || run.hasTrailers
+    ? null
+    : sanitized(run, statusCode, { headers: headersToKeep(headersBefore, headers, settings, isText), body })
+  return andThen(response, (response: KeptResponse | null) => store(run, captured, { statusCode, response }, sent))
+}
+
+function store (run: Run, captured: Captured, outcome: Outcome, sent: Snapshot): Promise<unknown> {
+  const { engine, settings: { journal, journalAnswers } } = run
+  if (journal !== false && journalAnswers) return journalAndStore(run, journal, captured, outcome, sent)
+  return complete(engine, run, outcome).then((isOwner) => {
+    // Another attempt runs, and may yet commit what contradicts this answer.
+    if (isOwner === false && journal !== false) return refuse(run, captured.payload, { error: inProgress(), key: null })
+    return send(run, sent, captured.payload)
+  })
+}
+
+/** Stores an answer that the handler did not write to the journal itself, and that the journal is to have too. */
+async function journalAndStore (
+  run: Run, journal: Journal, { payload }: Captured, outcome: Outcome, sent: Snapshot
+): Promise<unknown> {
+  try {
+    if (await writeAlone(run, journal, outcome)) {
+      await complete(run.engine, run, outcome)
+      return send(run, sent, payload)
+    }
+  } catch (err) {
+    run.log.error({ err: factsOf(err) }, 'idempotency: the journal did not take the answer')
+    return await refuse(run, payload, { error: journalUnavailable(err), key: 'release' })
+  }
+  // The journal has the outcome of another attempt.
+  return await perform(run, payload, await decideByJournal(run, journal, sent.statusCode, payload, { end: 'keep' }))
+}
+
+async function sendJournalled (run: Run, payload: unknown, journalled: Journalled): Promise<unknown> {
+  const { request, reply, engine } = run
+  const { headers, headersBefore, bytes, outcome } = journalled
+  // The handler failed after the commit. The headers of its failure go.
+  if (reply.statusCode >= 400 && reply.statusCode !== outcome.statusCode) resetHeaders(reply, headersBefore)
+  if (headers['content-type'] === undefined) reply.removeHeader('content-type')
+  reply.code(outcome.statusCode).headers(headers)
+  dropHttp1Fields(request, reply)
+  const sent = snapshot(reply)
+  discard(payload)
+  await complete(engine, run, outcome)
+  return send(run, sent, bytes.length === 0 ? null : framed(reply, bytes))
+}
+
+async function answerFromJournal (run: Run, payload: unknown, entry: JournalEntry): Promise<unknown> {
+  const { outcome } = entry
+  await storeEntry(run, entry)
+  run.engine.events.replayed(run, run.owned.attempt, run.startedAt, { statusCode: outcome.statusCode, recalled: true })
+  discard(payload)
+  run.stage = 'ended'
+  resetHeaders(run.reply, run.headersBefore)
+  return replayInstead(run.request, run.reply, outcome.statusCode, outcome.response as KeptResponse)
+}
+
+/** Sends a problem, or has the app's error handler send one, in place of the handler's answer. */
+async function refuse (
+  run: Run, payload: unknown, { error, key, mistake }: Omit<Extract<Ending, { end: 'refuse' }>, 'end'>
+): Promise<unknown> {
+  const { engine, reply, settings } = run
+  if (key === 'release') await release(engine, run, reply.statusCode)
+  // An entry of the same request is refused because its response was not kept.
+  else if (key !== null && await storeEntry(run, key)) {
+    engine.events.conflicted(run, run.owned.attempt, run.startedAt)
+  }
+  if (mistake !== undefined) run.log.error(`idempotency: ${mistake}`)
+  discard(payload)
+  run.stage = 'ended'
+  resetHeaders(reply, run.headersBefore)
+  addRefusalHeaders(reply, error, engine.settings, settings)
+  if (engine.settings.errors === 'error-handler') throw error
+  return problemOf(reply, error, engine.settings)
+}
+
+/** A stream that is not sent must not be left open. */
+function discard (payload: unknown): void {
+  if (payload instanceof Readable) payload.destroy()
+  else if (payload instanceof ReadableStream) void payload.cancel()
+}
