@@ -5,7 +5,7 @@ import { testPage } from './run.ts'
 import t from 'tap'
 
 await testPage('docs/deploying.md', {
-  async 'How a process ends' (t, { protectedApp, redis, stop }) {
+  async 'How to end a process' (t, { protectedApp, redis, stop }) {
     const client = await listen(t, protectedApp)
     t.same((await client.get('/ready')).json, { ready: true })
     const stopped = stop()
@@ -16,7 +16,7 @@ await testPage('docs/deploying.md', {
   }
 })
 
-t.test('the times of the page go together: each holds those that it is to be longer than', async (t) => {
+t.test('each time on the page is long enough for the times that it must include', async (t) => {
   const { text } = await readPage('docs/deploying.md')
   const seconds = (pattern: RegExp): number => Number(pattern.exec(text)?.[1]?.replaceAll('_', ''))
   const delay = seconds(/delay: ([\d_]+)/) / 1_000

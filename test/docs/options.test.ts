@@ -3,7 +3,7 @@ import { listen } from './given.ts'
 import { testPage } from './run.ts'
 
 await testPage('docs/options.md', {
-  async 'Where they stand' (t, { app }) {
+  async 'How to set options' (t, { app }) {
     const { url, post } = await listen(t, app)
     const put = (headers: Record<string, string>): Promise<Response> => fetch(`${url}/profile`, { method: 'PUT', headers })
     const keys = [randomUUID(), randomUUID()] as const

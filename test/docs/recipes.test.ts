@@ -87,7 +87,7 @@ await testPage('docs/recipes.md', {
     t.equal((await client.get(String(second.headers.get('location')))).text.length, 2_000_000)
   },
 
-  async 'What must not rest in Redis' (t, { protectedApp }) {
+  async 'Secrets that must not be stored' (t, { protectedApp }) {
     const client = await listen(t, protectedApp)
     const first = await client.post('/api-keys', 'k')
     t.match(first.json, { id: 'key-1', secret: /^\S{43}$/ })
