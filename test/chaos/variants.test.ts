@@ -90,7 +90,7 @@ const VARIANTS: Variant[] = [
     name: 'without outcomes that are kept until Redis takes them, a completed run is repeated',
     patch: {
       file: 'plugin/core/finish.ts',
-      replace: 'engine.pending.keep({ owner, owned, outcome, stored }, error)',
+      replace: 'engine.retryQueue.keep({ owner, owned, outcome, stored }, error)',
       by: 'void stored'
     },
     payments: inARow(inHandler('Redis read-only, for longer than a lease', LONG)),
@@ -99,7 +99,7 @@ const VARIANTS: Variant[] = [
   {
     // Who is first when Redis is back is a matter of chance.
     name: 'without hesitation after an outage, a lease is taken over before its owner could be heard',
-    patch: { file: 'plugin/core/store-contact.ts', replace: 'return Math.max(0, afterOutage, afterPause)', by: 'return 0' },
+    patch: { file: 'plugin/core/store-contact.ts', replace: 'return Math.max(0, afterOutage, afterSilence)', by: 'return 0' },
     payments: inARow(...Array.from({ length: 8 }, () =>
       inHandler('Redis without its replicas, for longer than a lease', LONG))),
     breaks: 10
@@ -116,7 +116,7 @@ const VARIANTS: Variant[] = [
   },
   {
     name: 'when duplicates are refused though the owner’s client has left, who pressed once is told of a conflict',
-    patch: { file: 'plugin/core/acquisition.ts', replace: "(onConflict === 'auto' && this.#ownerLeft)", by: 'false' },
+    patch: { file: 'plugin/core/hold-policy.ts', replace: "(onConflict === 'auto' && ownerLeft)", by: 'false' },
     payments: inARow(workOf('re-sends by itself')),
     breaks: 12
   },
@@ -143,16 +143,16 @@ const VARIANTS: Variant[] = [
   {
     // The timer that renews leases may be the first to go on, and tell in time.
     name: 'with a signal that does not look at the clock, who was frozen is not told',
-    patch: { file: 'plugin/core/ownership.ts', replace: 'performance.now() - this.leaseBegan >= lease', by: 'lease < 0' },
+    patch: { file: 'plugin/core/ownership.ts', replace: 'performance.now() - this.leaseStartedAt >= lease', by: 'lease < 0' },
     payments: inARow(...Array.from({ length: 4 }, () => inHandler('app frozen beyond its lease', 0, { takes: 60 }))),
     breaks: 14
   },
   {
     name: 'when an answer is taken for a recorded one since it is equal, a failed commit is answered as done',
     patch: {
-      file: 'plugin/request/recall.ts',
-      replace: 'entry?.owner === run.owned.owner',
-      by: 'payload === recorded.body'
+      file: 'plugin/request/decide.ts',
+      replace: 'if (entry === null) return',
+      by: "if (answersJournalled) return { end: 'journalled', journalled }\n  if (entry === null) return"
     },
     payments: inARow(inHandler('Postgres fails to commit, for less than a lease', 900)),
     breaks: 15
