@@ -152,7 +152,7 @@ const VARIANTS: Variant[] = [
     patch: {
       file: 'plugin/request/decide.ts',
       replace: 'if (entry === null) return',
-      by: "if (answersJournalled) return { end: 'journalled', journalled }\n  if (entry === null) return"
+      by: "if (payload === journalled?.body) return { end: 'journalled', journalled }\n  if (entry === null) return"
     },
     payments: inARow(inHandler('Postgres fails to commit, for less than a lease', 900)),
     breaks: 15
