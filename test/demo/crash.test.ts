@@ -3,7 +3,20 @@ import t from 'tap'
 import { recordId } from '../../plugin/request/key.ts'
 import { REDIS_URL } from '../helper.ts'
 import { viewOf } from '../store/harness.ts'
-import { connectRedis, countPayments, createDatabase, createOrder, holdOrder, idOf, keepLog, newPrefix, post, query, startApp, until } from './helper.ts'
+import {
+  connectRedis,
+  countPayments,
+  createDatabase,
+  createOrder,
+  holdOrder,
+  idOf,
+  keepLog,
+  newPrefix,
+  post,
+  query,
+  startApp,
+  until
+} from './helper.ts'
 import type { Answer } from './helper.ts'
 import { startServer } from './process.ts'
 
@@ -11,7 +24,10 @@ const CARD = { method: 'card' }
 const UNKNOWN_OUTCOME = 'the outcome of an earlier attempt is not known'
 
 /** Sends it again, as a client would, until the key's last owner has lost it. */
-async function retryUntilAnswered (send: () => Promise<Answer>, whenRefused: () => Promise<void> = async () => {}): Promise<{ answer: Answer, refusals: Answer[] }> {
+async function retryUntilAnswered (
+  send: () => Promise<Answer>,
+  whenRefused: () => Promise<void> = async () => {}
+): Promise<{ answer: Answer, refusals: Answer[] }> {
   const refusals: Answer[] = []
   let answer: Answer | undefined
   await until(async () => {
@@ -28,7 +44,7 @@ async function retryUntilAnswered (send: () => Promise<Answer>, whenRefused: () 
   return { answer, refusals }
 }
 
-t.test('a server that is killed in the middle of a payment: the retry waits for its lease, then charges once', async (t) => {
+t.test('a server that is killed during a payment: the retry waits for its lease, then charges once', async (t) => {
   const databaseUrl = await createDatabase(t)
   const server = startServer(t, { DATABASE_URL: databaseUrl, REDIS_URL, IDEMPOTENCY_LEASE_MS: '60000' })
   const order = await createOrder(await server.listening())
@@ -58,7 +74,7 @@ t.test('a server that is killed in the middle of a payment: the retry waits for 
   t.equal(await countPayments(databaseUrl, order), 1)
 })
 
-t.test('a charge that was committed but not recorded: the retry gets its receipt and nothing is charged again', async (t) => {
+t.test('a charge that was committed but not recorded: the retry gets its receipt and charges nothing', async (t) => {
   const databaseUrl = await createDatabase(t)
   const keyPrefix = newPrefix()
   // The first app is not to wait at its end for a Redis that it never reaches again.

@@ -5,14 +5,8 @@ import type { Test } from 'tap'
 import { buildApp } from '../../demo-app/app.ts'
 import type { AppOptions } from '../../demo-app/app.ts'
 import { DEMO_TOKENS } from '../../demo-app/auth.ts'
-import { SANDBOX_API_KEY } from '../../demo-app/config.ts'
-import { buildGateway } from '../../demo-app/gateway/app.ts'
-import type { GatewayAppOptions } from '../../demo-app/gateway/app.ts'
-import type { Fault } from '../../demo-app/gateway/faults.ts'
-import type { Charge, Refund } from '../../demo-app/gateway/ledger.ts'
-import type { Delivery } from '../../demo-app/gateway/notifier.ts'
-import { generateKeys } from '../../demo-app/gateway/signature.ts'
 import { connectRedis, newPrefix, until } from '../helper.ts'
+import { startSandboxProvider } from '../sandbox-provider/helper.ts'
 
 export { connectRedis, newPrefix, until }
 
@@ -38,42 +32,15 @@ export async function createDatabase (t: Test, { encoding = 'UTF8' } = {}): Prom
 }
 
 /** A look at the database beside the app. */
-export async function query<T extends pg.QueryResultRow> (databaseUrl: string, sql: string, values?: unknown[]): Promise<T[]> {
+export async function query<T extends pg.QueryResultRow> (
+  databaseUrl: string,
+  sql: string,
+  values?: unknown[]
+): Promise<T[]> {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
   const { rows } = await client.query<T>(sql, values).finally(() => client.end())
   return rows
-}
-
-/** Made once, and short ones: those of full length take as long to make as many a test takes to run. */
-export const GATEWAY_KEYS = generateKeys(1024)
-
-export interface TestGateway {
-  url: string
-  /** What the app is given. */
-  options: { url: string, apiKey: string }
-  /** Tells it to misbehave. */
-  fault (fault: Partial<Fault> & Pick<Fault, 'kind'>): Promise<void>
-  ledger (): Promise<{ charges: Charge[], refunds: Refund[], notifications: Delivery[], faultsWaiting: number }>
-  close (): Promise<unknown>
-}
-
-/** The sandbox provider on a real socket. It repeats its notifications within seconds. */
-export async function startGateway (t: Test, options: Partial<GatewayAppOptions> = {}): Promise<TestGateway> {
-  const app = await buildGateway({ apiKey: SANDBOX_API_KEY, keys: GATEWAY_KEYS, notify: { scale: 1e-4 }, ...options })
-  t.teardown(() => app.close())
-  const url = await app.listen({ host: '127.0.0.1', port: 0 })
-  const headers = { authorization: `Bearer ${SANDBOX_API_KEY}`, 'content-type': 'application/json' }
-  return {
-    url,
-    options: { url, apiKey: SANDBOX_API_KEY },
-    async fault (fault) {
-      const { status } = await fetch(`${url}/sandbox/faults`, { method: 'POST', headers, body: JSON.stringify(fault) })
-      if (status !== 204) throw new Error(`the sandbox refused the fault: ${status}`)
-    },
-    ledger: async () => (await fetch(`${url}/sandbox/ledger`, { headers })).json() as ReturnType<TestGateway['ledger']>,
-    close: () => app.close()
-  }
 }
 
 export interface TestApp {
@@ -87,10 +54,10 @@ export async function startApp (
 ): Promise<TestApp> {
   const prefix = newPrefix()
   const redis = options.redis === undefined ? connectRedis(t, { prefix }) : options.redis
-  const gateway = options.gateway ?? (await startGateway(t)).options
+  const provider = options.provider ?? (await startSandboxProvider(t)).options
   const app = await buildApp({
     ...options,
-    gateway,
+    provider,
     redis,
     idempotency: { storeTimeout: 60_000, ...(redis !== null && { keyPrefix: prefix }), ...idempotency }
   })
