@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Books } from './books.ts'
-import { numberNotFound } from './errors.ts'
+import { found } from './errors.ts'
 import type { Charge } from './ledger.ts'
 import { after, before, pause } from './misbehave.ts'
 import { ByNumber, ChargeBody } from './schemas.ts'
@@ -44,9 +44,7 @@ export const chargeRoutes: FastifyPluginAsyncTypebox<Books> = async (app, { ledg
   app.get('/v1/charges/:number', { schema: { params: ByNumber } }, async (request) => {
     const { number } = request.params
     await before(faults.strike('query', number), closing)
-    const charge = ledger.charges.get(number)
-    if (charge === undefined) throw numberNotFound()
-    return answerOf(charge)
+    return answerOf(found(ledger.charges.get(number)))
   })
 
   app.post('/v1/charges/:number/close', { schema: { params: ByNumber } }, async (request) => {

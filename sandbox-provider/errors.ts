@@ -11,6 +11,11 @@ export class ProviderError extends Error {
   }
 }
 
-export function numberNotFound (): ProviderError {
-  return new ProviderError(404, 'NOT_FOUND', 'There is no such number.')
+/**
+ * What the ledger has for a number.
+ * @throws {ProviderError} if it has nothing
+ */
+export function found<T> (entry: T | undefined): T {
+  if (entry === undefined) throw new ProviderError(404, 'NOT_FOUND', 'There is no such number.')
+  return entry
 }

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Books } from './books.ts'
-import { numberNotFound } from './errors.ts'
+import { found } from './errors.ts'
 import { after, before } from './misbehave.ts'
 import { ByNumber, RefundBody } from './schemas.ts'
 
@@ -27,8 +27,6 @@ export const refundRoutes: FastifyPluginAsyncTypebox<Books> = async (app, { ledg
   app.get('/v1/refunds/:number', { schema: { params: ByNumber } }, async (request) => {
     const { number } = request.params
     await before(faults.strike('query', number), closing)
-    const refund = ledger.refunds.get(number)
-    if (refund === undefined) throw numberNotFound()
-    return refund
+    return found(ledger.refunds.get(number))
   })
 }

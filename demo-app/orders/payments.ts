@@ -66,8 +66,8 @@ export async function findCapture (db: Queryable, orderId: string): Promise<Paym
 export async function findAbandoned (db: Queryable, milliseconds: number, limit: number): Promise<Payment[]> {
   const { rows } = await db.query<Row>(
     `SELECT ${PAYMENT} FROM payments
-     WHERE status = 'started' AND touched_at < now() - $1::bigint * interval '1 millisecond'
-     ORDER BY touched_at LIMIT $2`,
+     WHERE status = 'started' AND touched_at < now() - $1::bigint * interval '1 millisecond' ` +
+    'ORDER BY touched_at LIMIT $2',
     [milliseconds, limit])
   return rows.map(withNumber)
 }

@@ -106,7 +106,9 @@ export class Injector {
         return failCommits(world.postgres.url, lasting)
       default: {
         const link = /^link to (\w+) (cut|stalled)$/.exec(kind)
-        if (link === null) return world.provider.fault({ kind: PROVIDER_FAULTS[kind as ProviderFault], delayMs: milliseconds })
+        if (link === null) {
+          return world.provider.fault({ kind: PROVIDER_FAULTS[kind as ProviderFault], delayMs: milliseconds })
+        }
         const proxy = world.links[app]?.[link[1] as LinkName]
         if (link[2] === 'cut') proxy?.cut()
         else proxy?.stall()

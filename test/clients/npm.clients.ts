@@ -99,7 +99,11 @@ for (const [how, signal, to, exit] of ways) {
 t.test('a terminal that is gone, to which no log can be written, does not keep the payment from being finished nor the demo from ending', async (t) => {
   const env = { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', DATABASE_URL: databaseUrl, REDIS_URL }
   // The demo's output is a terminal of its own, which is closed when `script` ends.
-  const terminal = spawn('script', ['-qec', 'exec npm start', '/dev/null'], { cwd: PROJECT, env, stdio: ['pipe', 'pipe', 'inherit'] })
+  const terminal = spawn('script', ['-qec', 'exec npm start', '/dev/null'], {
+    cwd: PROJECT,
+    env,
+    stdio: ['pipe', 'pipe', 'inherit']
+  })
   let stdout = ''
   terminal.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
   const address = (): string | undefined => /"msg":"Server listening at ([^"\s]+)"/.exec(stdout)?.[1]

@@ -4,7 +4,7 @@ import { readConfig } from '../../demo-app/config.ts'
 import { ConfigError } from '../../demo-app/settings.ts'
 import { readSettings } from '../../sandbox-provider/settings.ts'
 
-t.test('without any variable the app runs on port 3000 of this machine, on what it brings along', async (t) => {
+t.test('without any variable the app listens on port 3000 of this machine and has the default settings', async (t) => {
   t.strictSame(readConfig({}), {
     host: '127.0.0.1',
     port: 3000,
@@ -84,7 +84,7 @@ for (const [name, value] of wrong) {
   })
 }
 
-t.test('all that is wrong is said at once, and no value is repeated: it may be a password', async (t) => {
+t.test('all wrong variables are named at once, and no value is repeated, because it may be a password', async (t) => {
   try {
     readConfig({ PORT: 'x', DATABASE_URL: 'postgre://app:hunter2@db/payments' })
     t.fail('accepted')

@@ -6,11 +6,12 @@ import { startSandboxProvider } from '../sandbox-provider/helper.ts'
 import type { TestSandbox } from '../sandbox-provider/helper.ts'
 
 const CARD = { method: 'card' }
+/** A URL without a server, so that no notification arrives. */
 const NOBODY = 'http://127.0.0.1:9'
 
 const databaseUrl = await createDatabase(t)
 
-/** How often the provider was asked to charge this order, and how often it did. */
+/** How many requests asked the provider to charge this order, and how many charges it made. */
 async function charges (sandbox: TestSandbox, order: string): Promise<{ asked: number, made: number }> {
   const select = 'SELECT id FROM payments WHERE order_id = $1'
   const payments = await query<{ id: string }>(databaseUrl, select, [idOf(order)])
@@ -83,7 +84,7 @@ t.test('a declined refund is not carried out when Redis has forgotten its key', 
     headers: { authorization: `Bearer ${sandbox.options.apiKey}`, 'content-type': 'application/json' },
     body: JSON.stringify({ number: randomUUID(), chargeNumber: paid.json.paymentId, amount: 1999 })
   })
-  t.equal(refunded.status, 200, 'paid back behind the app’s back, so that its own refund is refused')
+  t.equal(refunded.status, 200, 'the provider pays back without the app, so that it refuses the refund of the app')
   const key = randomUUID()
   const refused = await post(`${order}/refund`, {}, { key })
   t.match(refused, { status: 402, json: { code: 'REFUND_REFUSED' } })

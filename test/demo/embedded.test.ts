@@ -52,7 +52,7 @@ t.test('connections to the embedded database never get the answers of each other
       client.release()
       return rows[0]?.n
     }
-    // Statements of different shapes, so that a mix-up is an error or a wrong number.
+    // The statements have different parameters, so that a mix-up is an error or a wrong number.
     const { rows } = await pool.query<{ n: number }>(i % 4 === 1
       ? { text: 'SELECT $1::int AS n', values: [i] }
       : { text: 'SELECT $1::int - $2::int AS n', values: [i + 7, 7] })

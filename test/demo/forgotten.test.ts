@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import { createDatabase, createOrder, get, idOf, post, query, startApp } from './helper.ts'
 import { startSandboxProvider } from '../sandbox-provider/helper.ts'
 
-// Redis was emptied: what the app and the provider do for a key that only the database remembers.
+// What the app and the provider do for a key that Redis has forgotten and the database still has.
 
 const CARD = { method: 'card' }
 
@@ -22,7 +22,7 @@ async function start (t: Test) {
       const { charges, refunds } = await sandbox.ledger()
       return { charges, refunds }
     },
-    /** Money that the app has begun to move for an order. */
+    /** The charges and refunds that the app has started for an order. */
     payments: async (order: string) => query(
       databaseUrl,
       'SELECT kind, status FROM payments WHERE order_id = $1 ORDER BY kind',

@@ -16,7 +16,7 @@ import {
   until
 } from './helper.ts'
 
-/** A way to the database that can be cut. */
+/** A proxy in front of the database, whose connections can be cut. */
 async function throughProxy (t: Test, databaseUrl: string) {
   const target = new URL(databaseUrl)
   const sockets = new Set<Socket>()
@@ -119,7 +119,7 @@ t.test('the log says first what the app runs on, and never shows a password, a t
   await post(`${order}/pay`, { method: 'card' }, { key })
   await post(`${order}/pay`, { method: 'card' }, { key })
   await post(`${order}/pay`, { method: 'wallet' }, { key })
-  // As somebody might one day, looking for a bug.
+  // Somebody who looks for a bug may log the headers one day.
   app.log.info({ headers: { authorization: `Bearer ${ALICE}`, 'idempotency-key': key } })
   t.match(log.text(), '"authorization":"[Redacted]","idempotency-key":"[Redacted]"')
   for (const secret of [ALICE, key, databaseUrl.password]) t.notMatch(log.text(), secret)

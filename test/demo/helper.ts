@@ -20,18 +20,18 @@ function serverUrl (): string {
   return url
 }
 
-/** A database of the test's own, dropped when the test is over. */
+/** Creates a database for the test, and drops it when the test is over. */
 export async function createDatabase (t: Test, { encoding = 'UTF8' } = {}): Promise<string> {
   const name = `demo_${randomUUID().replaceAll('-', '')}`
   await query(serverUrl(), `CREATE DATABASE ${name} ENCODING '${encoding}' LOCALE 'C' TEMPLATE template0`)
-  // Teardowns run last to first, so everything that is built on it is closed by then.
+  // Teardowns run from the last to the first, so all users of the database are closed by then.
   t.teardown(() => query(serverUrl(), `DROP DATABASE ${name} WITH (FORCE)`))
   const url = new URL(serverUrl())
   url.pathname = `/${name}`
   return url.href
 }
 
-/** A look at the database beside the app. */
+/** Queries the database without the app. */
 export async function query<T extends pg.QueryResultRow> (
   databaseUrl: string,
   sql: string,
@@ -48,7 +48,7 @@ export interface TestApp {
   url: string
 }
 
-/** The app on a real socket; on Redis with a key prefix of its own, unless the test says otherwise. */
+/** Starts the app on a real socket, by default on Redis with a key prefix of its own. */
 export async function startApp (
   t: Test, { idempotency = {}, ...options }: Pick<AppOptions, 'databaseUrl'> & Partial<AppOptions>
 ): Promise<TestApp> {
@@ -71,7 +71,7 @@ export interface LogLine {
   attempt?: number
 }
 
-/** A logger that keeps what it is told. */
+/** A logger that keeps its lines. */
 export function keepLog () {
   const lines: string[] = []
   return {
@@ -98,7 +98,7 @@ export function get (url: string, { token = ALICE }: Caller = {}): Promise<Answe
   return request(url, { headers: { authorization: `Bearer ${token}` } })
 }
 
-/** A write, with a key of its own unless the test gives one. */
+/** Sends a write, by default with a new key. */
 export function post (url: string, body: object, { token = ALICE, key = randomUUID() }: Caller = {}): Promise<Answer> {
   return request(url, {
     method: 'POST',
@@ -119,7 +119,7 @@ export async function request (url: string, init: RequestInit): Promise<Answer> 
   }
 }
 
-/** The URL of a new order of 19.99 EUR. */
+/** Creates an order of 19.99 EUR and returns its URL. */
 export async function createOrder (url: string, { token = ALICE }: Caller = {}): Promise<string> {
   const { headers, status, text } = await post(`${url}/orders`, { amount: 1999, currency: 'EUR' }, { token })
   const location = headers.get('location')
@@ -138,12 +138,12 @@ export async function countPayments (databaseUrl: string, order: string): Promis
 }
 
 export interface HeldOrder {
-  /** Until this many handlers wait for the order. */
+  /** Waits until this many handlers wait for the order. */
   waitedFor (handlers: number): Promise<void>
   letGo (): Promise<unknown>
 }
 
-/** Locks the order's row as another payment would, so that its handler takes as long as the test wants. */
+/** Locks the order's row like another payment, so that the handlers wait until the test lets the row go. */
 export async function holdOrder (t: Test, databaseUrl: string, order: string): Promise<HeldOrder> {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
@@ -152,7 +152,7 @@ export async function holdOrder (t: Test, databaseUrl: string, order: string): P
   await client.query('SELECT FROM orders WHERE id = $1 FOR UPDATE', [idOf(order)])
   return {
     waitedFor: handlers => until(async () => {
-      // Not on `client`: within its transaction it would see the same snapshot of the activity again and again.
+      // On another connection, because a transaction always sees the same snapshot of the activity.
       const waiting = await query(databaseUrl,
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
       return waiting.length === handlers

@@ -9,7 +9,7 @@ const CARD = { method: 'card' }
 const databaseUrl = await createDatabase(t)
 const sandbox = await startSandboxProvider(t)
 const log = keepLog()
-// The provider's own notifications go nowhere: this file sends them.
+// The provider's own notifications do not arrive. The tests of this file send them.
 const { app, url } = await startApp(t, {
   databaseUrl,
   logger: log.logger,
@@ -44,7 +44,7 @@ async function notify (fields: Record<string, string>, privateKey = PROVIDER_KEY
   }
 }
 
-/** An order whose payment the provider has charged without its answer having come. */
+/** Makes a payment that the provider charges without an answer in time. */
 async function unanswered (key: string = randomUUID()): Promise<{ order: string, number: string, key: string }> {
   const order = await createOrder(url)
   await sandbox.fault({ kind: 'timeout-after-charge', delayMs: 60_000 })
@@ -84,7 +84,7 @@ t.test('notifications after the answer, or in another order than things happened
   t.match((await get(order)).json, { status: 'refunded' })
 })
 
-t.test('a decline that is told lets the order be paid anew', async (t) => {
+t.test('after a notification of a decline the order can be paid again', async (t) => {
   const order = await createOrder(url)
   await sandbox.fault({ kind: 'fail' })
   await post(`${order}/pay`, CARD)
@@ -112,7 +112,7 @@ t.test('an unknown payment or another amount in a notification is logged and not
   t.ok(log.find('the notification has another amount than the payment'))
 })
 
-t.test('what is no notification is refused', async (t) => {
+t.test('a form that is not a notification is refused', async (t) => {
   const response = await fetch(`${url}/payments/notify`, {
     method: 'POST',
     body: new URLSearchParams({ notify_id: 'x' })

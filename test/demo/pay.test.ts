@@ -15,7 +15,7 @@ import {
 import { startSandboxProvider } from '../sandbox-provider/helper.ts'
 
 const databaseUrl = await createDatabase(t)
-// Nobody is where the provider sends its notifications: they would count as runs too.
+// The provider's notifications do not arrive, because they would count as runs too.
 const provider = { ...(await startSandboxProvider(t)).options, publicUrl: 'http://127.0.0.1:9' }
 const { app, url } = await startApp(t, { databaseUrl, provider })
 
@@ -147,7 +147,7 @@ t.test('a payment without a key does not run', async (t) => {
   t.match((await get(order)).json, { status: 'pending' })
 })
 
-/** As if Redis had lost everything, or the key's day were over. */
+/** Removes the key from Redis, as if Redis had lost its data or the key had expired. */
 async function forget (key: string, order: string): Promise<boolean> {
   const select = 'SELECT customer_id AS scope FROM orders WHERE id = $1'
   const { rows } = await app.pg.query<{ scope: string }>(select, [idOf(order)])

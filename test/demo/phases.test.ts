@@ -22,7 +22,7 @@ const CARD = { method: 'card' }
 
 const databaseUrl = await createDatabase(t)
 
-/** The payment's number, which the provider knows it by. */
+/** The number under which the provider knows the payment. */
 async function numberOf (order: string): Promise<string> {
   const [row] = await query<{ id: string }>(
     databaseUrl,
@@ -32,7 +32,7 @@ async function numberOf (order: string): Promise<string> {
   return row?.id ?? ''
 }
 
-/** How often the provider was asked to charge the order, and how often it did. */
+/** How many requests asked the provider to charge the order, and how many charges it made. */
 async function charges (sandbox: TestSandbox, order: string): Promise<{ asked: number, made: number }> {
   const rows = await query<{ id: string }>(databaseUrl, 'SELECT id FROM payments WHERE order_id = $1', [idOf(order)])
   const numbers = rows.map(({ id }) => id)

@@ -13,7 +13,7 @@ function readDemo (file: string): Promise<string> {
   return readFile(join(ROOT, 'demo-app', file), 'utf8')
 }
 
-/** What a program reads from its environment, each with its default; empty if it has none. */
+/** The variables that a program reads, each with its default. The default is empty if there is none. */
 async function variablesOf (file: string): Promise<Variables> {
   const source = await readFile(join(ROOT, file), 'utf8')
   const reads = [...source.matchAll(/\bread(?:<[^>]+>)?\('(\w+)', ([^,]+),/g)]
@@ -25,7 +25,7 @@ function valueOf (source: string): string {
   return source === 'SANDBOX_API_KEY' ? SANDBOX_API_KEY : source.replaceAll(/['_]/g, '')
 }
 
-/** The same as a table has it: a default in code is a value, one in words is none. */
+/** The variables of a table. A default in code style is a value; a default in words is none. */
 function documentedIn (head: string): Variables {
   return Object.fromEntries(rowsOf(text, head).map(([name = '', byDefault = '']) =>
     [name.replaceAll('`', ''), /^`([^`]+)`$/.exec(byDefault)?.[1] ?? '']))

@@ -20,12 +20,12 @@ import { Provider } from '../../demo-app/provider.ts'
 import { createDatabase } from './helper.ts'
 import { startSandboxProvider } from '../sandbox-provider/helper.ts'
 
-// No plugin and no Redis in this file: what it shows holds when every key is new, lost or bypassed.
+// This file uses neither the plugin nor Redis. So what it tests also holds if each key is new, lost or bypassed.
 
-/** Without the plugin there is nothing to complete. */
+/** Without the plugin, there is no journal in which to complete an answer. */
 const complete: Complete = async (_tx, { body }) => body as never
 
-/** The real pool, and alice. */
+/** The service without the plugin, with the real pool, for the customer alice. */
 async function withoutPlugin (t: Test) {
   const databaseUrl = await createDatabase(t)
   await migrate(databaseUrl, { demoCustomers: true })
@@ -55,7 +55,7 @@ async function withoutPlugin (t: Test) {
       )
       return await findOrder(app.pg, { orderId: id, customerId }) as Order
     },
-    /** In the name of an operation of its own, unless one is given. */
+    /** A command of a new operation, unless one is given. */
     command: ({ id }: Order, operation = randomBytes(32)) => ({ orderId: id, customerId, operation }),
     async payments ({ id }: Order): Promise<string[]> {
       const { rows } = await app.pg.query<{ kind: string }>(
@@ -172,7 +172,7 @@ t.test('a change of an order that another change has overtaken is refused, and c
 t.test('a version that changes under a payment undoes the charge and is answered 409', async (t) => {
   const { db, newOrder, command, payments, pay } = await withoutPlugin(t)
   const order = await newOrder()
-  // Somebody who does not take locks, at the worst of all moments: between the charge and the new status.
+  // Changes the order without a lock between the charge and the new status, which is the worst moment.
   await db.query(`CREATE FUNCTION meddle () RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN UPDATE orders SET version = version + 1 WHERE id = NEW.order_id; RETURN NEW; END $$`)
   await db.query('CREATE TRIGGER meddle AFTER INSERT ON payments FOR EACH ROW EXECUTE FUNCTION meddle()')

@@ -4,8 +4,9 @@ import { createDatabase, createOrder, get, idOf, keepLog, post, query, startApp,
 import { merchantOf, startSandboxProvider } from '../sandbox-provider/helper.ts'
 
 const CARD = { method: 'card' }
+/** A URL without a server, so that no notification arrives. */
 const NOBODY = 'http://127.0.0.1:9'
-/** Of an app that is started when there is something to sweep: not before, however long that takes. */
+/** Options of the app that sweeps. A test starts it only when there is something to sweep. */
 const SWEEPING = { sweepAfter: 300 }
 
 const databaseUrl = await createDatabase(t)

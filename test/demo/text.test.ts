@@ -72,7 +72,7 @@ t.test('amounts are taken exactly or refused, up to the largest', async (t) => {
 t.test('a body that is not UTF-8 is refused, not kept with other letters', async (t) => {
   const latin1 = Buffer.from('{"amount":100,"currency":"EUR","reference":"M\u00fcller"}', 'latin1')
   t.match(await send(latin1), { status: 400, json: { code: 'BODY_NOT_UTF8', retryable: false } })
-  // These bytes could be read as UTF-8, as another letter.
+  // These bytes are also valid UTF-8, for another letter.
   const ambiguous = Buffer.from('{"amount":100,"currency":"EUR","reference":"\u00c3\u00bc"}', 'latin1')
   for (const charset of ['iso-8859-1', '"latin1"', 'utf-16']) {
     const answer = await send(ambiguous, `application/json; charset=${charset}`)

@@ -37,7 +37,11 @@ async function buildDescribedDemo (t: Test, version: string): Promise<FastifyIns
   await app.register(swagger, openapi(version))
   await app.register(idempotency, { redis, keyPrefix, scope: request => request.customer.id, journal: postgresJournal(app.pg) })
   await app.register(formbody)
-  const provider = new Provider({ ...sandbox.options, timeout: 10_000, notifyUrl: () => new URL('/payments/notify', app.listeningOrigin).href })
+  const provider = new Provider({
+    ...sandbox.options,
+    timeout: 10_000,
+    notifyUrl: () => new URL('/payments/notify', app.listeningOrigin).href
+  })
   await app.register(healthRoute, { redis, embedded: false })
   await app.register(orderRoutes)
   for (const route of [payRoute, refundRoute, notifyRoute]) await app.register(route, { provider })

@@ -42,7 +42,7 @@ t.test('a number that was closed before it was charged never is', async (t) => {
   t.equal(await charged(number), 0)
 })
 
-t.test('closing what is charged changes nothing and says so', async (t) => {
+t.test('closing a number that was charged changes nothing, and the answer says so', async (t) => {
   const number = randomUUID()
   await merchant.charge(number)
   t.match(await merchant.close(number), { status: 200, json: { status: 'charged' } })
@@ -79,7 +79,7 @@ t.test('without the API key nothing is done or shown', async (t) => {
   t.match(await merchant.query(number), { status: 404 })
 })
 
-t.test('what makes no sense is refused', async (t) => {
+t.test('a request with invalid values is refused', async (t) => {
   for (const body of [{ amount: 0 }, { amount: 1.5 }, { currency: 'euro' }, { notifyUrl: 'ftp://x' }, { extra: 1 }]) {
     t.equal((await merchant.charge(randomUUID(), body)).status, 400, JSON.stringify(body))
   }

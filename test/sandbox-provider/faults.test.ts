@@ -6,7 +6,7 @@ import { merchantOf, startSandboxProvider } from './helper.ts'
 const sandbox = await startSandboxProvider(t)
 const merchant = merchantOf(sandbox)
 
-t.test('told to fail it does not charge, and the next time it does', async (t) => {
+t.test('with the fault "fail" it does not charge, and the next request charges', async (t) => {
   const number = randomUUID()
   await sandbox.fault({ kind: 'fail', number })
   t.match(await merchant.charge(number), { status: 500, json: { code: 'SANDBOX_FAULT' } })
@@ -14,7 +14,7 @@ t.test('told to fail it does not charge, and the next time it does', async (t) =
   t.match(await merchant.charge(number), { status: 200, json: { status: 'charged' } })
 })
 
-t.test('told to time out after charging it charges, and answers nobody in time', async (t) => {
+t.test('with the fault "timeout-after-charge" it charges, and does not answer in time', async (t) => {
   const number = randomUUID()
   await sandbox.fault({ kind: 'timeout-after-charge', number, delayMs: 60_000 })
   let answered = false
@@ -24,14 +24,14 @@ t.test('told to time out after charging it charges, and answers nobody in time',
   t.notOk(answered)
 })
 
-t.test('told to decline it declines that number only, as often as it was told to', async (t) => {
+t.test('with the fault "decline" for a number it declines only that number, as often as the fault says', async (t) => {
   const numbers = [randomUUID(), randomUUID()] as const
   await sandbox.fault({ kind: 'decline', number: numbers[0] })
   t.match(await merchant.charge(numbers[1]), { json: { status: 'charged' } })
   t.match(await merchant.charge(numbers[0]), { json: { status: 'declined' } })
 })
 
-t.test('what is processing goes through in its time', async (t) => {
+t.test('with the fault "processing" a charge completes later, and cannot be closed before', async (t) => {
   const number = randomUUID()
   await sandbox.fault({ kind: 'processing', number, delayMs: 100 })
   t.match(await merchant.charge(number), { json: { status: 'processing' } })
@@ -39,7 +39,7 @@ t.test('what is processing goes through in its time', async (t) => {
   await until(async () => (await merchant.query(number)).json.status === 'charged', 'it is charged')
 })
 
-t.test('told to be slow it is, for as many requests as it was told', async (t) => {
+t.test('with the fault "slow" it answers late, as often as the fault says', async (t) => {
   const number = randomUUID()
   await sandbox.fault({ kind: 'slow', number, times: 2, delayMs: 150 })
   const times: number[] = []
@@ -52,7 +52,7 @@ t.test('told to be slow it is, for as many requests as it was told', async (t) =
   t.equal((await sandbox.ledger()).faultsWaiting, 0)
 })
 
-t.test('a fault may strike queries and refunds as well', async (t) => {
+t.test('a fault can also strike queries and refunds', async (t) => {
   const number = randomUUID()
   await merchant.charge(number)
   await sandbox.fault({ kind: 'fail', number, operation: 'query' })

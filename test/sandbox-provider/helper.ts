@@ -9,7 +9,7 @@ import type { Delivery } from '../../sandbox-provider/notifier.ts'
 import { SANDBOX_API_KEY } from '../../sandbox-provider/settings.ts'
 import { generateKeys } from '../../sandbox-provider/signature.ts'
 
-/** Made once and short: to make keys of full length takes as long as many a test. */
+/** Made once and short, because keys of full length take longer to make than most tests take to run. */
 export const PROVIDER_KEYS = generateKeys(1024)
 
 export interface SandboxLedger {

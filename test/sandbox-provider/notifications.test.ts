@@ -4,7 +4,7 @@ import { isSigned } from '../../demo-app/signature.ts'
 import { until } from '../servers/until.ts'
 import { merchantOf, PROVIDER_KEYS, startInbox, startSandboxProvider } from './helper.ts'
 
-t.test('the merchant is told of a charge in a signed form, once if it answers success', async (t) => {
+t.test('the merchant gets a signed notification of a charge, once if the answer is success', async (t) => {
   const sandbox = await startSandboxProvider(t)
   const inbox = await startInbox(t)
   const number = randomUUID()
@@ -26,7 +26,7 @@ t.test('the merchant is told of a charge in a signed form, once if it answers su
   t.ok(isSigned(form, publicKey))
 })
 
-t.test('it is told again, with the same id, until its answer is exactly success', async (t) => {
+t.test('a notification is repeated, with the same id, until the answer is exactly success', async (t) => {
   const sandbox = await startSandboxProvider(t)
   const answers = ['', 'fail', 'success\n', '{"ok":true}', 'success']
   const inbox = await startInbox(t, n => answers[n - 1] ?? 'told too often')
@@ -36,12 +36,12 @@ t.test('it is told again, with the same id, until its answer is exactly success'
   t.equal(new Set(inbox.forms.map(form => JSON.stringify(form))).size, 1)
 })
 
-t.test('it gives up after eight deliveries on the schedule', async (t) => {
+t.test('a notification is given up after the eight deliveries of the schedule', async (t) => {
   const sandbox = await startSandboxProvider(t, { notify: { scale: 1e-6 } })
   const inbox = await startInbox(t, () => 'no')
   await merchantOf(sandbox).charge(randomUUID(), { notifyUrl: inbox.url })
   await until(() => inbox.forms.length === 8, 'eight deliveries')
-  // A ninth would come within a tenth of a second: a second merchant's whole schedule is a longer time than that.
+  // A ninth delivery would come within a tenth of a second. The whole schedule of a second merchant takes longer.
   const other = await startInbox(t, () => 'no')
   await merchantOf(sandbox).charge(randomUUID(), { notifyUrl: other.url })
   await until(() => other.forms.length === 8, 'eight deliveries')
@@ -49,7 +49,7 @@ t.test('it gives up after eight deliveries on the schedule', async (t) => {
   t.match((await sandbox.ledger()).notifications[0], { attempts: 8, delivered: false })
 })
 
-t.test('a receiver that cannot be reached is told when it can be', async (t) => {
+t.test('a merchant whose server fails gets the notification when the server works again', async (t) => {
   const sandbox = await startSandboxProvider(t)
   let open = false
   const inbox = await startInbox(t, () => {
@@ -73,7 +73,7 @@ t.test('deliveries can be doubled and their order changed, the same way for the 
   t.notSame(order, [...order].sort((a, b) => a - b), 'not in the order of the charges')
 })
 
-t.test('refunds, declines and what was processing are told too', async (t) => {
+t.test('refunds, declines and charges that complete later are notified too', async (t) => {
   const sandbox = await startSandboxProvider(t)
   const merchant = merchantOf(sandbox)
   const inbox = await startInbox(t)

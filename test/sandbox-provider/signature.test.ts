@@ -39,6 +39,6 @@ for (const [what, change] of TAMPERED) {
   })
 }
 
-t.test('somebody else’s signature is noticed', async (t) => {
+t.test('a signature with another key is noticed', async (t) => {
   t.notOk(isSigned({ ...fields, sign: sign(fields, generateKeys().privateKey) }, keys.publicKey))
 })
