@@ -1,6 +1,6 @@
 /*
- * The arrows of `plugin/`, of types too: "from may not import to". docs/architecture.md has the drawing.
- * `npm run arrows` lists all arrows; `npm run lint` fails where one is forbidden.
+ * The imports within `plugin/`, `demo-app/` and `sandbox-provider/` and between them, those of types included.
+ * docs/architecture.md has the drawing. `npm run arrows` lists them; `npm run lint` refuses what these rules forbid.
  */
 
 /** A rule: `folder` imports only itself and `allowed`, which are folders of plugin/ or files at its root. */
@@ -21,7 +21,7 @@ const BELOW = ['shared', 'errors.ts']
 
 export default {
   forbidden: [
-    { name: 'no-circles', severity: 'error', from: { path: '^plugin/' }, to: { circular: true } },
+    { name: 'no-circles', severity: 'error', from: {}, to: { circular: true } },
     {
       name: 'nothing-imports-the-wiring',
       severity: 'error',
@@ -43,10 +43,31 @@ export default {
       'One request, one file a step.'
     ),
     importsOnly('openapi', [...BELOW, 'options.ts', 'routes.ts'], 'It describes routes, and runs nothing.'),
-    importsOnly('store-contract', ['store'], 'A suite for other people’s stores.')
+    importsOnly('store-contract', ['store'], 'A suite for other people’s stores.'),
+    {
+      name: 'plugin-stands-alone',
+      comment: 'The package does not contain the demo.',
+      severity: 'error',
+      from: { path: '^plugin/' },
+      to: { path: '^(demo-app|sandbox-provider)/' }
+    },
+    {
+      name: 'provider-is-reached-by-http',
+      comment: 'The payment service and the sandbox provider share nothing but HTTP, like two companies.',
+      severity: 'error',
+      from: { path: '^demo-app/' },
+      to: { path: '^sandbox-provider/' }
+    },
+    {
+      name: 'provider-stands-alone',
+      comment: 'The sandbox provider knows nothing of its merchants and of the plugin.',
+      severity: 'error',
+      from: { path: '^sandbox-provider/' },
+      to: { path: '^(demo-app|plugin)/' }
+    }
   ],
   options: {
-    includeOnly: '^plugin/',
+    includeOnly: '^(plugin|demo-app|sandbox-provider)/',
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' }
   }

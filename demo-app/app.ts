@@ -23,47 +23,58 @@ import { storableKeyword } from './text.ts'
 
 export interface AppOptions {
   databaseUrl: string
-  /** `databaseUrl` is that of `startEmbeddedDatabase`. Default `false`. */
+  /** Whether `databaseUrl` comes from `startEmbeddedDatabase`. Default `false`. */
   embedded?: boolean
-  /** The caller's, to be closed after the app. `null`: idempotency keys are kept in this process. */
+  /** The caller closes it after the app. `null`: idempotency keys are kept in the memory of this process. */
   redis: Redis | null
-  /** Seed alice and bob, whose tokens everybody knows. Default `true`. */
+  /** Whether to add the customers alice and bob, whose tokens are public. Default `true`. */
   demoCustomers?: boolean
   logger?: false | { level: string, stream?: DestinationStream }
-  /** Settings of the plugin that are not this app's own business. */
+  /** Options of the plugin that this app does not set itself. */
   idempotency?: Omit<IdempotencyOptions, 'scope' | 'redis' | 'store'>
   /** The payment provider. */
-  gateway: GatewayOptions
-  /** Milliseconds after which a payment that nobody works on is settled by the sweeper. Default a minute. */
+  provider: ProviderSettings
+  /** Milliseconds after which the sweeper settles a started payment that nobody works on. Default a minute. */
   sweepAfter?: number
 }
 
-export interface GatewayOptions {
+export interface ProviderSettings {
   url: string
   apiKey: string
-  /** Milliseconds for one call. Default 10 000. */
+  /** Milliseconds that one call may take. Default 10 000. */
   timeout?: number
-  /** Where the provider reaches this app. Default: where it listens. */
+  /** The URL at which the provider reaches this app. Default: the address that the app listens on. */
   publicUrl?: string
 }
 
-const REDACTED = ['', 'req.'].flatMap(prefix => [`${prefix}headers.authorization`, `${prefix}headers["idempotency-key"]`])
+const REDACTED = ['', 'req.'].flatMap(prefix => [
+  `${prefix}headers.authorization`,
+  `${prefix}headers["idempotency-key"]`
+])
 
-export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
-  const { databaseUrl, embedded = false, redis, demoCustomers = true, logger = false, gateway, sweepAfter = 60_000 } = options
+export async function buildApp ({
+  databaseUrl,
+  embedded = false,
+  redis,
+  demoCustomers = true,
+  logger = false,
+  idempotency: pluginOptions,
+  provider: providerSettings,
+  sweepAfter = 60_000
+}: AppOptions): Promise<FastifyInstance> {
   const app = Fastify({
-    // Requests are logged without their headers. Should somebody log those one day, no credential and no key shows.
+    // Requests are logged without their headers. If somebody logs headers one day, no credential and no key appears.
     logger: logger && { ...logger, redact: REDACTED },
     bodyLimit: 16_384,
-    // A payment is what the client wrote: "100" is not 100, and a member that we do not know is not dropped silently.
+    // A body is taken as it is: "100" is not read as 100, and an unknown member is an error and not left out.
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, keywords: [storableKeyword] } },
-    // A path that cannot be read never gets to a route, or to its error handler.
+    // A path that cannot be decoded reaches no route, and so no error handler.
     frameworkErrors: (error, request, reply) => { void answerWithProblem(error, request, reply) }
   })
 
   app.log.info(`Orders and payments are kept in ${describeDatabase(databaseUrl, embedded)}`)
   app.log.info(`Idempotency keys are kept in ${describeStore(redis)}`)
-  app.log.info(`Money is moved by the payment provider at ${new URL(gateway.url).host}`)
+  app.log.info(`Money is moved by the payment provider at ${new URL(providerSettings.url).host}`)
   await migrate(databaseUrl, { demoCustomers })
 
   answerWithProblems(app)
@@ -71,29 +82,29 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   await app.register(pool, { databaseUrl, embedded })
   await app.register(authentication)
   await app.register(idempotency, {
-    ...options.idempotency,
+    ...pluginOptions,
     ...(redis === null ? { store: new MemoryStore() } : { redis }),
-    // The customer, not the token: a token may be renewed between a request and its retry.
+    // The customer and not the token, because a token may be renewed between a request and its retry.
     scope: request => request.customer.id,
-    // Answers stand in the database beside what they tell of: whatever dies, and when, a retry gets the first one.
+    // The database keeps each answer together with the change that it describes. So a retry gets the first answer,
+    // whatever fails, and whenever it does.
     journal: postgresJournal(app.pg),
-    // Final refusals too: an order that could not be paid must not be paid by a late duplicate of that request.
+    // The journal also keeps final refusals: a late duplicate of a refused payment must not pay the order after all.
     journalAnswers: true
   })
-  // After the plugin: closing may begin while it stores an answer.
 
-  // Remembered: an app that closes does not listen any more, but still finishes its payments.
+  // The app remembers its address, because it still finishes payments when it closes and no longer listens.
   let origin = ''
   app.addHook('onListen', async () => { origin = app.listeningOrigin })
   const provider = new Provider({
-    url: gateway.url,
-    apiKey: gateway.apiKey,
-    timeout: gateway.timeout ?? 10_000,
-    notifyUrl: () => new URL('/payments/notify', gateway.publicUrl ?? origin).href
+    url: providerSettings.url,
+    apiKey: providerSettings.apiKey,
+    timeout: providerSettings.timeout ?? 10_000,
+    notifyUrl: () => new URL('/payments/notify', providerSettings.publicUrl ?? origin).href
   })
   sweepWhileReady(app, provider, sweepAfter)
 
-  // What the provider posts is a form.
+  // The provider posts its notifications as forms.
   await app.register(formbody)
   await app.register(healthRoute, { redis, embedded })
   await app.register(orderRoutes)

@@ -11,16 +11,16 @@ export interface Customer {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Whose token the request came with. Set on every route that is not `public`, before anything else runs. */
+    /** The owner of the request's token. Set on every route that is not `public`, before anything else runs. */
     customer: Customer
   }
   interface FastifyContextConfig {
-    /** Answer without a token. */
+    /** Whether the route answers requests without a token. */
     public?: boolean
   }
 }
 
-/** Tokens that everybody knows: for the demo, and nowhere else. `DEMO_CUSTOMERS=false` leaves them out. */
+/** Tokens that are public: use them for the demo only. `DEMO_CUSTOMERS=false` leaves their customers out. */
 export const DEMO_TOKENS = {
   alice: 'alice-demo-token',
   bob: 'bob-demo-token'
@@ -38,8 +38,8 @@ async function authentication (app: FastifyInstance): Promise<void> {
       reply.header('www-authenticate', 'Bearer')
       throw new Problem(401, 'TOKEN_MISSING', 'Send your token as "Authorization: Bearer <token>".')
     }
-    // The look-up need not take constant time: what it compares is a hash, and who measures how much of a hash is
-    // right cannot choose the next token by that.
+    // The query does not have to take constant time, because it compares hashes: an attacker who measures how many
+    // bytes of a hash match cannot derive a better token from that.
     const { rows: [customer] } = await app.pg.query<Customer>(
       'SELECT id, name FROM customers WHERE token_hash = $1', [hash(token)])
     if (customer === undefined) {

@@ -1,6 +1,6 @@
 import { DEMO_TOKENS } from './auth.ts'
 
-/** What to try, to be copied as it is; for people, so not as a line of the log. */
+/** A snippet for people to copy and run. It is not JSON, so it is printed and not logged. */
 export function banner (url: string): string {
   return `
 Payment service on ${url}. Paste this to create an order and pay it twice with one key:
@@ -16,7 +16,7 @@ done
 `
 }
 
-/** An address that a client on this machine can open: nobody can open 0.0.0.0. */
+/** A URL that a client on this machine can open. No client can open 0.0.0.0. */
 export function localUrl (host: string, port: string): string {
   const name = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
   return `http://${name}:${port}`

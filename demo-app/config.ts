@@ -5,45 +5,59 @@ export interface Config {
   host: string
   port: number
   logLevel: string
+  /** `null`: idempotency keys are kept in the memory of the process. */
   redisUrl: string | null
+  /** `null`: an embedded database. */
   databaseUrl: string | null
   demoCustomers: boolean
   idempotency: Pick<IdempotencyOptions, 'lease' | 'onConflict'>
-  /** `null`: the sandbox provider, in this process. */
-  gatewayUrl: string | null
-  gatewayApiKey: string
-  gatewayTimeout: number
+  providerUrl: string
+  providerApiKey: string
+  providerTimeout: number
+  /** `null`: the address that the app listens on. */
   publicUrl: string | null
   sweepAfter: number
 }
 
-/** The key of the sandbox provider, which everybody knows. */
-export const SANDBOX_API_KEY = 'sandbox-merchant-key'
+const TEN_MINUTES = 600_000
+const DAY = 86_400_000
+
+/** A pair of arguments for `read`: milliseconds from 1 to `most`. */
+function milliseconds (most: number) {
+  return [integer(1, most), `a number of milliseconds, from 1 to ${most}`] as const
+}
 
 /**
- * All settings of the app, checked.
+ * The settings of the app, from the environment. By default the payment provider is the sandbox provider.
  * @throws {ConfigError}
  */
 export function readConfig (env: NodeJS.ProcessEnv): Config {
   return readSettings(env, (read) => {
-    const lease = read('IDEMPOTENCY_LEASE_MS', undefined, integer(1, 86_400_000), 'a number of milliseconds, from 1 to 86400000')
-    const onConflict = read('IDEMPOTENCY_ON_CONFLICT', undefined, oneOf('auto', 'reject', 'wait'), '"auto", "reject" or "wait"')
+    const redis = url('redis:', 'rediss:')
+    const postgres = url('postgres:', 'postgresql:')
+    const http = url('http:', 'https:')
+    const lease = read('IDEMPOTENCY_LEASE_MS', undefined, ...milliseconds(DAY))
+    const onConflict = read('IDEMPOTENCY_ON_CONFLICT', undefined,
+      oneOf('auto', 'reject', 'wait'), '"auto", "reject" or "wait"')
     return {
       host: read('HOST', '127.0.0.1', text => text, 'a host name or an IP address'),
       port: read('PORT', 3000, integer(0, 65_535), 'a port number, from 0 (any free one) to 65535'),
       logLevel: read<string>('LOG_LEVEL', 'info', oneOf(...LOG_LEVELS), `one of ${LOG_LEVELS.join(', ')}`),
-      redisUrl: read<string | null>('REDIS_URL', null, url('redis:', 'rediss:'), 'a URL such as redis://localhost:6379'),
-      databaseUrl: read<string | null>('DATABASE_URL', null, url('postgres:', 'postgresql:'), 'a URL such as postgres://user@localhost:5432/payments'),
+      redisUrl: read<string | null>('REDIS_URL', null, redis, 'a URL such as redis://localhost:6379'),
+      databaseUrl: read<string | null>('DATABASE_URL', null,
+        postgres, 'a URL such as postgres://user@localhost:5432/payments'),
       demoCustomers: read('DEMO_CUSTOMERS', 'true', oneOf('true', 'false'), '"true" or "false"') === 'true',
       idempotency: {
         ...(lease !== undefined && { lease }),
         ...(onConflict !== undefined && { onConflict })
       },
-      gatewayUrl: read<string | null>('GATEWAY_URL', null, url('http:', 'https:'), 'a URL such as https://payments.example'),
-      gatewayApiKey: read('GATEWAY_API_KEY', SANDBOX_API_KEY, text => text, 'the key that the payment provider gave you'),
-      gatewayTimeout: read('GATEWAY_TIMEOUT_MS', 10_000, integer(1, 600_000), 'a number of milliseconds, from 1 to 600000'),
-      publicUrl: read<string | null>('PUBLIC_URL', null, url('http:', 'https:'), 'the URL at which the payment provider reaches this app'),
-      sweepAfter: read('SWEEP_AFTER_MS', 60_000, integer(1, 86_400_000), 'a number of milliseconds, from 1 to 86400000')
+      providerUrl: read('PROVIDER_URL', 'http://127.0.0.1:4000', http, 'a URL such as https://payments.example'),
+      providerApiKey: read('PROVIDER_API_KEY', 'sandbox-merchant-key',
+        text => text, 'the key that the payment provider gave you'),
+      providerTimeout: read('PROVIDER_TIMEOUT_MS', 10_000, ...milliseconds(TEN_MINUTES)),
+      publicUrl: read<string | null>('PUBLIC_URL', null,
+        http, 'the URL at which the payment provider reaches this app'),
+      sweepAfter: read('SWEEP_AFTER_MS', 60_000, ...milliseconds(DAY))
     }
   })
 }

@@ -4,15 +4,17 @@ import { Problem } from './problems.ts'
 const CHARSET = /;\s*charset="?([^";\s]+)/i
 
 /**
- * JSON is UTF-8, and nothing else is taken for it. Left to itself Fastify reads bytes of another charset as other letters,
- * and these would be kept and answered.
+ * Accepts JSON in UTF-8 only. By default Fastify decodes bytes of another charset as UTF-8, so the app would store and
+ * return other letters than the client sent.
  */
 export function readJsonAsUtf8 (app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error')
   const utf8 = new TextDecoder('utf-8', { fatal: true })
   app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
     const charset = CHARSET.exec(request.headers['content-type'] ?? '')?.[1] ?? 'utf-8'
-    if (!/^utf-?8$/i.test(charset)) return done(new Problem(415, 'CHARSET_UNSUPPORTED', 'Send JSON in UTF-8, without another charset.'))
+    if (!/^utf-?8$/i.test(charset)) {
+      return done(new Problem(415, 'CHARSET_UNSUPPORTED', 'Send JSON in UTF-8, without another charset.'))
+    }
     let text: string
     try {
       text = utf8.decode(bytes)

@@ -1,9 +1,9 @@
 /**
- * Where the log goes. That it cannot be written (the terminal was closed, the disk is full, nobody reads it any more) must
- * not keep payments from being finished: pino's own way of writing there waits for ever then.
+ * The output for the log. If it cannot be written (the terminal was closed, the disk is full, nobody reads it), the
+ * payments must finish all the same. pino's own destination would wait for ever.
  */
 export function standardOutput (): NodeJS.WriteStream {
-  // Without a listener an error would end the process.
+  // Without a listener, an error ends the process.
   process.stdout.on('error', () => {})
   return process.stdout
 }

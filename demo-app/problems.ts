@@ -1,17 +1,23 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
-/** An answer that tells a client what went wrong, as RFC 9457 puts it. Throw it from anywhere. */
+/** An error that a client gets as a problem document (RFC 9457). Throw it from anywhere. */
 export class Problem extends Error {
   override name = 'Problem'
   readonly statusCode: number
   readonly code: string
-  /** Members of its own, beside those that every problem has. */
+  /** Further members of the document, beside those that every problem has. */
   readonly members: Record<string, unknown>
-  /** Whether the same request, with the same key, can succeed later. Nothing is kept of it then. */
+  /** Whether the same request with the same key can succeed later. If so, the plugin does not keep this answer. */
   readonly retryable: boolean
 
-  constructor (statusCode: number, code: string, detail: string, members: Record<string, unknown> = {}, { retryable = statusCode >= 500 } = {}) {
+  constructor (
+    statusCode: number,
+    code: string,
+    detail: string,
+    members: Record<string, unknown> = {},
+    { retryable = statusCode >= 500 } = {}
+  ) {
     super(detail)
     this.statusCode = statusCode
     this.code = code
@@ -20,7 +26,7 @@ export class Problem extends Error {
   }
 }
 
-/** The document of a problem. */
+/** A problem document. */
 export interface ProblemBody {
   type: string
   title: string
@@ -30,11 +36,23 @@ export interface ProblemBody {
   retryable: boolean
 }
 
-export function problemBody ({ statusCode, code, message, retryable }: Pick<Problem, 'statusCode' | 'code' | 'message' | 'retryable'>): ProblemBody {
-  return { type: 'about:blank', title: STATUS_CODES[statusCode] ?? 'Error', status: statusCode, detail: message, code, retryable }
+export function problemBody ({
+  statusCode,
+  code,
+  message,
+  retryable
+}: Pick<Problem, 'statusCode' | 'code' | 'message' | 'retryable'>): ProblemBody {
+  return {
+    type: 'about:blank',
+    title: STATUS_CODES[statusCode] ?? 'Error',
+    status: statusCode,
+    detail: message,
+    code,
+    retryable
+  }
 }
 
-/** Every error of the app leaves as a problem: the same members as the plugin's own, so clients need one parser. */
+/** Sends every error as a problem document with the same members as the plugin's, so that clients need one parser. */
 export function answerWithProblems (app: FastifyInstance): void {
   app.setErrorHandler(answerWithProblem)
 
@@ -42,11 +60,15 @@ export function answerWithProblems (app: FastifyInstance): void {
     send(reply, new Problem(404, 'NOT_FOUND', `There is no ${request.method} ${request.url.split('?', 1)[0]}.`)))
 }
 
-export function answerWithProblem (error: FastifyError | Problem, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+export function answerWithProblem (
+  error: FastifyError | Problem,
+  request: FastifyRequest,
+  reply: FastifyReply
+): FastifyReply {
   const problem = toProblem(error)
   if (problem.statusCode >= 500) request.log.error({ err: error }, 'request failed')
   if (problem.retryable) {
-    // What is over soon must not be kept as the answer.
+    // A retry may succeed, so the plugin must not keep this as the answer.
     request.idempotency?.release()
     reply.header('retry-after', 1)
   }
@@ -58,19 +80,25 @@ function toProblem (error: FastifyError | Problem): Problem {
   if (error.validation) {
     return new Problem(400, 'INVALID_REQUEST', 'The request does not fit this route: "errors" says where.', {
       errors: error.validation.map(({ instancePath, message }) => ({
-        in: error.validationContext, path: instancePath, detail: message
+        in: error.validationContext,
+        path: instancePath,
+        detail: message
       }))
     })
   }
-  // What Fastify refuses itself: broken JSON, a media type it cannot read, a body that is too large. And what the
-  // plugin throws in a handler.
+  // Fastify refuses broken JSON, media types that it cannot read and bodies that are too large. The plugin throws
+  // errors in handlers.
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
     return new Problem(error.statusCode, error.code, error.message)
   }
-  // Anything else is ours to look into, in the log. What it says is none of the client's business.
-  return new Problem(500, 'INTERNAL_ERROR', 'Something went wrong here. Try again, with the same idempotency key if the request had one.')
+  // Every other error is a fault of this app. Its message goes to the log, and must not reach the client.
+  return new Problem(500, 'INTERNAL_ERROR',
+    'Something went wrong here. Try again, with the same idempotency key if the request had one.')
 }
 
 function send (reply: FastifyReply, problem: Problem): FastifyReply {
-  return reply.code(problem.statusCode).type('application/problem+json').send({ ...problemBody(problem), ...problem.members })
+  return reply
+    .code(problem.statusCode)
+    .type('application/problem+json')
+    .send({ ...problemBody(problem), ...problem.members })
 }

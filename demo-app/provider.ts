@@ -3,23 +3,26 @@ import { isStorable } from './text.ts'
 
 export type ProviderAnswer =
   | { status: 'done' | 'declined', tradeNo: string | null }
-  /** It was asked, and takes its time. */
+  /** The provider accepted the request and has not completed it. */
   | { status: 'processing' }
-  /** It has never heard of the number. */
+  /** The provider does not know the number. */
   | { status: 'missing' }
-  /** It did not answer, or not in words that we know: it may have acted. */
+  /** The provider did not answer, or the app does not understand the answer. The provider may have acted. */
   | { status: 'unknown' }
 
 export interface ProviderOptions {
   url: string
   apiKey: string
-  /** Milliseconds for one call. */
+  /** Milliseconds that one call may take. */
   timeout: number
-  /** Where the provider reaches us. Asked for late: the port is known once we listen. */
+  /** The URL for notifications. A function, because the port is known only once the app listens. */
   notifyUrl: () => string
 }
 
-/** The merchant's side of the payment provider. Money is named by our own numbers, so that asking twice is safe. */
+/**
+ * The calls to the payment provider. Each charge and each refund has a number of the app's own, so that the same call
+ * can be sent twice without moving money twice.
+ */
 export class Provider {
   readonly #options: ProviderOptions
   #publicKey: string | null = null
@@ -36,21 +39,23 @@ export class Provider {
     return this.#call('/v1/refunds', { number: id, chargeNumber, amount, notifyUrl: this.#options.notifyUrl() })
   }
 
-  /** What became of a payment or refund. */
+  /** Asks for the status of a charge or a refund. */
   query ({ id, kind }: Payment): Promise<ProviderAnswer> {
     return this.#call(`/v1/${kind === 'capture' ? 'charges' : 'refunds'}/${id}`)
   }
 
-  /** Makes sure that a number that was not charged never is. */
+  /** Makes sure that a number that was not charged never will be. */
   close ({ id }: Payment): Promise<ProviderAnswer> {
     return this.#call(`/v1/charges/${id}/close`, {})
   }
 
-  /** What the provider signs its notifications with, in PEM. Asked for once. */
+  /** The public key for the signatures of notifications, in PEM. Fetched once. */
   async publicKey (): Promise<string> {
     if (this.#publicKey === null) {
       const response = await this.#fetch('/v1/public-key')
-      if (!response.ok) throw new Error(`the payment provider answered ${response.status} when asked for its public key`)
+      if (!response.ok) {
+        throw new Error(`the payment provider answered ${response.status} when asked for its public key`)
+      }
       this.#publicKey = await response.text()
     }
     return this.#publicKey
@@ -67,7 +72,8 @@ export class Provider {
     }
     if (response.status === 404 && answer.code === 'NOT_FOUND') return { status: 'missing' }
     if (response.status === 409 && answer.code === 'CLOSED') return { status: 'declined', tradeNo: null }
-    // For our books only. One that cannot stand in them must not keep the payment from being settled.
+    // The app stores the provider's number for reference only. So a number that Postgres cannot store is left out, and
+    // the payment is settled without it.
     const tradeNo = typeof answer.tradeNo === 'string' && isStorable(answer.tradeNo) ? answer.tradeNo : null
     switch (response.ok && answer.status) {
       case 'charged':

@@ -4,11 +4,10 @@ import { banner, localUrl } from './banner.ts'
 import { readConfig } from './config.ts'
 import { startEmbeddedDatabase } from './db/embedded.ts'
 import { explain } from './explain.ts'
-import { startEmbeddedGateway } from './gateway/embedded.ts'
 import { standardOutput } from './output.ts'
 import { closeWhenTold } from './stop.ts'
 
-/** Requests that run when the process is told to stop have this long to finish. */
+/** Milliseconds that running requests have to finish when the process is asked to stop. */
 const SHUTDOWN_TIMEOUT = 25_000
 
 try {
@@ -28,33 +27,31 @@ async function start (): Promise<void> {
       retryStrategy: pauseWithin(config.idempotency.lease)
     })
   const embedded = config.databaseUrl === null ? await startEmbeddedDatabase() : null
-  const gateway = config.gatewayUrl === null ? await startEmbeddedGateway(config.gatewayApiKey) : null
   const app = await buildApp({
     ...database(config.databaseUrl, embedded?.url),
     redis,
     demoCustomers: config.demoCustomers,
     logger: { level: config.logLevel, stream: standardOutput() },
     idempotency: config.idempotency,
-    gateway: {
-      url: config.gatewayUrl ?? gateway?.url ?? '',
-      apiKey: config.gatewayApiKey,
-      timeout: config.gatewayTimeout,
+    provider: {
+      url: config.providerUrl,
+      apiKey: config.providerApiKey,
+      timeout: config.providerTimeout,
       ...(config.publicUrl !== null && { publicUrl: config.publicUrl })
     },
     sweepAfter: config.sweepAfter
   })
 
-  // ioredis connects again by itself, for as long as it takes; the plugin refuses writes meanwhile. So a Redis that
-  // cannot be reached does not keep the app from starting either: it is logged, and orders can be read.
+  // ioredis reconnects by itself for as long as it takes, and the plugin refuses writes meanwhile. So the app also
+  // starts if it cannot reach Redis: it logs that, and orders can be read.
   redis?.on('error', (error: Error) => app.log.error({ err: error }, 'Redis cannot be reached'))
   redis?.connect().catch(() => {})
 
   closeWhenTold(app.log, SHUTDOWN_TIMEOUT, async () => {
-    // Requests first, then what they need: the app closes its connections to the database itself.
+    // The requests finish before their connections close. The app closes its connections to the database itself.
     await app.close()
     if (redis?.status === 'ready') await redis.quit()
     else redis?.disconnect()
-    await gateway?.close()
     await embedded?.close()
   })
 
@@ -63,8 +60,8 @@ async function start (): Promise<void> {
 }
 
 /**
- * Milliseconds between tries to connect again. A process that did so a lease later than the others would find its keys
- * taken over, although it keeps their outcomes.
+ * Milliseconds between two attempts to reconnect. A process that reconnects a lease later than the others finds that
+ * they have taken over its keys, although it still has their outcomes.
  */
 function pauseWithin (lease = 30_000): (tries: number) => number {
   return tries => Math.min(50 * tries, 2_000, lease / 4)

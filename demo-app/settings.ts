@@ -1,15 +1,19 @@
-/** Settings that cannot be used; the message has one line for each, starting with the variable's name. */
+/** Settings that cannot be used. The message has one line for each, which begins with the name of the variable. */
 export class ConfigError extends Error {
   override name = 'ConfigError'
 }
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
-/** Reads one variable: its name, its default, how it is parsed (`undefined`: not at all) and what it should have been. */
+/**
+ * Reads one variable.
+ * @param parse `undefined` for a text that is not valid
+ * @param expected ends the message "NAME must be …"
+ */
 export type Read = <T>(name: string, byDefault: T, parse: (text: string) => T | undefined, expected: string) => T
 
 /**
- * Reads all settings before it says which are wrong: at once and by name, not by the first request.
+ * Reads all settings, and then reports all that are wrong together and by name.
  * @throws {ConfigError}
  */
 export function readSettings<T> (env: NodeJS.ProcessEnv, readAll: (read: Read) => T): T {
@@ -19,7 +23,7 @@ export function readSettings<T> (env: NodeJS.ProcessEnv, readAll: (read: Read) =
     if (text === undefined || text === '') return byDefault
     const value = parse(text)
     if (value !== undefined) return value
-    // Values are never repeated: an URL may hold a password.
+    // The message does not repeat the value, because a URL may contain a password.
     problems.push(`${name} must be ${expected}`)
     return byDefault
   })
@@ -31,13 +35,6 @@ export function integer (least: number, most: number) {
   return (text: string): number | undefined => {
     const value = Number(text)
     return /^\d+$/.test(text) && value >= least && value <= most ? value : undefined
-  }
-}
-
-export function fraction (most: number) {
-  return (text: string): number | undefined => {
-    const value = Number(text)
-    return /^\d*\.?\d+$/.test(text) && value <= most ? value : undefined
   }
 }
 

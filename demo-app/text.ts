@@ -1,9 +1,9 @@
-/** Postgres refuses U+0000, and half of a surrogate pair would reach it as U+FFFD: another text than was sent. */
+/** Whether Postgres can store a text. It refuses U+0000, and half of a surrogate pair would reach it as U+FFFD. */
 export function isStorable (text: string): boolean {
   return !text.includes('\0') && text.isWellFormed()
 }
 
-/** `'x-storable': true` in a schema: for text that is to stand in the database. */
+/** The keyword `'x-storable': true` in a schema, for text that the app stores in the database. */
 export const storableKeyword = {
   keyword: 'x-storable',
   type: 'string',

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { setInterval } from 'node:timers/promises'
 import Fastify from 'fastify'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import { Redis } from 'ioredis'
@@ -8,6 +7,9 @@ import type { Test } from 'tap'
 import idempotency, { MemoryStore } from '../plugin/index.ts'
 import type { IdempotencyOptions } from '../plugin/index.ts'
 import { putClockForward } from './clock.ts'
+import { until } from './servers/until.ts'
+
+export { until }
 
 /** The Redis that `npm test` started or was given. */
 export const REDIS_URL = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
@@ -163,23 +165,6 @@ async function request (url: string, init: RequestInit): Promise<Answer> {
     text,
     get json () { return JSON.parse(text) as Record<string, unknown> },
     replayed: response.headers.get('idempotent-replayed') === 'true'
-  }
-}
-
-/**
- * Resolves when `condition` holds, and rejects if it does not within `timeout` ms, which by default only a hang takes.
- * Looks often; never just waits.
- */
-export async function until (condition: () => unknown, what = 'the condition', timeout = 120_000): Promise<void> {
-  const start = performance.now()
-  const looks = setInterval(5)[Symbol.asyncIterator]()
-  try {
-    while (!await condition()) {
-      await looks.next()
-      if (performance.now() - start > timeout) throw new Error(`${what} did not come true within ${timeout} ms`)
-    }
-  } finally {
-    await looks.return?.()
   }
 }
 

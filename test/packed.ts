@@ -6,9 +6,10 @@ import { basename, dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import ts from 'typescript'
+import { PROJECT as ROOT } from './project.ts'
 
 export const run = promisify(execFile)
-export const ROOT = join(import.meta.dirname, '..')
+export { ROOT }
 
 export interface Manifest {
   name: string

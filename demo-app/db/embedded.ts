@@ -2,7 +2,7 @@ import { PGlite } from '@electric-sql/pglite'
 import type { ExecProtocolOptionsStream } from '@electric-sql/pglite'
 import { PGLiteSocketServer } from '@electric-sql/pglite-socket'
 
-/** More than the app's pool and its migrations ever open. */
+/** More than the app's pool and its migrations open together. */
 const MAX_CONNECTIONS = 32
 
 export interface EmbeddedDatabase {
@@ -11,8 +11,8 @@ export interface EmbeddedDatabase {
 }
 
 /**
- * Postgres inside this process, in memory, behind a real socket on a free port of the loopback interface: the app
- * talks to it with the same `pg` as to any other Postgres, and does not know the difference.
+ * Starts Postgres inside this process, in memory, behind a real socket on a free port of the loopback interface. The
+ * app uses it with the same `pg` as any other Postgres.
  */
 export async function startEmbeddedDatabase (): Promise<EmbeddedDatabase> {
   const db = new SharedPGlite()
@@ -29,10 +29,10 @@ export async function startEmbeddedDatabase (): Promise<EmbeddedDatabase> {
 }
 
 /**
- * PGlite is one session that the socket server shares between all connections, one protocol message at a time. The
- * server stays with a connection while that is in a transaction, but not while it is between the messages of one
- * query with parameters (Parse, Bind, Describe, Execute, Sync): two connections could answer each other's queries
- * (electric-sql/pglite#1046). So this says "in a transaction" there too, until the Sync.
+ * PGlite is one session, which the socket server shares between all connections, one protocol message at a time. The
+ * server stays with a connection that is in a transaction, but not with one that is between the messages of one query
+ * with parameters (Parse, Bind, Describe, Execute, Sync). So two connections could answer each other's queries
+ * (electric-sql/pglite#1046). This class prevents that: until the Sync it also reports such a query as a transaction.
  */
 class SharedPGlite extends PGlite {
   #insideQuery = false
@@ -46,7 +46,7 @@ class SharedPGlite extends PGlite {
     return super.execProtocolRawStream(message, options)
   }
 
-  /** The socket server calls it (with ROLLBACK) for a connection that broke off in the middle. */
+  /** The socket server calls it with ROLLBACK for a connection that ended in the middle of a query. */
   override exec (...args: Parameters<PGlite['exec']>): ReturnType<PGlite['exec']> {
     this.#insideQuery = false
     return super.exec(...args)

@@ -5,13 +5,13 @@ import { journalSchema } from '../../plugin/journal/postgres.ts'
 import { seedDemoCustomers } from '../auth.ts'
 import { ConfigError } from '../settings.ts'
 
-/** Any number will do, as long as nothing else on the server locks the same one. */
+/** Any number that nothing else in the database locks. */
 const MIGRATION_LOCK = 4_907_231
 
 /**
- * Brings the database up to date. One transaction holds a lock around everything: of two processes that start at once
- * on an empty database the second waits and then finds nothing to do, and a process that dies half-way leaves nothing.
- * @throws {ConfigError} for a database that cannot keep all text
+ * Brings the database up to date in one transaction that holds a lock. If two processes start at once on an empty
+ * database, the second one waits and then finds nothing to do. A process that dies in the middle leaves nothing behind.
+ * @throws {ConfigError} for a database that cannot store all text
  */
 export async function migrate (databaseUrl: string, { demoCustomers }: { demoCustomers: boolean }): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 10_000 })
@@ -22,7 +22,7 @@ export async function migrate (databaseUrl: string, { demoCustomers }: { demoCus
     await client.query('SELECT pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
     const postgrator = new Postgrator({
       driver: 'pg',
-      // A `[` in the path of the project is not meant as a pattern.
+      // Escapes a `[` in the path of the project, which would begin a pattern.
       migrationPattern: join(import.meta.dirname, 'migrations').replaceAll('[', '[[]') + '/*.sql',
       execQuery: query => client.query(query)
     })
@@ -31,7 +31,7 @@ export async function migrate (databaseUrl: string, { demoCustomers }: { demoCus
     if (demoCustomers) await seedDemoCustomers(client)
     await client.query('COMMIT')
   } finally {
-    // Without the COMMIT, ending the connection rolls everything back.
+    // If there was no COMMIT, the end of the connection rolls everything back.
     await client.end()
   }
 }
@@ -40,5 +40,5 @@ async function requireUtf8 (client: pg.Client): Promise<void> {
   const { rows: [row] } = await client.query<{ server_encoding: string }>('SHOW server_encoding')
   if (row?.server_encoding === 'UTF8') return
   throw new ConfigError(
-    `DATABASE_URL must be that of a database in UTF8: one in ${row?.server_encoding} cannot keep all that clients send`)
+    `DATABASE_URL must name a database in UTF8: one in ${row?.server_encoding} cannot store all text that clients send`)
 }

@@ -4,11 +4,11 @@ import fp from 'fastify-plugin'
 
 export interface PoolOptions {
   databaseUrl: string
-  /** PGlite is one session however many connections there are, and has no timers. */
+  /** Whether the database is PGlite, which is one session for all connections and has no timeouts. */
   embedded: boolean
 }
 
-/** The connections to the database, as `app.pg`. They close with the app, when its last request is answered. */
+/** The connections to the database, as `app.pg`. They close with the app, after its last request. */
 export default fp(async function pool (app: FastifyInstance, { databaseUrl, embedded }: PoolOptions) {
   await app.register(postgres, {
     connectionString: databaseUrl,
@@ -23,8 +23,8 @@ export default fp(async function pool (app: FastifyInstance, { databaseUrl, embe
         })
   })
 
-  // The pool replaces a connection that is lost. All that is ours is not to let its "error" event end the process.
+  // The pool replaces a lost connection itself. Without a listener, the "error" event would end the process.
   app.pg.pool.on('error', error => app.log.error({ err: error }, 'an idle database connection was lost'))
-  // While a request holds a connection the pool does not listen. The request's own query fails and tells.
+  // The pool does not listen while a request holds a connection. The query of that request fails and reports the error.
   app.pg.pool.on('connect', client => client.on('error', () => {}))
 }, { name: 'pool' })

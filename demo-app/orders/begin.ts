@@ -11,15 +11,16 @@ export type Terms = Pick<Payment, 'kind'> & Partial<Pick<Payment, 'method' | 're
 
 export interface Begun {
   payment: Payment
-  /** Begun by an earlier attempt: whether the provider was asked then is not known. */
+  /** Whether an earlier attempt began it. It is not known whether that attempt asked the provider. */
   resumed: boolean
 }
 
+/** The status of the order while the provider is asked. */
 const VIA = { capture: 'paying', refund: 'refunding' } as const
 
 /**
- * The first phase, before the provider is asked: lock the order, check its status, and mark it. From here on no other
- * operation can pay or refund it, and whoever finds it marked knows by which number to ask the provider.
+ * The first phase, before the provider is asked: locks the order, checks its status, and marks it. From then on, no
+ * other operation can pay or refund the order, and the database has the number under which to ask the provider.
  */
 export function begin (db: Database, command: Command, terms: Terms): Promise<Begun> {
   const via = VIA[terms.kind]
@@ -30,10 +31,13 @@ export function begin (db: Database, command: Command, terms: Terms): Promise<Be
       return { payment: earlier, resumed: true }
     }
     if (order.status === via) {
-      throw new Problem(409, 'ORDER_IN_PROGRESS', `The order is ${via} in the name of another key.`, { orderStatus: via }, { retryable: true })
+      throw new Problem(409, 'ORDER_IN_PROGRESS',
+        `A request with another key is ${via} this order.`, { orderStatus: via }, { retryable: true })
     }
     move(order.status, via)
-    if (earlier !== null) throw new Problem(409, 'OPERATION_EXISTS', 'This key has been used with other terms before. Use a new key.')
+    if (earlier !== null) {
+      throw new Problem(409, 'OPERATION_EXISTS', 'This key has been used with other terms before. Use a new key.')
+    }
     const payment = await startPayment(client, order, { ...terms, operation: command.operation })
     await moveOrder(client, order, via)
     return { payment, resumed: false }

@@ -3,13 +3,13 @@ import type { JournalledAnswer, Queryable } from '../../plugin/index.ts'
 import { problemBody } from '../problems.ts'
 import type { ProblemBody } from '../problems.ts'
 
-/** Puts the answer into the transaction that makes it true. */
+/** Adds the answer to the transaction of the change that it describes. */
 export type Complete = <T>(tx: Queryable, answer: JournalledAnswer<T>) => Promise<T>
 
-/** A refusal that is as final as a receipt. */
+/** A refusal that is final, like a receipt. */
 export type Declined = ProblemBody
 
-/** Every route that writes asks for a key, so the plugin has each of its requests. */
+/** `complete` of a protected route. Every route that writes requires a key, so `request.idempotency` is never null. */
 export function completing ({ idempotency }: Pick<FastifyRequest, 'idempotency'>): Complete {
   if (idempotency === null) throw new Error('this route must be protected')
   return (tx, answer) => idempotency.complete(tx, answer)

@@ -6,7 +6,7 @@ import type { Database } from './transaction.ts'
 
 export type CreateCommand = Omit<Command, 'orderId'> & Pick<Order, 'amount' | 'currency' | 'reference'>
 
-/** What the client is shown of an order. */
+/** The part of an order that the client sees. */
 export interface OrderAnswer {
   id: string
   amount: number
@@ -17,8 +17,8 @@ export interface OrderAnswer {
 }
 
 /**
- * An operation that has already created an order gets that one, as it was new: the journal may have expired, but the
- * order has not.
+ * Creates an order. If this operation has already created one, the answer is that order as it was when it was new: the
+ * order is still there when its entry in the journal has expired.
  */
 export async function createOrder (db: Database, command: CreateCommand, complete: Complete): Promise<OrderAnswer> {
   return db.transact(async (client) => {

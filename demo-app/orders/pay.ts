@@ -11,7 +11,7 @@ import type { Database } from './transaction.ts'
 
 export interface PayCommand extends Command {
   method: 'card' | 'wallet'
-  /** Above 1: an earlier attempt started, and its outcome is not known. */
+  /** Above 1 if an earlier attempt started and its outcome is not known. */
   attempt: number
 }
 
@@ -25,11 +25,16 @@ export interface Receipt {
 }
 
 /**
- * Lock, check, update, twice: with a provider in between no transaction can do it at once. The lock on the key is the
- * plugin's; those on the row hold against every other key too. The answer is completed in the last transaction, so that
- * it stands if and only if the payment does.
+ * Locks, checks and updates the order, in two transactions: one before the provider is asked and one after. The plugin
+ * locks the key. The locks on the order's row also hold against requests with other keys. The last transaction also
+ * completes the answer, so the database has the answer if and only if it has the payment.
  */
-export async function payOrder (db: Database, provider: Provider, command: PayCommand, complete: Complete): Promise<Receipt | Declined> {
+export async function payOrder (
+  db: Database,
+  provider: Provider,
+  command: PayCommand,
+  complete: Complete
+): Promise<Receipt | Declined> {
   const begun = await begin(db, command, { kind: 'capture', method: command.method })
   const { payment } = begun
   const verdict = payment.status === 'started'
@@ -37,13 +42,13 @@ export async function payOrder (db: Database, provider: Provider, command: PayCo
     : null
   return db.transact(async (client) => {
     const settled = verdict === null ? payment : await settle(client, payment, verdict)
-    return settled.status === 'done'
-      ? complete(client, { body: receiptOf(settled) })
-      : complete(client, declined('PAYMENT_DECLINED', 'The payment provider declined the payment. The order can be paid with a new key.'))
+    if (settled.status === 'done') return complete(client, { body: receiptOf(settled) })
+    return complete(client, declined('PAYMENT_DECLINED',
+      'The payment provider declined the payment. The order can be paid with a new key.'))
   })
 }
 
-/** Made of the stored payment alone, so that it is the same whenever it is made. */
+/** The receipt is made from the stored payment only, so it is always the same. */
 function receiptOf ({ id, orderId, amount, currency, settledAt }: Payment): Receipt {
   return { orderId, paymentId: id, amount, currency, status: 'paid', paidAt: (settledAt as Date).toISOString() }
 }

@@ -1,5 +1,5 @@
 /**
- * The life of an order, and the only place that says which moves are legal.
+ * The statuses of an order. Only this file defines which moves between them are legal.
  *
  * ```
  *            pay               charged              refund                paid back
@@ -32,7 +32,10 @@ export class IllegalMoveError extends Error {
   }
 }
 
-/** The status that an order has after the move, or an `IllegalMoveError`. */
+/**
+ * The status of an order after the move.
+ * @throws {IllegalMoveError}
+ */
 export function move (from: OrderStatus, to: OrderStatus): OrderStatus {
   if (!MOVES[from].includes(to)) throw new IllegalMoveError(from, to)
   return to

@@ -13,25 +13,25 @@ export interface Order {
   createdAt: Date
 }
 
-/** What a customer asks for: their order, in the name of one operation. */
+/** A customer's request to change an order, as part of one operation. */
 export interface Command {
   orderId: string
   customerId: string
   operation: Buffer
 }
 
-/** Somebody changed the order without holding its lock, between our reading and our writing. */
+/** The order was changed between the reading and the writing, by somebody who did not hold its lock. */
 export class VersionConflictError extends Error {
   override name = 'VersionConflictError'
 }
 
 export type Queryable = Pick<ClientBase | Pool, 'query'>
-/** `pg` hands a bigint out as a string, since not each of them is a number. */
+/** `pg` returns a bigint as a string, because a number cannot represent every bigint. */
 type Row = Omit<Order, 'amount'> & { amount: string }
 
 const ORDER = 'id, amount, currency, reference, status, version, created_at AS "createdAt"'
 
-/** One operation creates one order: `null` if this operation has already created one. */
+/** Creates an order. Returns `null` if this operation has already created one. */
 export async function insertOrder (
   db: Queryable,
   order: Pick<Order, 'amount' | 'currency' | 'reference'> & Omit<Command, 'orderId'>
@@ -51,7 +51,7 @@ export async function findCreatedOrder (
   return row === undefined ? null : withNumber(row)
 }
 
-/** Somebody else's order is not found: that it exists is none of this customer's business. */
+/** Does not find the orders of other customers, so nobody learns that these exist. */
 export async function findOrder (
   db: Queryable, { orderId, customerId }: Omit<Command, 'operation'>, { lock = false } = {}
 ): Promise<Order | null> {
@@ -61,14 +61,14 @@ export async function findOrder (
   return row === undefined ? null : withNumber(row)
 }
 
-/** For what the provider tells, in nobody's name. */
+/** For verdicts of the provider, which belong to no customer's request. */
 export async function lockOrder (db: Queryable, orderId: string): Promise<Order> {
   const { rows: [row] } = await db.query<Row>(`SELECT ${ORDER} FROM orders WHERE id = $1 FOR UPDATE`, [orderId])
-  if (row === undefined) throw new Error('a payment without its order')
+  if (row === undefined) throw new Error('the order of a payment is missing')
   return withNumber(row)
 }
 
-/** Moves the order on, if the move is legal and the order is still the one that was read. */
+/** Changes the status of the order, if the move is legal and nobody has changed the order since it was read. */
 export async function moveOrder (
   db: Queryable, { id, status, version }: Pick<Order, 'id' | 'status' | 'version'>, to: OrderStatus
 ): Promise<void> {
@@ -78,7 +78,7 @@ export async function moveOrder (
   if (rowCount !== 1) throw new VersionConflictError(`order ${id} is no longer at version ${version}`)
 }
 
-/** Exact: the schema of the route and a CHECK of the table both keep amounts below 2^53. */
+/** The conversion is exact: the schema of the route and a CHECK of the table both keep amounts below 2^53. */
 function withNumber (row: Row): Order {
   return { ...row, amount: Number(row.amount) }
 }

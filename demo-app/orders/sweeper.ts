@@ -5,17 +5,24 @@ import type { Payment } from './payments.ts'
 import { settle } from './settle.ts'
 import type { Database } from './transaction.ts'
 
-/** How many are settled in one go. The next go takes the next ones. */
+/** The largest number of payments in one sweep. The next sweep takes the next ones. */
 const BATCH = 50
 
 /**
- * Settles what was started and then left alone: its client never came back, and the provider's notification was lost.
- * Any number of processes may sweep at once. `abandonedAfter` is in milliseconds. Answers how many it settled.
+ * Settles abandoned payments: those that were started, whose client never came back, and whose notification was lost.
+ * Several processes may sweep at the same time.
+ * @param abandonedAfter in milliseconds
+ * @returns how many payments it settled
  */
-export async function sweep (db: Database, provider: Provider, abandonedAfter: number, log: FastifyBaseLogger): Promise<number> {
+export async function sweep (
+  db: Database,
+  provider: Provider,
+  abandonedAfter: number,
+  log: FastifyBaseLogger
+): Promise<number> {
   let settled = 0
   for (const payment of await findAbandoned(db, abandonedAfter, BATCH)) {
-    // One that cannot be settled goes to the end: those after it are not to wait for it.
+    // A payment that cannot be settled goes to the end, so that it does not hold up those after it.
     await touchPayment(db, payment.id)
     try {
       if (await settleAbandoned(db, provider, payment, log)) settled++
@@ -27,7 +34,10 @@ export async function sweep (db: Database, provider: Provider, abandonedAfter: n
 }
 
 async function settleAbandoned (
-  db: Database, provider: Provider, payment: Payment, log: FastifyBaseLogger
+  db: Database,
+  provider: Provider,
+  payment: Payment,
+  log: FastifyBaseLogger
 ): Promise<boolean> {
   const answer = await finalAnswer(db, provider, payment)
   if (answer.status !== 'done' && answer.status !== 'declined') {
@@ -42,9 +52,9 @@ async function settleAbandoned (
 async function finalAnswer (db: Database, provider: Provider, payment: Payment): Promise<ProviderAnswer> {
   const answer = await provider.query(payment)
   if (answer.status !== 'missing') return answer
-  // Nobody waits for the charge any more, and it must not happen later: whoever was to ask for it may yet wake up.
+  // No client waits for the charge any more. A process that stood still must not charge later, so close the number.
   if (payment.kind === 'capture') return provider.close(payment)
-  // The customer was promised their money: carried out late rather than not.
+  // The customer was promised the money, so a late refund is better than none.
   return provider.refund(payment, await findCapture(db, payment.orderId))
 }
 
@@ -52,8 +62,13 @@ export interface Sweeper {
   stop (): Promise<void>
 }
 
-/** Sweeps again and again, with a pause of a third of `abandonedAfter`. */
-export function startSweeper (db: Database, provider: Provider, abandonedAfter: number, log: FastifyBaseLogger): Sweeper {
+/** Sweeps at an interval of a third of `abandonedAfter`. */
+export function startSweeper (
+  db: Database,
+  provider: Provider,
+  abandonedAfter: number,
+  log: FastifyBaseLogger
+): Sweeper {
   let sweeping: Promise<unknown> | null = null
   const timer = setInterval(() => {
     sweeping ??= sweep(db, provider, abandonedAfter, log)

@@ -13,12 +13,15 @@ const UNIQUE_VIOLATION = '23505'
 const CODES: Partial<Record<OrderStatus, string>> = { paying: 'ORDER_NOT_PAYABLE', refunding: 'ORDER_NOT_REFUNDABLE' }
 
 /**
- * Runs `work` on the locked order in one transaction that shall move it to `to`. There are three ways to come too
- * late (the state machine, the version, the unique constraint), and all get the one answer that helps: a 409 that
- * names the status which the order has.
+ * Locks the order and runs `work` in the same transaction, in order to move the order to the status `to`. An operation
+ * that is too late fails at the state machine, at the version or at the unique constraint. In each case the client gets
+ * a 409 with the current status of the order.
  */
 export async function moving<T> (
-  db: Database, command: Command, to: OrderStatus, work: (client: PoolClient, order: Order) => Promise<T>
+  db: Database,
+  command: Command,
+  to: OrderStatus,
+  work: (client: PoolClient, order: Order) => Promise<T>
 ): Promise<T> {
   try {
     return await db.transact(async client => {
@@ -29,7 +32,7 @@ export async function moving<T> (
   } catch (error) {
     if (error instanceof IllegalMoveError) throw notMovable(error.from, to)
     if (!lostRace(error)) throw error
-    // The transaction is rolled back; what did the winner make of the order?
+    // The transaction is rolled back. Read the status that the other operation gave the order.
     const order = await findOrder(db, command)
     if (order === null) throw orderNotFound()
     throw notMovable(order.status, to)
@@ -41,7 +44,8 @@ export function orderNotFound (): Problem {
 }
 
 function notMovable (orderStatus: OrderStatus, to: OrderStatus): Problem {
-  return new Problem(409, CODES[to] ?? 'ORDER_NOT_MOVABLE', `The order is ${orderStatus}: it cannot become ${to}.`, { orderStatus })
+  const detail = `The order is ${orderStatus}: it cannot become ${to}.`
+  return new Problem(409, CODES[to] ?? 'ORDER_NOT_MOVABLE', detail, { orderStatus })
 }
 
 function lostRace (error: unknown): boolean {

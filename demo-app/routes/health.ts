@@ -3,7 +3,7 @@ import { Type } from '@fastify/type-provider-typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Redis } from 'ioredis'
 
-/** Who has waited this long for the database, or for a free connection to it, has their answer. */
+/** Milliseconds to wait for the database, or for a free connection to it, before it counts as down. */
 const TIMEOUT = 2_000
 
 const Part = Type.Object({ kind: Type.String(), up: Type.Boolean() })
@@ -30,7 +30,7 @@ export const healthRoute: FastifyPluginAsyncTypebox<HealthOptions> = async (app,
     const databaseUp = await Promise.race([asked, delay(TIMEOUT, false, { ref: false })])
     const redisUp = redis === null || redis.status === 'ready'
     return reply.code(databaseUp ? 200 : 503).send({
-      // Without Redis orders can still be read, and writes are refused by the plugin until it is back.
+      // Without Redis, orders can still be read, and the plugin refuses writes until Redis is back.
       status: !databaseUp ? 'down' : redisUp ? 'ok' : 'degraded',
       database: { kind: embedded ? 'embedded' : 'postgres', up: databaseUp },
       idempotency: { kind: redis === null ? 'memory' : 'redis', up: redisUp }

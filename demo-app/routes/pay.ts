@@ -21,13 +21,13 @@ const Receipt = Type.Object({
 
 export const payRoute: FastifyPluginAsyncTypebox<{ provider: Provider }> = async (app, { provider }) => {
   app.post('/orders/:id/pay', {
-    // By the time the handler runs, the plugin holds the key: no other request with it runs, here or elsewhere.
-    // Should Redis have forgotten a key, the journal knows it before the provider is asked.
+    // When the handler runs, this request owns the key: no other request with it runs, in any process. If Redis has
+    // forgotten the key, the plugin finds it in the journal before the handler asks the provider.
     config: { idempotency: { journalLookup: 'always' } },
     schema: { params: OrderParams, body: PayBody, response: { 200: Receipt, 402: ProblemAnswer } }
   }, async (request) => {
     const attempt = request.idempotency?.attempt ?? 1
-    // An earlier attempt may or may not have charged. That is why `payOrder` asks before it charges.
+    // An earlier attempt may have charged, so `payOrder` queries the provider before it charges.
     if (attempt > 1) request.log.warn({ attempt }, 'the outcome of an earlier attempt is not known')
     return payOrder(app.pg, provider, {
       orderId: request.params.id,

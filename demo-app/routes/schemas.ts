@@ -2,17 +2,17 @@ import { Type } from '@fastify/type-provider-typebox'
 
 export const Uuid = Type.String({ pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' })
 
-/** Text of a client's that the database keeps as it is. */
+/** Text from a client, which the database stores unchanged. */
 export const Text = Type.String({ minLength: 1, maxLength: 140, 'x-storable': true })
 
 export const OrderParams = Type.Object({ id: Uuid })
 
-/** Minor units (cents), as an integer that every JSON reader reads exactly. */
+/** Minor units (cents), as an integer that every JSON parser reads exactly. */
 export const Amount = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })
 
 export const Currency = Type.String({ pattern: '^[A-Z]{3}$' })
 
-/** Also what reaches the client: what a handler returns beyond it (whose the order is, its version) stays here. */
+/** Fastify sends only these members to the client. Others that a handler returns stay in the app. */
 export const OrderAnswer = Type.Object({
   id: Uuid,
   amount: Amount,
@@ -22,7 +22,7 @@ export const OrderAnswer = Type.Object({
   createdAt: Type.String()
 })
 
-/** A refusal that is journalled like any other answer. */
+/** A refusal, which the journal keeps like any other answer. */
 export const ProblemAnswer = Type.Object({
   type: Type.String(),
   title: Type.String(),

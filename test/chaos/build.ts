@@ -1,9 +1,8 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { build as bundle } from 'esbuild'
+import { PROJECT } from '../project.ts'
 import { bundleDirectory, bundleOptions } from '../servers/bundle.ts'
-
-const PROJECT = resolve(import.meta.dirname, '../..')
 
 /** Loaded into each process of a run before all else. */
 const INJECTED = ['test/chaos/preload.ts']
@@ -26,7 +25,7 @@ const WITH_WORK: Patch = {
 }
 
 export interface Build {
-  /** Holds `app.mjs` and `gateway.mjs`. */
+  /** Holds `app.mjs` and `sandbox-provider.mjs`. */
   directory: string
   remove (): void
 }
@@ -57,7 +56,7 @@ export async function build (patches: Patch[] = []): Promise<Build> {
         }
       }]
     })
-    writeFileSync(join(directory, 'gateway.mjs'), await bundledGateway())
+    writeFileSync(join(directory, 'sandbox-provider.mjs'), await bundledSandboxProvider())
     if (unused.size > 0) throw new Error(`patched, and in no app of a run: ${[...unused].join(', ')}`)
     return { directory, remove }
   } catch (error) {
@@ -66,13 +65,14 @@ export async function build (patches: Patch[] = []): Promise<Build> {
   }
 }
 
-let gateway: Promise<Uint8Array> | undefined
+let sandboxProvider: Promise<Uint8Array> | undefined
 
 /** Made once for all runs of this process: no patch changes it. */
-function bundledGateway (): Promise<Uint8Array> {
-  gateway ??= bundle({ ...bundleOptions(PROJECT, { gateway: 'demo-app/gateway/server.ts' }), inject: INJECTED, write: false })
+function bundledSandboxProvider (): Promise<Uint8Array> {
+  const options = bundleOptions(PROJECT, { sandbox: 'sandbox-provider/server.ts' })
+  sandboxProvider ??= bundle({ ...options, inject: INJECTED, write: false })
     .then(({ outputFiles: [file] }) => file?.contents ?? new Uint8Array())
-  return gateway
+  return sandboxProvider
 }
 
 /** The changed files, by their absolute paths. */

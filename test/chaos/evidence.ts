@@ -32,7 +32,7 @@ export async function readBooks (world: World, keys: Iterable<string>): Promise<
     const { rows: [alice] } = await pool.query<{ id: string }>("SELECT id FROM customers WHERE name = 'alice'")
     const { rows: effects } = await pool.query<{ key: string }>('SELECT key FROM chaos_effects')
     const keyOf = new Map(Array.from(keys, key => [operationOf(alice?.id ?? '', key), key]))
-    const { charges } = await world.gateway.books()
+    const { charges } = await world.provider.books()
     return {
       charges,
       orders,

@@ -16,7 +16,7 @@ export const PROVIDER_FAULTS = {
 
 export type ProviderFault = keyof typeof PROVIDER_FAULTS
 
-export const LINKS = ['Redis', 'Postgres', 'gateway'] as const
+export const LINKS = ['Redis', 'Postgres', 'provider'] as const
 
 export type LinkName = typeof LINKS[number]
 

@@ -106,7 +106,9 @@ export class Injector {
         return failCommits(world.postgres.url, lasting)
       default: {
         const link = /^link to (\w+) (cut|stalled)$/.exec(kind)
-        if (link === null) return world.gateway.fault({ kind: PROVIDER_FAULTS[kind as ProviderFault], delayMs: milliseconds })
+        if (link === null) {
+          return world.provider.fault({ kind: PROVIDER_FAULTS[kind as ProviderFault], delayMs: milliseconds })
+        }
         const proxy = world.links[app]?.[link[1] as LinkName]
         if (link[2] === 'cut') proxy?.cut()
         else proxy?.stall()
@@ -131,7 +133,7 @@ function hasApp (kind: FaultKind): boolean {
 function targetOf ({ kind, app }: Fault): string {
   if (kind.startsWith('Redis')) return 'Redis'
   if (kind.startsWith('Postgres')) return 'Postgres'
-  if (kind.startsWith('provider')) return 'gateway'
+  if (kind.startsWith('provider')) return 'provider'
   if (kind.startsWith('link')) return `${kind.replace(/ \w+$/, '')} of app ${app}`
   return `app ${app}`
 }

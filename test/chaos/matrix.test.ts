@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import t from 'tap'
+import { PROJECT } from '../project.ts'
 
-const PROJECT = resolve(import.meta.dirname, '../..')
 const HEADING = 'When something dies'
 
 /** The rows of the table under the heading, without its head. */

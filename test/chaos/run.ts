@@ -90,7 +90,7 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
       done++
     })
     await injector.calm()
-    await world.gateway.clearFaults()
+    await world.provider.clearFaults()
     await Promise.all(world.apps.map(app => app.up()))
     await forAll(planned, async (payment) => { again.push(await doWorkInPeace(client, recorder, payment)) })
     progress(`the faults have stopped: every key is sent once more, after ${((clock() - began) / 1_000).toFixed(0)} s`)

@@ -1,8 +1,8 @@
-import { seeded } from '../../demo-app/gateway/random.ts'
+import { seeded } from '../../sandbox-provider/random.ts'
 import { BOUNDARIES, FAULT_KINDS, outageOf, strikesInHandler } from './faults.ts'
 import type { Fault, FaultKind } from './faults.ts'
 import type { WorkRoute } from './history.ts'
-import { GATEWAY_TIMEOUT, LARGE_ANSWER, LONG_WORK, LONGEST_STALL, OUTAGES, WORK_STRUCK } from './settings.ts'
+import { LARGE_ANSWER, LONG_WORK, LONGEST_STALL, OUTAGES, PROVIDER_TIMEOUT, WORK_STRUCK } from './settings.ts'
 import type { Work } from './work-route.ts'
 
 /** What clients do besides sending a payment until they get a final answer. `abandons`: sends it once, and goes away. */
@@ -90,7 +90,7 @@ export function schedule (options: ScheduleOptions): PlannedPayment[] {
     }
     if (kind === 'app killed after charge' && killsAfterCharge++ % ABANDONED === 0) {
       payment.client = 'abandons'
-      payment.leavesAfter = GATEWAY_TIMEOUT
+      payment.leavesAfter = PROVIDER_TIMEOUT
     }
   }
   return planned
@@ -130,17 +130,17 @@ function millisecondsOf (kind: FaultKind, random: () => number): number {
     return Math.round(least + (most - least) * random())
   }
   switch (kind) {
-    case 'provider times out after it charged': return GATEWAY_TIMEOUT * 1.5
-    case 'provider is slow': return Math.round(GATEWAY_TIMEOUT * (0.2 + 0.5 * random()))
+    case 'provider times out after it charged': return PROVIDER_TIMEOUT * 1.5
+    case 'provider is slow': return Math.round(PROVIDER_TIMEOUT * (0.2 + 0.5 * random()))
     case 'provider still processes': return Math.round(100 + 900 * random())
     case 'Redis frozen':
     case 'link to Redis stalled':
     case 'link to Postgres stalled':
-    case 'link to gateway stalled': return Math.round(LONGEST_STALL * (0.2 + 0.8 * random()))
+    case 'link to provider stalled': return Math.round(LONGEST_STALL * (0.2 + 0.8 * random()))
     case 'Redis killed, back empty':
     case 'link to Redis cut':
     case 'link to Postgres cut':
-    case 'link to gateway cut': return Math.round(300 * random())
+    case 'link to provider cut': return Math.round(300 * random())
     default: return 0
   }
 }

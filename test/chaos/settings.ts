@@ -2,7 +2,7 @@
 export const LEASE = 1_500
 
 /** Of the apps' calls to the provider. */
-export const GATEWAY_TIMEOUT = 1_000
+export const PROVIDER_TIMEOUT = 1_000
 
 /** A payment that nobody has worked on for this long is settled by the sweepers. */
 export const SWEEP_AFTER = 4_000

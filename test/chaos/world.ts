@@ -7,10 +7,10 @@ import { App, TIME_TO_START } from './app.ts'
 import { prepareCommits } from './commits.ts'
 import { LINKS } from './faults.ts'
 import type { LinkName } from './faults.ts'
-import { Gateway } from './gateway.ts'
 import type { AppEvent } from './history.ts'
 import { Proxy } from './proxy.ts'
-import { GATEWAY_TIMEOUT, LEASE, SWEEP_AFTER } from './settings.ts'
+import { SandboxProvider } from './sandbox-provider.ts'
+import { LEASE, PROVIDER_TIMEOUT, SWEEP_AFTER } from './settings.ts'
 
 /** It has all that it acknowledged, however it ends, where its data are kept. */
 export const REDIS_ARGUMENTS = ['--appendonly', 'yes', '--appendfsync', 'always', '--repl-diskless-sync-delay', '0']
@@ -30,7 +30,7 @@ export class World {
   readonly links: Array<Record<LinkName, Proxy>> = []
   redis!: RedisServer
   postgres!: PostgresServer
-  gateway!: Gateway
+  provider!: SandboxProvider
   readonly #closing: Array<() => Promise<unknown>> = []
   #restarts = 0
 
@@ -49,12 +49,16 @@ export class World {
     await Promise.all([
       this.#own(startRedis({ args: REDIS_ARGUMENTS }), (redis) => { this.redis = redis }, () => this.redis.stop()),
       this.#own(startPostgres(), (postgres) => { this.postgres = postgres }, () => this.postgres.stop()),
-      this.#own(Gateway.start({ directory, seed }), (gateway) => { this.gateway = gateway }, () => this.gateway.close())
+      this.#own(
+        SandboxProvider.start({ directory, seed }),
+        (provider) => { this.provider = provider },
+        () => this.provider.close()
+      )
     ])
     const ports: Record<LinkName, () => number> = {
       Redis: () => this.redis.port,
       Postgres: () => Number(new URL(this.postgres.url).port),
-      gateway: () => this.gateway.port
+      provider: () => this.provider.port
     }
     for (let index = 0; index < apps; index++) {
       const links = {} as Record<LinkName, Proxy>
@@ -69,8 +73,8 @@ export class World {
         env: {
           REDIS_URL: `redis://127.0.0.1:${links.Redis.port}`,
           DATABASE_URL: `postgres://postgres@127.0.0.1:${links.Postgres.port}/postgres`,
-          GATEWAY_URL: `http://127.0.0.1:${links.gateway.port}`,
-          GATEWAY_TIMEOUT_MS: String(GATEWAY_TIMEOUT),
+          PROVIDER_URL: `http://127.0.0.1:${links.provider.port}`,
+          PROVIDER_TIMEOUT_MS: String(PROVIDER_TIMEOUT),
           IDEMPOTENCY_LEASE_MS: String(LEASE),
           SWEEP_AFTER_MS: String(SWEEP_AFTER),
           LOG_LEVEL: 'silent'

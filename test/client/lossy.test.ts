@@ -1,5 +1,5 @@
 import t from 'tap'
-import { seeded } from '../../demo-app/gateway/random.ts'
+import { seeded } from '../../sandbox-provider/random.ts'
 import { ALICE, countPayments, createDatabase, createOrder, post, query, startApp } from '../demo/helper.ts'
 import { sendByFetch, sendByUndici } from './helper.ts'
 import type { Incoming } from './helper.ts'

@@ -5,9 +5,9 @@ import { basename, dirname, join, relative, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
 import type { Test } from 'tap'
+import { PROJECT as ROOT } from '../project.ts'
 
 const run = promisify(execFile)
-const ROOT = resolve(import.meta.dirname, '../..')
 /** The one that is quick. Not its command, which tap does not let a test start. */
 const TSC = join(ROOT, 'node_modules/typescript-7/lib/tsc.js')
 

@@ -1,14 +1,13 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { resolve } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
 import { createDatabase, createOrder, get, holdOrder, post, until } from '../demo/helper.ts'
 import { REDIS_URL } from '../helper.ts'
+import { PROJECT } from '../project.ts'
 import { protectGroup } from '../servers/reaper.ts'
 
 const CARD = { method: 'card' }
-const ROOT = resolve(import.meta.dirname, '../..')
 
 interface Npm {
   /** Of npm itself, and of the process group that all it starts is in, as in a terminal. */
@@ -24,7 +23,7 @@ interface Npm {
 /** The script of package.json that the README names, by npm, in a process group of its own. */
 async function npm (t: Test, script: string, env: Record<string, string>): Promise<Npm> {
   const child = spawn('npm', ['run', script], {
-    cwd: ROOT,
+    cwd: PROJECT,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true
@@ -81,7 +80,7 @@ const ways: Array<[how: string, signal: NodeJS.Signals, to: (npm: Npm) => number
 for (const [how, signal, to, exit] of ways) {
   t.test(`npm start finishes the payment that runs, and leaves no process and no port taken, when ${how}`, async (t) => {
     const demo = await npm(t, 'start', { DATABASE_URL: databaseUrl, REDIS_URL })
-    const gateway = `http://${/payment provider at ([\d.:]+)/.exec(demo.stdout())?.[1]}`
+    const provider = `http://${/payment provider at ([\d.:]+)/.exec(demo.stdout())?.[1]}`
     const order = await createOrder(demo.url)
     const held = await holdOrder(t, databaseUrl, order)
     const paid = post(`${order}/pay`, CARD)
@@ -93,14 +92,18 @@ for (const [how, signal, to, exit] of ways) {
     t.equal(await demo.ended, exit)
     await until(() => demo.left().length === 0, 'all processes have ended')
     t.ok(await nobodyListens(demo.url), 'the app’s port is free')
-    t.ok(await nobodyListens(gateway), 'and that of the gateway')
+    t.ok(await nobodyListens(provider), 'and that of the sandbox provider')
   })
 }
 
 t.test('a terminal that is gone, to which no log can be written, does not keep the payment from being finished nor the demo from ending', async (t) => {
   const env = { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', DATABASE_URL: databaseUrl, REDIS_URL }
   // The demo's output is a terminal of its own, which is closed when `script` ends.
-  const terminal = spawn('script', ['-qec', 'exec npm start', '/dev/null'], { cwd: ROOT, env, stdio: ['pipe', 'pipe', 'inherit'] })
+  const terminal = spawn('script', ['-qec', 'exec npm start', '/dev/null'], {
+    cwd: PROJECT,
+    env,
+    stdio: ['pipe', 'pipe', 'inherit']
+  })
   let stdout = ''
   terminal.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
   const address = (): string | undefined => /"msg":"Server listening at ([^"\s]+)"/.exec(stdout)?.[1]
@@ -119,12 +122,14 @@ t.test('a terminal that is gone, to which no log can be written, does not keep t
   await until(() => processesOf(group).length === 0, 'all processes have ended')
 })
 
-t.test('npm run gateway leaves no process when npm is told to stop, by SIGTERM, by Ctrl-C or by its own death', async (t) => {
-  for (const [signal, toAll] of [['SIGTERM', false], ['SIGINT', true], ['SIGKILL', false]] as const) {
-    const gateway = await npm(t, 'gateway', {})
-    process.kill(toAll ? -gateway.pid : gateway.pid, signal)
-    t.equal(await gateway.ended, signal === 'SIGKILL' ? signal : 0)
-    await until(() => gateway.left().length === 0, `all processes have ended after ${signal}`)
-    t.ok(await nobodyListens(gateway.url))
-  }
-})
+for (const script of ['sandbox-provider', 'gateway']) {
+  t.test(`npm run ${script} leaves no process when npm ends by SIGTERM, by Ctrl-C or by SIGKILL`, async (t) => {
+    for (const [signal, toAll] of [['SIGTERM', false], ['SIGINT', true], ['SIGKILL', false]] as const) {
+      const provider = await npm(t, script, {})
+      process.kill(toAll ? -provider.pid : provider.pid, signal)
+      t.equal(await provider.ended, signal === 'SIGKILL' ? signal : 0)
+      await until(() => provider.left().length === 0, `all processes have ended after ${signal}`)
+      t.ok(await nobodyListens(provider.url))
+    }
+  })
+}

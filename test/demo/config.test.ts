@@ -2,8 +2,9 @@ import t from 'tap'
 import { localUrl } from '../../demo-app/banner.ts'
 import { readConfig } from '../../demo-app/config.ts'
 import { ConfigError } from '../../demo-app/settings.ts'
+import { readSettings } from '../../sandbox-provider/settings.ts'
 
-t.test('without any variable the app runs on port 3000 of this machine, on what it brings along', async (t) => {
+t.test('without any variable the app listens on port 3000 of this machine and has the default settings', async (t) => {
   t.strictSame(readConfig({}), {
     host: '127.0.0.1',
     port: 3000,
@@ -12,12 +13,17 @@ t.test('without any variable the app runs on port 3000 of this machine, on what 
     databaseUrl: null,
     demoCustomers: true,
     idempotency: {},
-    gatewayUrl: null,
-    gatewayApiKey: 'sandbox-merchant-key',
-    gatewayTimeout: 10_000,
+    providerUrl: 'http://127.0.0.1:4000',
+    providerApiKey: 'sandbox-merchant-key',
+    providerTimeout: 10_000,
     publicUrl: null,
     sweepAfter: 60_000
   })
+})
+
+t.test('without any variable the app calls the sandbox provider where npm run sandbox-provider listens', async (t) => {
+  const { host, port, apiKey } = readSettings({})
+  t.match(readConfig({}), { providerUrl: `http://${host}:${port}`, providerApiKey: apiKey })
 })
 
 t.test('an empty variable is one that is not set', async (t) => {
@@ -34,9 +40,9 @@ t.test('every variable has its effect', async (t) => {
     DEMO_CUSTOMERS: 'false',
     IDEMPOTENCY_LEASE_MS: '500',
     IDEMPOTENCY_ON_CONFLICT: 'wait',
-    GATEWAY_URL: 'https://payments.example',
-    GATEWAY_API_KEY: 'secret',
-    GATEWAY_TIMEOUT_MS: '3000',
+    PROVIDER_URL: 'https://payments.example',
+    PROVIDER_API_KEY: 'secret',
+    PROVIDER_TIMEOUT_MS: '3000',
     PUBLIC_URL: 'https://shop.example',
     SWEEP_AFTER_MS: '5000'
   }), {
@@ -47,9 +53,9 @@ t.test('every variable has its effect', async (t) => {
     databaseUrl: 'postgresql://app@db/payments',
     demoCustomers: false,
     idempotency: { lease: 500, onConflict: 'wait' },
-    gatewayUrl: 'https://payments.example',
-    gatewayApiKey: 'secret',
-    gatewayTimeout: 3_000,
+    providerUrl: 'https://payments.example',
+    providerApiKey: 'secret',
+    providerTimeout: 3_000,
     publicUrl: 'https://shop.example',
     sweepAfter: 5_000
   })
@@ -69,7 +75,7 @@ const wrong: Array<[name: string, value: string]> = [
   ['DEMO_CUSTOMERS', 'no'],
   ['IDEMPOTENCY_LEASE_MS', '0'], ['IDEMPOTENCY_LEASE_MS', '1.5'],
   ['IDEMPOTENCY_ON_CONFLICT', 'queue'],
-  ['GATEWAY_URL', 'payments.example'], ['GATEWAY_TIMEOUT_MS', '0'],
+  ['PROVIDER_URL', 'payments.example'], ['PROVIDER_TIMEOUT_MS', '0'],
   ['PUBLIC_URL', 'ftp://shop.example'], ['SWEEP_AFTER_MS', 'soon']
 ]
 for (const [name, value] of wrong) {
@@ -78,7 +84,7 @@ for (const [name, value] of wrong) {
   })
 }
 
-t.test('all that is wrong is said at once, and no value is repeated: it may be a password', async (t) => {
+t.test('all wrong variables are named at once, and no value is repeated, because it may be a password', async (t) => {
   try {
     readConfig({ PORT: 'x', DATABASE_URL: 'postgre://app:hunter2@db/payments' })
     t.fail('accepted')

@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { createDatabase, createOrder, post, startApp, startGateway } from './helper.ts'
+import { createDatabase, createOrder, post, startApp } from './helper.ts'
+import { startSandboxProvider } from '../sandbox-provider/helper.ts'
 
 const CARD = { method: 'card' }
 const OF_THE_JOURNAL = /"idempotency_journal"/
@@ -11,15 +12,28 @@ function looks (statements: string[]): number {
   return statements.filter(statement => LOOK.test(statement)).length
 }
 
-/** An app whose statements are counted: those of `work`, in their order. */
-async function counting (t: Test): Promise<{ url: string, fail: () => Promise<void>, forget: () => Promise<unknown>, statementsOf: (work: () => Promise<unknown>) => Promise<string[]> }> {
+interface Counting {
+  url: string
+  /** Lets the provider fail once. */
+  fail: () => Promise<void>
+  /** Removes the key `k` from Redis. */
+  forget: () => Promise<unknown>
+  /** The statements during `work`, in their order. */
+  statementsOf: (work: () => Promise<unknown>) => Promise<string[]>
+}
+
+/** Starts an app and counts its statements. */
+async function counting (t: Test): Promise<Counting> {
   const databaseUrl = await createDatabase(t)
-  // Nobody is where the provider sends its notifications: their statements would count too.
-  const gateway = await startGateway(t)
-  const { app, url } = await startApp(t, { databaseUrl, gateway: { ...gateway.options, publicUrl: 'http://127.0.0.1:9' } })
+  // The provider sends its notifications to a port without a server, because their statements would count too.
+  const sandbox = await startSandboxProvider(t)
+  const { app, url } = await startApp(t, {
+    databaseUrl,
+    provider: { ...sandbox.options, publicUrl: 'http://127.0.0.1:9' }
+  })
   const statements: string[] = []
   app.pg.pool.on('acquire', (client) => {
-    // Once for each connection, however often it is acquired.
+    // Each connection is wrapped once, however often it is acquired.
     if (Object.hasOwn(client, 'query')) return
     const query = client.query.bind(client) as (...args: unknown[]) => unknown
     client.query = ((...args: unknown[]) => {
@@ -30,7 +44,7 @@ async function counting (t: Test): Promise<{ url: string, fail: () => Promise<vo
   const { rows: [alice] } = await app.pg.query<{ id: string }>("SELECT id FROM customers WHERE name = 'alice'")
   return {
     url,
-    fail: () => gateway.fault({ kind: 'fail' }),
+    fail: () => sandbox.fault({ kind: 'fail' }),
     forget: async () => app.idempotency.forget('k', alice?.id ?? ''),
     async statementsOf (work) {
       const before = statements.length
@@ -40,15 +54,30 @@ async function counting (t: Test): Promise<{ url: string, fail: () => Promise<vo
   }
 }
 
-t.test('a payment costs 16 statements, of which three are the journal’s: the look before the provider is asked, the record, and the look whether it was committed; a replay costs one, and none of the journal', async (t) => {
+t.test('a payment costs 16 statements, three for the journal; a replay costs one, none for the journal', async (t) => {
   const { url, statementsOf } = await counting(t)
   const order = await createOrder(url)
   const pay = async () => post(`${order}/pay`, CARD, { key: 'k' })
   const first = await statementsOf(pay)
   t.match(first, [
-    /^SELECT id, name FROM customers/, LOOK,
-    /^BEGIN/, /^SELECT .* FROM orders .* FOR UPDATE/, /^SELECT .* FROM payments/, /^INSERT INTO payments/, /^UPDATE orders/, /^COMMIT/,
-    /^BEGIN/, /^SELECT .* FROM orders .* FOR UPDATE/, /^SELECT .* FROM payments/, /^UPDATE orders/, /^UPDATE payments/, RECORD, /^COMMIT/, LOOK
+    /^SELECT id, name FROM customers/,
+    // The plugin looks into the journal before the handler asks the provider.
+    LOOK,
+    /^BEGIN/,
+    /^SELECT .* FROM orders .* FOR UPDATE/,
+    /^SELECT .* FROM payments/,
+    /^INSERT INTO payments/,
+    /^UPDATE orders/,
+    /^COMMIT/,
+    /^BEGIN/,
+    /^SELECT .* FROM orders .* FOR UPDATE/,
+    /^SELECT .* FROM payments/,
+    /^UPDATE orders/,
+    /^UPDATE payments/,
+    RECORD,
+    /^COMMIT/,
+    // The plugin looks whether the transaction was committed.
+    LOOK
   ])
   t.equal(first.length, 16)
   const replay = await statementsOf(pay)
@@ -63,14 +92,16 @@ t.test('an order costs 6 statements, of which two are the journal’s', async (t
   t.equal(created.length, 6)
 })
 
-t.test('a refusal is journalled in one statement, without a look afterwards; a key that Redis has forgotten costs the look before', async (t) => {
+t.test('a refusal is journalled in one statement; a key that Redis has forgotten costs one look before', async (t) => {
   const { url, statementsOf, forget } = await counting(t)
   const order = await createOrder(url)
   await post(`${order}/pay`, CARD, { key: 'k' })
   const refused = await statementsOf(async () => t.equal((await post(`${order}/pay`, CARD)).status, 409))
   t.match(refused.filter(statement => OF_THE_JOURNAL.test(statement)), [LOOK, RECORD])
   await forget()
-  const statements = await statementsOf(async () => t.equal((await post(`${order}/pay`, CARD, { key: 'k' })).status, 200))
+  const statements = await statementsOf(async () => {
+    t.equal((await post(`${order}/pay`, CARD, { key: 'k' })).status, 200)
+  })
   t.match(statements, [/^SELECT id, name FROM customers/, LOOK])
   t.equal(statements.length, 2)
 })
@@ -78,7 +109,9 @@ t.test('a refusal is journalled in one statement, without a look afterwards; a k
 t.test('an attempt whose outcome was not known costs two looks, and so does the next one', async (t) => {
   const { url, statementsOf, fail } = await counting(t)
   const order = await createOrder(url)
-  const pay = async (status: number): Promise<void> => { t.equal((await post(`${order}/pay`, CARD, { key: 'k' })).status, status) }
+  const pay = async (status: number): Promise<void> => {
+    t.equal((await post(`${order}/pay`, CARD, { key: 'k' })).status, status)
+  }
   await fail()
   t.equal(looks(await statementsOf(async () => pay(503))), 2)
   t.equal(looks(await statementsOf(async () => pay(200))), 2)

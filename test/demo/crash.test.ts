@@ -3,15 +3,31 @@ import t from 'tap'
 import { recordId } from '../../plugin/core/record-id.ts'
 import { REDIS_URL } from '../helper.ts'
 import { viewOf } from '../store/harness.ts'
-import { connectRedis, countPayments, createDatabase, createOrder, holdOrder, idOf, keepLog, newPrefix, post, query, startApp, until } from './helper.ts'
+import {
+  connectRedis,
+  countPayments,
+  createDatabase,
+  createOrder,
+  holdOrder,
+  idOf,
+  keepLog,
+  newPrefix,
+  post,
+  query,
+  startApp,
+  until
+} from './helper.ts'
 import type { Answer } from './helper.ts'
 import { startServer } from './process.ts'
 
 const CARD = { method: 'card' }
 const UNKNOWN_OUTCOME = 'the outcome of an earlier attempt is not known'
 
-/** Sends it again, as a client would, until the key's last owner has lost it. */
-async function retryUntilAnswered (send: () => Promise<Answer>, whenRefused: () => Promise<void> = async () => {}): Promise<{ answer: Answer, refusals: Answer[] }> {
+/** Sends the request again, as a client does, until the lease of the key's last owner is over. */
+async function retryUntilAnswered (
+  send: () => Promise<Answer>,
+  whenRefused: () => Promise<void> = async () => {}
+): Promise<{ answer: Answer, refusals: Answer[] }> {
   const refusals: Answer[] = []
   let answer: Answer | undefined
   await until(async () => {
@@ -28,7 +44,7 @@ async function retryUntilAnswered (send: () => Promise<Answer>, whenRefused: () 
   return { answer, refusals }
 }
 
-t.test('a server that is killed in the middle of a payment: the retry waits for its lease, then charges once', async (t) => {
+t.test('a server that is killed during a payment: the retry waits for its lease, then charges once', async (t) => {
   const databaseUrl = await createDatabase(t)
   const server = startServer(t, { DATABASE_URL: databaseUrl, REDIS_URL, IDEMPOTENCY_LEASE_MS: '60000' })
   const order = await createOrder(await server.listening())
@@ -43,7 +59,7 @@ t.test('a server that is killed in the middle of a payment: the retry waits for 
   await held.letGo()
 
   const log = keepLog()
-  // The key prefix that the server had, since it was not told of another.
+  // The default key prefix, which the server had.
   const { url } = await startApp(t, { databaseUrl, logger: log.logger, idempotency: { keyPrefix: 'idem:' } })
   const pay = () => post(`${url}/orders/${idOf(order)}/pay`, CARD, { key })
   const { expireLease } = viewOf(connectRedis(t), 'idem:')
@@ -58,7 +74,7 @@ t.test('a server that is killed in the middle of a payment: the retry waits for 
   t.equal(await countPayments(databaseUrl, order), 1)
 })
 
-t.test('a charge that was committed but not recorded: the retry gets its receipt and nothing is charged again', async (t) => {
+t.test('a charge that was committed but not recorded: the retry gets its receipt and charges nothing', async (t) => {
   const databaseUrl = await createDatabase(t)
   const keyPrefix = newPrefix()
   // The first app is not to wait at its end for a Redis that it never reaches again.
@@ -70,7 +86,7 @@ t.test('a charge that was committed but not recorded: the retry gets its receipt
   const key = randomUUID()
   const charged = post(`${order}/pay`, CARD, { key })
   await held.waitedFor(1)
-  // From here on nothing that this app does reaches Redis.
+  // From here on, this app cannot reach Redis.
   redis.disconnect()
   await held.letGo()
   const receipt = await charged
@@ -84,7 +100,7 @@ t.test('a charge that was committed but not recorded: the retry gets its receipt
   t.equal(await countPayments(databaseUrl, order), 1)
 })
 
-t.test('a payment that fails for a reason of ours says nothing of it, and can be tried again at once', async (t) => {
+t.test('a payment that fails internally does not tell the client why, and can be tried again at once', async (t) => {
   const databaseUrl = await createDatabase(t)
   const log = keepLog()
   const { app, url } = await startApp(t, { databaseUrl, logger: log.logger })

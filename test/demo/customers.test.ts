@@ -1,6 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { ALICE, BOB, countPayments, createDatabase, createOrder, get, idOf, post, query, request, startApp } from './helper.ts'
+import {
+  ALICE,
+  BOB,
+  countPayments,
+  createDatabase,
+  createOrder,
+  get,
+  idOf,
+  post,
+  query,
+  request,
+  startApp
+} from './helper.ts'
 
 const databaseUrl = await createDatabase(t)
 const { app, url } = await startApp(t, { databaseUrl })

@@ -14,7 +14,9 @@ t.test('on the embedded database a hundred payments with different keys charge o
   const order = await createOrder(url)
   const answers = await Promise.all(Array.from({ length: 100 }, () => post(`${order}/pay`, CARD)))
   t.equal(answers.filter(({ status }) => status === 200).length, 1)
-  t.equal(answers.filter(({ status, json }) => status === 409 && ['paying', 'paid'].includes(String(json.orderStatus))).length, 99)
+  const refused = answers.filter(({ status, json }) =>
+    status === 409 && ['paying', 'paid'].includes(String(json.orderStatus)))
+  t.equal(refused.length, 99)
   t.equal(await countPayments(database.url, order), 1)
   t.equal(app.pg.pool.totalCount, 4, 'several connections took part')
 })
@@ -50,7 +52,7 @@ t.test('connections to the embedded database never get the answers of each other
       client.release()
       return rows[0]?.n
     }
-    // Statements of different shapes, so that a mix-up is an error or a wrong number.
+    // The statements have different parameters, so that a mix-up is an error or a wrong number.
     const { rows } = await pool.query<{ n: number }>(i % 4 === 1
       ? { text: 'SELECT $1::int AS n', values: [i] }
       : { text: 'SELECT $1::int - $2::int AS n', values: [i + 7, 7] })
@@ -59,7 +61,7 @@ t.test('connections to the embedded database never get the answers of each other
   t.same(seen, seen.map((_, i) => i))
 })
 
-t.test('a connection that breaks off in the middle of a transaction is rolled back, and the others go on', async (t) => {
+t.test('a connection that breaks in the middle of a transaction is rolled back, and the others go on', async (t) => {
   const order = await createOrder(url)
   const client = new pg.Client({ connectionString: database.url })
   client.on('error', () => {})

@@ -1,45 +1,61 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import type { Test } from 'tap'
-import { createDatabase, createOrder, get, idOf, post, query, startApp, startGateway } from './helper.ts'
+import { createDatabase, createOrder, get, idOf, post, query, startApp } from './helper.ts'
+import { startSandboxProvider } from '../sandbox-provider/helper.ts'
 
-// Redis was emptied: what the app and the provider do for a key that only the database remembers.
+// What the app and the provider do for a key that Redis has forgotten and the database still has.
 
 const CARD = { method: 'card' }
 
 async function start (t: Test) {
   const databaseUrl = await createDatabase(t)
-  const gateway = await startGateway(t)
-  const { app, url } = await startApp(t, { databaseUrl, gateway: { ...gateway.options, publicUrl: 'http://127.0.0.1:9' } })
+  const sandbox = await startSandboxProvider(t)
+  const { app, url } = await startApp(t, {
+    databaseUrl,
+    provider: { ...sandbox.options, publicUrl: 'http://127.0.0.1:9' }
+  })
   const [alice] = await query<{ id: string }>(databaseUrl, "SELECT id FROM customers WHERE name = 'alice'")
   return {
     url,
     async ledger () {
-      const { charges, refunds } = await gateway.ledger()
+      const { charges, refunds } = await sandbox.ledger()
       return { charges, refunds }
     },
-    /** Money that the app has begun to move for an order. */
-    payments: async (order: string) => query(databaseUrl, 'SELECT kind, status FROM payments WHERE order_id = $1 ORDER BY kind', [idOf(order)]),
+    /** The charges and refunds that the app has started for an order. */
+    payments: async (order: string) => query(
+      databaseUrl,
+      'SELECT kind, status FROM payments WHERE order_id = $1 ORDER BY kind',
+      [idOf(order)]
+    ),
     forget: async (key: string) => { t.equal(await app.idempotency.forget(key, alice?.id ?? ''), true) }
   }
 }
 
-t.test('a key that paid order A is refused for order C, which is not charged at the provider nor touched here', async (t) => {
-  const { url, ledger, payments, forget } = await start(t)
-  const [a, c] = [await createOrder(url), await createOrder(url)]
-  const key = randomUUID()
-  const paid = await post(`${a}/pay`, CARD, { key })
-  t.equal(paid.status, 200)
-  const before = await ledger()
-  await forget(key)
-  t.match(await post(`${c}/pay`, CARD, { key }), { status: 422, json: { code: 'FST_IDEMPOTENCY_KEY_REUSED', retryable: false } })
-  t.same(await ledger(), before, 'nothing at the provider')
-  t.same(await payments(c), [])
-  t.match((await get(c)).json, { status: 'pending' })
-  t.match(await post(`${a}/pay`, CARD, { key }), { status: 200, text: paid.text }, 'and order A still gets its receipt')
-  t.same(await ledger(), before)
-  t.equal((await post(`${c}/pay`, CARD)).status, 200, 'with a new key order C can be paid')
-})
+t.test(
+  'a key that paid order A is refused for order C, which is not charged at the provider nor touched here',
+  async (t) => {
+    const { url, ledger, payments, forget } = await start(t)
+    const [a, c] = [await createOrder(url), await createOrder(url)]
+    const key = randomUUID()
+    const paid = await post(`${a}/pay`, CARD, { key })
+    t.equal(paid.status, 200)
+    const before = await ledger()
+    await forget(key)
+    t.match(await post(`${c}/pay`, CARD, { key }), {
+      status: 422,
+      json: { code: 'FST_IDEMPOTENCY_KEY_REUSED', retryable: false }
+    })
+    t.same(await ledger(), before, 'nothing at the provider')
+    t.same(await payments(c), [])
+    t.match((await get(c)).json, { status: 'pending' })
+    t.match(await post(`${a}/pay`, CARD, {
+      key
+    }), { status: 200, text: paid.text }, 'and order A still gets its receipt')
+    t.same(await ledger(), before)
+    t.equal((await post(`${c}/pay`, CARD)).status, 200, 'with a new key order C can be paid')
+  }
+)
 
 t.test('a key that refunded order A is refused for order C, to which nothing is paid back', async (t) => {
   const { url, ledger, payments, forget } = await start(t)
@@ -55,7 +71,7 @@ t.test('a key that refunded order A is refused for order C, to which nothing is 
   t.match((await get(c)).json, { status: 'paid' })
 })
 
-t.test('a final refusal stays one: the payment of an order that was paid under another key is not carried out later', async (t) => {
+t.test('a final refusal stays one: an order that was paid under another key is not charged later', async (t) => {
   const { url, ledger, forget } = await start(t)
   const order = await createOrder(url)
   t.equal((await post(`${order}/pay`, CARD)).status, 200)

@@ -3,9 +3,20 @@ import type { AddressInfo, Socket } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
 import { REDIS_URL } from '../helper.ts'
-import { ALICE, connectRedis, createDatabase, createOrder, get, keepLog, post, request, startApp, until } from './helper.ts'
+import {
+  ALICE,
+  connectRedis,
+  createDatabase,
+  createOrder,
+  get,
+  keepLog,
+  post,
+  request,
+  startApp,
+  until
+} from './helper.ts'
 
-/** A way to the database that can be cut. */
+/** A proxy in front of the database, whose connections can be cut. */
 async function throughProxy (t: Test, databaseUrl: string) {
   const target = new URL(databaseUrl)
   const sockets = new Set<Socket>()
@@ -43,7 +54,8 @@ t.test('health says what the app runs on, to anybody', async (t) => {
   const { url } = await startApp(t, { databaseUrl: await createDatabase(t) })
   await until(async () => (await request(`${url}/health`, {})).json.status === 'ok', 'Redis is connected')
   t.match(await request(`${url}/health`, {}), {
-    status: 200, json: { status: 'ok', database: { kind: 'postgres', up: true }, idempotency: { kind: 'redis', up: true } }
+    status: 200,
+    json: { status: 'ok', database: { kind: 'postgres', up: true }, idempotency: { kind: 'redis', up: true } }
   })
 })
 
@@ -52,7 +64,10 @@ t.test('without its database the app stays up and says so, and is well again whe
   const { url } = await startApp(t, { databaseUrl: proxy.url })
   const order = await createOrder(url)
   proxy.cut()
-  t.match(await request(`${url}/health`, {}), { status: 503, json: { status: 'down', database: { kind: 'postgres', up: false } } })
+  t.match(await request(`${url}/health`, {}), {
+    status: 503,
+    json: { status: 'down', database: { kind: 'postgres', up: false } }
+  })
   t.match(await get(order), { status: 500, json: { code: 'INTERNAL_ERROR' } })
   proxy.mend()
   t.match(await request(`${url}/health`, {}), { status: 200, json: { database: { up: true } } })
@@ -77,9 +92,15 @@ t.test('without Redis orders can be read, and writes are refused rather than unp
   const order = await createOrder(url)
   redis.disconnect()
   await until(() => redis.status === 'end')
-  t.match(await request(`${url}/health`, {}), { status: 200, json: { status: 'degraded', idempotency: { kind: 'redis', up: false } } })
+  t.match(await request(`${url}/health`, {}), {
+    status: 200,
+    json: { status: 'degraded', idempotency: { kind: 'redis', up: false } }
+  })
   t.equal((await get(order)).status, 200)
-  t.match(await post(`${order}/pay`, { method: 'card' }), { status: 503, json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE' } })
+  t.match(await post(`${order}/pay`, { method: 'card' }), {
+    status: 503,
+    json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE' }
+  })
   t.match((await get(order)).json, { status: 'pending' })
 })
 
@@ -98,7 +119,7 @@ t.test('the log says first what the app runs on, and never shows a password, a t
   await post(`${order}/pay`, { method: 'card' }, { key })
   await post(`${order}/pay`, { method: 'card' }, { key })
   await post(`${order}/pay`, { method: 'wallet' }, { key })
-  // As somebody might one day, looking for a bug.
+  // Somebody who looks for a bug may log the headers one day.
   app.log.info({ headers: { authorization: `Bearer ${ALICE}`, 'idempotency-key': key } })
   t.match(log.text(), '"authorization":"[Redacted]","idempotency-key":"[Redacted]"')
   for (const secret of [ALICE, key, databaseUrl.password]) t.notMatch(log.text(), secret)

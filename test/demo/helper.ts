@@ -5,14 +5,8 @@ import type { Test } from 'tap'
 import { buildApp } from '../../demo-app/app.ts'
 import type { AppOptions } from '../../demo-app/app.ts'
 import { DEMO_TOKENS } from '../../demo-app/auth.ts'
-import { SANDBOX_API_KEY } from '../../demo-app/config.ts'
-import { buildGateway } from '../../demo-app/gateway/app.ts'
-import type { GatewayAppOptions } from '../../demo-app/gateway/app.ts'
-import type { Fault } from '../../demo-app/gateway/faults.ts'
-import type { Charge, Refund } from '../../demo-app/gateway/ledger.ts'
-import type { Delivery } from '../../demo-app/gateway/notifier.ts'
-import { generateKeys } from '../../demo-app/gateway/signature.ts'
 import { connectRedis, newPrefix, until } from '../helper.ts'
+import { startSandboxProvider } from '../sandbox-provider/helper.ts'
 
 export { connectRedis, newPrefix, until }
 
@@ -26,54 +20,27 @@ function serverUrl (): string {
   return url
 }
 
-/** A database of the test's own, dropped when the test is over. */
+/** Creates a database for the test, and drops it when the test is over. */
 export async function createDatabase (t: Test, { encoding = 'UTF8' } = {}): Promise<string> {
   const name = `demo_${randomUUID().replaceAll('-', '')}`
   await query(serverUrl(), `CREATE DATABASE ${name} ENCODING '${encoding}' LOCALE 'C' TEMPLATE template0`)
-  // Teardowns run last to first, so everything that is built on it is closed by then.
+  // Teardowns run from the last to the first, so all users of the database are closed by then.
   t.teardown(() => query(serverUrl(), `DROP DATABASE ${name} WITH (FORCE)`))
   const url = new URL(serverUrl())
   url.pathname = `/${name}`
   return url.href
 }
 
-/** A look at the database beside the app. */
-export async function query<T extends pg.QueryResultRow> (databaseUrl: string, sql: string, values?: unknown[]): Promise<T[]> {
+/** Queries the database without the app. */
+export async function query<T extends pg.QueryResultRow> (
+  databaseUrl: string,
+  sql: string,
+  values?: unknown[]
+): Promise<T[]> {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
   const { rows } = await client.query<T>(sql, values).finally(() => client.end())
   return rows
-}
-
-/** Made once, and short ones: those of full length take as long to make as many a test takes to run. */
-export const GATEWAY_KEYS = generateKeys(1024)
-
-export interface TestGateway {
-  url: string
-  /** What the app is given. */
-  options: { url: string, apiKey: string }
-  /** Tells it to misbehave. */
-  fault (fault: Partial<Fault> & Pick<Fault, 'kind'>): Promise<void>
-  ledger (): Promise<{ charges: Charge[], refunds: Refund[], notifications: Delivery[], faultsWaiting: number }>
-  close (): Promise<unknown>
-}
-
-/** The sandbox provider on a real socket. It repeats its notifications within seconds. */
-export async function startGateway (t: Test, options: Partial<GatewayAppOptions> = {}): Promise<TestGateway> {
-  const app = await buildGateway({ apiKey: SANDBOX_API_KEY, keys: GATEWAY_KEYS, notify: { scale: 1e-4 }, ...options })
-  t.teardown(() => app.close())
-  const url = await app.listen({ host: '127.0.0.1', port: 0 })
-  const headers = { authorization: `Bearer ${SANDBOX_API_KEY}`, 'content-type': 'application/json' }
-  return {
-    url,
-    options: { url, apiKey: SANDBOX_API_KEY },
-    async fault (fault) {
-      const { status } = await fetch(`${url}/sandbox/faults`, { method: 'POST', headers, body: JSON.stringify(fault) })
-      if (status !== 204) throw new Error(`the sandbox refused the fault: ${status}`)
-    },
-    ledger: async () => (await fetch(`${url}/sandbox/ledger`, { headers })).json() as ReturnType<TestGateway['ledger']>,
-    close: () => app.close()
-  }
 }
 
 export interface TestApp {
@@ -81,16 +48,16 @@ export interface TestApp {
   url: string
 }
 
-/** The app on a real socket; on Redis with a key prefix of its own, unless the test says otherwise. */
+/** Starts the app on a real socket, by default on Redis with a key prefix of its own. */
 export async function startApp (
   t: Test, { idempotency = {}, ...options }: Pick<AppOptions, 'databaseUrl'> & Partial<AppOptions>
 ): Promise<TestApp> {
   const prefix = newPrefix()
   const redis = options.redis === undefined ? connectRedis(t, { prefix }) : options.redis
-  const gateway = options.gateway ?? (await startGateway(t)).options
+  const provider = options.provider ?? (await startSandboxProvider(t)).options
   const app = await buildApp({
     ...options,
-    gateway,
+    provider,
     redis,
     idempotency: { storeTimeout: 60_000, ...(redis !== null && { keyPrefix: prefix }), ...idempotency }
   })
@@ -104,7 +71,7 @@ export interface LogLine {
   attempt?: number
 }
 
-/** A logger that keeps what it is told. */
+/** A logger that keeps its lines. */
 export function keepLog () {
   const lines: string[] = []
   return {
@@ -131,7 +98,7 @@ export function get (url: string, { token = ALICE }: Caller = {}): Promise<Answe
   return request(url, { headers: { authorization: `Bearer ${token}` } })
 }
 
-/** A write, with a key of its own unless the test gives one. */
+/** Sends a write, by default with a new key. */
 export function post (url: string, body: object, { token = ALICE, key = randomUUID() }: Caller = {}): Promise<Answer> {
   return request(url, {
     method: 'POST',
@@ -152,7 +119,7 @@ export async function request (url: string, init: RequestInit): Promise<Answer> 
   }
 }
 
-/** The URL of a new order of 19.99 EUR. */
+/** Creates an order of 19.99 EUR and returns its URL. */
 export async function createOrder (url: string, { token = ALICE }: Caller = {}): Promise<string> {
   const { headers, status, text } = await post(`${url}/orders`, { amount: 1999, currency: 'EUR' }, { token })
   const location = headers.get('location')
@@ -171,12 +138,12 @@ export async function countPayments (databaseUrl: string, order: string): Promis
 }
 
 export interface HeldOrder {
-  /** Until this many handlers wait for the order. */
+  /** Waits until this many handlers wait for the order. */
   waitedFor (handlers: number): Promise<void>
   letGo (): Promise<unknown>
 }
 
-/** Locks the order's row as another payment would, so that its handler takes as long as the test wants. */
+/** Locks the order's row like another payment, so that the handlers wait until the test lets the row go. */
 export async function holdOrder (t: Test, databaseUrl: string, order: string): Promise<HeldOrder> {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
@@ -185,7 +152,7 @@ export async function holdOrder (t: Test, databaseUrl: string, order: string): P
   await client.query('SELECT FROM orders WHERE id = $1 FOR UPDATE', [idOf(order)])
   return {
     waitedFor: handlers => until(async () => {
-      // Not on `client`: within its transaction it would see the same snapshot of the activity again and again.
+      // On another connection, because a transaction always sees the same snapshot of the activity.
       const waiting = await query(databaseUrl,
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
       return waiting.length === handlers

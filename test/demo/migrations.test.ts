@@ -5,7 +5,11 @@ import { createDatabase, createOrder, get, query, startApp } from './helper.ts'
 t.test('eight migrations at the same moment on an empty database migrate it once', async (t) => {
   const databaseUrl = await createDatabase(t)
   await Promise.all(Array.from({ length: 8 }, () => migrate(databaseUrl, { demoCustomers: true })))
-  t.same(await query(databaseUrl, 'SELECT version::int FROM schemaversion ORDER BY version'), [{ version: 0 }, { version: 1 }, { version: 2 }])
+  t.same(await query(databaseUrl, 'SELECT version::int FROM schemaversion ORDER BY version'), [
+    { version: 0 },
+    { version: 1 },
+    { version: 2 }
+  ])
   t.same(await query(databaseUrl, 'SELECT name FROM customers ORDER BY name'), [{ name: 'alice' }, { name: 'bob' }])
 })
 
@@ -22,7 +26,8 @@ t.test('a migration that fails leaves nothing behind, and the next one starts af
   const databaseUrl = await createDatabase(t)
   await query(databaseUrl, 'CREATE TABLE payments ()')
   await t.rejects(migrate(databaseUrl, { demoCustomers: true }), { code: '42P07' })
-  t.same(await query(databaseUrl, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"), [{ tablename: 'payments' }])
+  const tables = await query(databaseUrl, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+  t.same(tables, [{ tablename: 'payments' }])
   await query(databaseUrl, 'DROP TABLE payments')
   await migrate(databaseUrl, { demoCustomers: true })
   t.equal((await query(databaseUrl, 'SELECT FROM customers')).length, 2)

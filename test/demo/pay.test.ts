@@ -1,11 +1,23 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { countPayments, createDatabase, createOrder, get, holdOrder, idOf, post, request, startApp, startGateway, ALICE } from './helper.ts'
+import {
+  countPayments,
+  createDatabase,
+  createOrder,
+  get,
+  holdOrder,
+  idOf,
+  post,
+  request,
+  startApp,
+  ALICE
+} from './helper.ts'
+import { startSandboxProvider } from '../sandbox-provider/helper.ts'
 
 const databaseUrl = await createDatabase(t)
-// Nobody is where the provider sends its notifications: they would count as runs too.
-const gateway = { ...(await startGateway(t)).options, publicUrl: 'http://127.0.0.1:9' }
-const { app, url } = await startApp(t, { databaseUrl, gateway })
+// The provider's notifications do not arrive, because they would count as runs too.
+const provider = { ...(await startSandboxProvider(t)).options, publicUrl: 'http://127.0.0.1:9' }
+const { app, url } = await startApp(t, { databaseUrl, provider })
 
 const CARD = { method: 'card' }
 
@@ -21,7 +33,7 @@ t.test('an order is created, found at its location, paid, and shows it', async (
   t.match((await get(order)).json, { status: 'paid' })
 })
 
-t.test('a payment that is sent twice with the same key charges once, and both answers are the same bytes', async (t) => {
+t.test('a payment sent twice with the same key charges once, and both answers are the same bytes', async (t) => {
   const order = await createOrder(url)
   const key = randomUUID()
   const first = await post(`${order}/pay`, CARD, { key })
@@ -45,7 +57,7 @@ t.test('an order that is created twice with the same key is one order, at one lo
   t.equal(second.headers.get('location'), first.headers.get('location'))
 })
 
-t.test('a hundred payments of one order with different keys: one charge, 99 answers that say what has become of it', async (t) => {
+t.test('a hundred payments of one order with different keys: one charge, 99 answers with its status', async (t) => {
   const order = await createOrder(url)
   const answers = await Promise.all(Array.from({ length: 100 }, () => post(`${order}/pay`, CARD)))
   const refused = answers.filter(({ status }) => status !== 200)
@@ -58,7 +70,7 @@ t.test('a hundred payments of one order with different keys: one charge, 99 answ
   t.equal(await countPayments(databaseUrl, order), 1)
 })
 
-t.test('a hundred payments of one order with one key: one handler run, one charge, the rest is told to come back', async (t) => {
+t.test('a hundred payments of one order with one key: one run, one charge, 409 or a replay for the rest', async (t) => {
   const order = await createOrder(url)
   const key = randomUUID()
   const before = app.idempotency.stats().claimed
@@ -90,7 +102,10 @@ t.test('while a payment runs, its duplicate is told so and a payment with anothe
   const key = randomUUID()
   const running = post(`${order}/pay`, CARD, { key })
   await held.waitedFor(1)
-  t.match(await post(`${order}/pay`, CARD, { key }), { status: 409, json: { code: 'FST_IDEMPOTENCY_IN_PROGRESS', retryable: true } })
+  t.match(await post(`${order}/pay`, CARD, { key }), {
+    status: 409,
+    json: { code: 'FST_IDEMPOTENCY_IN_PROGRESS', retryable: true }
+  })
   const other = post(`${order}/pay`, CARD)
   await held.waitedFor(2)
   await held.letGo()
@@ -132,13 +147,14 @@ t.test('a payment without a key does not run', async (t) => {
   t.match((await get(order)).json, { status: 'pending' })
 })
 
-/** As if Redis had lost everything, or the key's day were over. */
+/** Removes the key from Redis, as if Redis had lost its data or the key had expired. */
 async function forget (key: string, order: string): Promise<boolean> {
-  const { rows } = await app.pg.query<{ scope: string }>('SELECT customer_id AS scope FROM orders WHERE id = $1', [idOf(order)])
+  const select = 'SELECT customer_id AS scope FROM orders WHERE id = $1'
+  const { rows } = await app.pg.query<{ scope: string }>(select, [idOf(order)])
   return app.idempotency.forget(key, rows[0]?.scope ?? '')
 }
 
-t.test('when Redis has lost the key, a payment that is sent again still charges once, and gets the same receipt', async (t) => {
+t.test('when Redis has lost the key, a payment that is sent again charges once, with the same receipt', async (t) => {
   const order = await createOrder(url)
   const key = randomUUID()
   const first = await post(`${order}/pay`, CARD, { key })
@@ -161,11 +177,17 @@ t.test('when Redis has lost the key, an order that is created again is the same 
   t.equal(retry.status, 201)
   t.equal(retry.text, first.text)
   t.ok(await forget(key, order))
-  t.match(await post(`${url}/orders`, { ...body, amount: 801 }, { key }), { status: 422, json: { code: 'FST_IDEMPOTENCY_KEY_REUSED' } })
+  t.match(await post(`${url}/orders`, { ...body, amount: 801 }, { key }), {
+    status: 422,
+    json: { code: 'FST_IDEMPOTENCY_KEY_REUSED' }
+  })
   await app.pg.query('DELETE FROM idempotency_journal')
   t.ok(await forget(key, order))
   t.equal((await post(`${url}/orders`, body, { key })).text, first.text, 'also when the journal has expired')
   t.ok(await forget(key, order))
   await app.pg.query('DELETE FROM idempotency_journal')
-  t.match(await post(`${url}/orders`, { ...body, amount: 801 }, { key }), { status: 409, json: { code: 'OPERATION_EXISTS' } })
+  t.match(await post(`${url}/orders`, { ...body, amount: 801 }, { key }), {
+    status: 409,
+    json: { code: 'OPERATION_EXISTS' }
+  })
 })

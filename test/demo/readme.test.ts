@@ -1,7 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { readConfig, SANDBOX_API_KEY } from '../../demo-app/config.ts'
+import { readConfig } from '../../demo-app/config.ts'
+import { SANDBOX_API_KEY } from '../../sandbox-provider/settings.ts'
 import { readPage, ROOT, rowsOf } from '../docs/markdown.ts'
 
 const { text, links } = await readPage('demo-app/README.md')
@@ -12,9 +13,10 @@ function readDemo (file: string): Promise<string> {
   return readFile(join(ROOT, 'demo-app', file), 'utf8')
 }
 
-/** What a program reads from its environment, each with its default; empty if it has none. */
+/** The variables that a program reads, each with its default. The default is empty if there is none. */
 async function variablesOf (file: string): Promise<Variables> {
-  const reads = [...(await readDemo(file)).matchAll(/\bread(?:<[^>]+>)?\('(\w+)', ([^,]+),/g)]
+  const source = await readFile(join(ROOT, file), 'utf8')
+  const reads = [...source.matchAll(/\bread(?:<[^>]+>)?\('(\w+)', ([^,]+),/g)]
   return Object.fromEntries(reads.map(([, name = '', byDefault = '']) => [name, valueOf(byDefault)]))
 }
 
@@ -23,19 +25,19 @@ function valueOf (source: string): string {
   return source === 'SANDBOX_API_KEY' ? SANDBOX_API_KEY : source.replaceAll(/['_]/g, '')
 }
 
-/** The same as a table has it: a default in code is a value, one in words is none. */
+/** The variables of a table. A default in code style is a value; a default in words is none. */
 function documentedIn (head: string): Variables {
   return Object.fromEntries(rowsOf(text, head).map(([name = '', byDefault = '']) =>
     [name.replaceAll('`', ''), /^`([^`]+)`$/.exec(byDefault)?.[1] ?? '']))
 }
 
 t.test('the table of settings has every variable that the service reads, with its default', async (t) => {
-  t.same(documentedIn('| variable | default | meaning |'), await variablesOf('config.ts'))
+  t.same(documentedIn('| variable | default | meaning |'), await variablesOf('demo-app/config.ts'))
 })
 
 t.test('so has the table of the sandbox provider', async (t) => {
-  const documented = documentedIn('| variable of `npm run gateway` | default | meaning |')
-  t.same(documented, await variablesOf('gateway/server.ts'))
+  const documented = documentedIn('| variable of `npm run sandbox-provider` | default | meaning |')
+  t.same(documented, await variablesOf('sandbox-provider/settings.ts'))
 })
 
 t.test('.env.example has every variable with its default, and changes nothing', async (t) => {
@@ -46,7 +48,7 @@ t.test('.env.example has every variable with its default, and changes nothing', 
     const [, name, value = ''] = /^#([A-Z_]+)=(.*)$/.exec(line) ?? []
     if (name !== undefined) variables[name] = value
   }
-  t.same(variables, await variablesOf('config.ts'))
+  t.same(variables, await variablesOf('demo-app/config.ts'))
   t.strictSame(readConfig(variables), readConfig({}))
 })
 

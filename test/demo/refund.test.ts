@@ -25,7 +25,7 @@ t.test('a refund needs no reason', async (t) => {
   t.match({ status, json }, { status: 200, json: { reason: null } })
 })
 
-t.test('a refund that is sent twice with the same key pays back once, and both answers are the same bytes', async (t) => {
+t.test('a refund sent twice with the same key pays back once, and both answers are the same bytes', async (t) => {
   const order = await paidOrder()
   const key = randomUUID()
   const first = await post(`${order}/refund`, { reason: 'x' }, { key })
@@ -46,8 +46,14 @@ t.test('an order that is not paid cannot be refunded', async (t) => {
 t.test('a refunded order can be neither refunded nor paid again', async (t) => {
   const order = await paidOrder()
   await post(`${order}/refund`, {})
-  t.match(await post(`${order}/refund`, {}), { status: 409, json: { code: 'ORDER_NOT_REFUNDABLE', orderStatus: 'refunded' } })
-  t.match(await post(`${order}/pay`, { method: 'card' }), { status: 409, json: { code: 'ORDER_NOT_PAYABLE', orderStatus: 'refunded' } })
+  t.match(await post(`${order}/refund`, {}), {
+    status: 409,
+    json: { code: 'ORDER_NOT_REFUNDABLE', orderStatus: 'refunded' }
+  })
+  t.match(await post(`${order}/pay`, { method: 'card' }), {
+    status: 409,
+    json: { code: 'ORDER_NOT_PAYABLE', orderStatus: 'refunded' }
+  })
   t.equal(await countPayments(databaseUrl, order), 2)
 })
 

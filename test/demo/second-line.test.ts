@@ -6,22 +6,26 @@ import { DEMO_TOKENS } from '../../demo-app/auth.ts'
 import { migrate } from '../../demo-app/db/migrate.ts'
 import pool from '../../demo-app/db/pool.ts'
 import { createOrder } from '../../demo-app/orders/create.ts'
+import type { CreateCommand } from '../../demo-app/orders/create.ts'
 import { payOrder } from '../../demo-app/orders/pay.ts'
+import type { PayCommand } from '../../demo-app/orders/pay.ts'
 import { refundOrder } from '../../demo-app/orders/refund.ts'
+import type { RefundCommand } from '../../demo-app/orders/refund.ts'
 import { STATUSES } from '../../demo-app/orders/status.ts'
 import type { Complete } from '../../demo-app/orders/complete.ts'
 import { startPayment } from '../../demo-app/orders/payments.ts'
 import { findOrder, moveOrder, VersionConflictError } from '../../demo-app/orders/store.ts'
 import type { Order } from '../../demo-app/orders/store.ts'
 import { Provider } from '../../demo-app/provider.ts'
-import { createDatabase, startGateway } from './helper.ts'
+import { createDatabase } from './helper.ts'
+import { startSandboxProvider } from '../sandbox-provider/helper.ts'
 
-// No plugin and no Redis in this file: what it shows holds when every key is new, lost or bypassed.
+// This file uses neither the plugin nor Redis. So what it tests also holds if each key is new, lost or bypassed.
 
-/** Without the plugin there is nothing to complete. */
+/** Without the plugin, there is no journal in which to complete an answer. */
 const complete: Complete = async (_tx, { body }) => body as never
 
-/** The real pool, and alice. */
+/** The service without the plugin, with the real pool, for the customer alice. */
 async function withoutPlugin (t: Test) {
   const databaseUrl = await createDatabase(t)
   await migrate(databaseUrl, { demoCustomers: true })
@@ -30,24 +34,34 @@ async function withoutPlugin (t: Test) {
   t.teardown(() => app.close())
   const { rows } = await app.pg.query<{ id: string }>("SELECT id FROM customers WHERE name = 'alice'")
   const customerId = rows[0]?.id ?? ''
-  const gateway = await startGateway(t)
-  const provider = new Provider({ ...gateway.options, timeout: 10_000, notifyUrl: () => 'http://127.0.0.1:9/' })
+  const sandbox = await startSandboxProvider(t)
+  const provider = new Provider({ ...sandbox.options, timeout: 10_000, notifyUrl: () => 'http://127.0.0.1:9/' })
   const attempt = 1
   return {
     db: app.pg,
     customerId,
-    gateway,
-    create: (command: Omit<Parameters<typeof createOrder>[1], 'customerId'>) => createOrder(app.pg, { customerId, ...command }, complete),
-    pay: (command: Omit<Parameters<typeof payOrder>[2], 'attempt'>) => payOrder(app.pg, provider, { ...command, attempt }, complete),
-    refund: (command: Omit<Parameters<typeof refundOrder>[2], 'attempt'>) => refundOrder(app.pg, provider, { ...command, attempt }, complete),
+    sandbox,
+    create: (command: Omit<CreateCommand, 'customerId'>) =>
+      createOrder(app.pg, { customerId, ...command }, complete),
+    pay: (command: Omit<PayCommand, 'attempt'>) =>
+      payOrder(app.pg, provider, { ...command, attempt }, complete),
+    refund: (command: Omit<RefundCommand, 'attempt'>) =>
+      refundOrder(app.pg, provider, { ...command, attempt }, complete),
     async newOrder (): Promise<Order> {
-      const { id } = await createOrder(app.pg, { customerId, operation: randomBytes(32), amount: 500, currency: 'EUR', reference: null }, complete)
+      const { id } = await createOrder(
+        app.pg,
+        { customerId, operation: randomBytes(32), amount: 500, currency: 'EUR', reference: null },
+        complete
+      )
       return await findOrder(app.pg, { orderId: id, customerId }) as Order
     },
-    /** In the name of an operation of its own, unless one is given. */
+    /** A command of a new operation, unless one is given. */
     command: ({ id }: Order, operation = randomBytes(32)) => ({ orderId: id, customerId, operation }),
     async payments ({ id }: Order): Promise<string[]> {
-      const { rows } = await app.pg.query<{ kind: string }>('SELECT kind FROM payments WHERE order_id = $1 ORDER BY kind', [id])
+      const { rows } = await app.pg.query<{ kind: string }>(
+        'SELECT kind FROM payments WHERE order_id = $1 ORDER BY kind',
+        [id]
+      )
       return rows.map(({ kind }) => kind)
     }
   }
@@ -55,10 +69,11 @@ async function withoutPlugin (t: Test) {
 
 const NOT_PAYABLE = { statusCode: 409, code: 'ORDER_NOT_PAYABLE' }
 
-t.test('a hundred payments of one order with a hundred keys charge it once, and tell the others that it is paid', async (t) => {
+t.test('a hundred payments of one order with a hundred keys charge once, and the others get its status', async (t) => {
   const { newOrder, command, payments, pay } = await withoutPlugin(t)
   const order = await newOrder()
-  const outcomes = await Promise.allSettled(Array.from({ length: 100 }, () => pay({ ...command(order), method: 'card' })))
+  const payOnce = () => pay({ ...command(order), method: 'card' })
+  const outcomes = await Promise.allSettled(Array.from({ length: 100 }, payOnce))
   const refusals = outcomes.flatMap(outcome => outcome.status === 'rejected' ? [outcome.reason as unknown] : [])
   t.equal(refusals.length, 99)
   for (const refusal of refusals) t.match(refusal, { statusCode: 409, members: { orderStatus: /^(paying|paid)$/ } })
@@ -98,7 +113,8 @@ t.test('a hundred refunds of one order pay back once', async (t) => {
   const { newOrder, command, payments, pay, refund } = await withoutPlugin(t)
   const order = await newOrder()
   await pay({ ...command(order), method: 'card' })
-  const outcomes = await Promise.allSettled(Array.from({ length: 100 }, () => refund({ ...command(order), reason: null })))
+  const refundOnce = () => refund({ ...command(order), reason: null })
+  const outcomes = await Promise.allSettled(Array.from({ length: 100 }, refundOnce))
   t.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1)
   t.same(await payments(order), ['capture', 'refund'])
 })
@@ -113,7 +129,10 @@ t.test('payments and refunds that race leave an order that is paid once and refu
   const kinds = await payments(order)
   t.equal(succeeded, kinds.length)
   t.ok(['capture', 'capture,refund'].includes(kinds.join()))
-  t.match(await findOrder(db, { orderId: order.id, customerId }), { status: succeeded === 2 ? 'refunded' : 'paid', version: 1 + 2 * succeeded })
+  t.match(await findOrder(db, { orderId: order.id, customerId }), {
+    status: succeeded === 2 ? 'refunded' : 'paid',
+    version: 1 + 2 * succeeded
+  })
 })
 
 t.test('fifty attempts to create an order for one operation create one', async (t) => {
@@ -153,7 +172,7 @@ t.test('a change of an order that another change has overtaken is refused, and c
 t.test('a version that changes under a payment undoes the charge and is answered 409', async (t) => {
   const { db, newOrder, command, payments, pay } = await withoutPlugin(t)
   const order = await newOrder()
-  // Somebody who does not take locks, at the worst of all moments: between the charge and the new status.
+  // Changes the order without a lock between the charge and the new status, which is the worst moment.
   await db.query(`CREATE FUNCTION meddle () RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN UPDATE orders SET version = version + 1 WHERE id = NEW.order_id; RETURN NEW; END $$`)
   await db.query('CREATE TRIGGER meddle AFTER INSERT ON payments FOR EACH ROW EXECUTE FUNCTION meddle()')
@@ -183,7 +202,11 @@ t.test('the database refuses amounts, currencies and payments that make no sense
   await t.rejects(create({ ...terms, amount: 0 }), violation)
   await t.rejects(create({ ...terms, amount: Number.MAX_SAFE_INTEGER + 1 }), violation)
   await t.rejects(create({ ...terms, currency: 'eur' }), violation)
-  await t.rejects(startPayment(db, order, { kind: 'capture', operation: randomBytes(32) }), violation, 'a charge without a method')
+  await t.rejects(
+    startPayment(db, order, { kind: 'capture', operation: randomBytes(32) }),
+    violation,
+    'a charge without a method'
+  )
   await t.rejects(startPayment(db, order, { kind: 'refund', method: 'card', operation: randomBytes(32) }), violation)
   const largest = await create({ ...terms, amount: Number.MAX_SAFE_INTEGER })
   t.equal(largest.amount, Number.MAX_SAFE_INTEGER)

@@ -1,7 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { REDIS_URL } from '../helper.ts'
-import { countPayments, createDatabase, createOrder, get, holdOrder, idOf, post, request, startApp, until } from './helper.ts'
+import {
+  countPayments,
+  createDatabase,
+  createOrder,
+  get,
+  holdOrder,
+  idOf,
+  post,
+  request,
+  startApp,
+  until
+} from './helper.ts'
 import { startServer } from './process.ts'
 
 const CARD = { method: 'card' }
@@ -30,7 +41,7 @@ t.test('a server that is told to stop in the middle of a payment finishes it, an
   t.equal(await countPayments(databaseUrl, order), 1)
 })
 
-t.test('with nothing configured the server says what it runs on and what to try, serves it, and stops at Ctrl-C', async (t) => {
+t.test('without settings the server says what it runs on and what to try, serves it, stops at Ctrl-C', async (t) => {
   const server = startServer(t)
   const url = await server.listening()
   const [first, second] = server.stdout().split('\n')
@@ -44,7 +55,8 @@ t.test('with nothing configured the server says what it runs on and what to try,
   const first200 = await post(`${order}/pay`, CARD, { key })
   t.equal((await post(`${order}/pay`, CARD, { key })).text, first200.text)
   t.match(await request(`${url}/health`, {}), {
-    status: 200, json: { status: 'ok', database: { kind: 'embedded', up: true }, idempotency: { kind: 'memory', up: true } }
+    status: 200,
+    json: { status: 'ok', database: { kind: 'embedded', up: true }, idempotency: { kind: 'memory', up: true } }
   })
   server.kill('SIGINT')
   t.equal(await server.ended, 0)

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { REDIS_URL } from '../helper.ts'
 import { countPayments, createDatabase, createOrder, post, until } from './helper.ts'
+import { freePort } from '../servers/port.ts'
 import { startServer } from './process.ts'
 
 const CARD = { method: 'card' }
@@ -33,11 +34,7 @@ t.test('a server that cannot use its settings names them and ends', async (t) =>
 })
 
 t.test('a server that cannot reach its database says so without the password, and ends', async (t) => {
-  // Nobody listens on a port that was free a moment ago.
-  const taken = createServer().listen(0, '127.0.0.1')
-  await until(() => taken.listening)
-  const { port } = taken.address() as AddressInfo
-  await new Promise(resolve => taken.close(resolve))
+  const port = await freePort()
   const server = startServer(t, { DATABASE_URL: `postgres://app:hunter2@127.0.0.1:${port}/payments` })
   t.equal(await server.ended, 1)
   t.match(server.stdout(), `Postgres at 127.0.0.1:${port}/payments`)

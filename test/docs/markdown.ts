@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { PROJECT as ROOT } from '../project.ts'
 
-export const ROOT = join(import.meta.dirname, '../..')
+export { ROOT }
 
 /** A fenced block of code, and what the HTML comment before it tells the tests. */
 export interface Block {

@@ -17,14 +17,15 @@ import { refundRoute } from '../../demo-app/routes/refund.ts'
 import { storableKeyword } from '../../demo-app/text.ts'
 import idempotency from '../../plugin/index.ts'
 import { postgresJournal } from '../../plugin/journal/postgres.ts'
-import { createDatabase, createOrder, post, startGateway } from '../demo/helper.ts'
+import { createDatabase, createOrder, post } from '../demo/helper.ts'
 import { connectRedis, newPrefix } from '../helper.ts'
 import { codesOf, headersOf, openapi, operationOf, validDocument } from './helper.ts'
+import { startSandboxProvider } from '../sandbox-provider/helper.ts'
 
 /** The payment service, as `buildApp` makes it, with @fastify/swagger in it. */
 async function buildDescribedDemo (t: Test, version: string): Promise<FastifyInstance> {
   const databaseUrl = await createDatabase(t)
-  const gateway = await startGateway(t)
+  const sandbox = await startSandboxProvider(t)
   const keyPrefix = newPrefix()
   const redis = connectRedis(t, { prefix: keyPrefix })
   await migrate(databaseUrl, { demoCustomers: true })
@@ -36,7 +37,11 @@ async function buildDescribedDemo (t: Test, version: string): Promise<FastifyIns
   await app.register(swagger, openapi(version))
   await app.register(idempotency, { redis, keyPrefix, scope: request => request.customer.id, journal: postgresJournal(app.pg) })
   await app.register(formbody)
-  const provider = new Provider({ ...gateway.options, timeout: 10_000, notifyUrl: () => new URL('/payments/notify', app.listeningOrigin).href })
+  const provider = new Provider({
+    ...sandbox.options,
+    timeout: 10_000,
+    notifyUrl: () => new URL('/payments/notify', app.listeningOrigin).href
+  })
   await app.register(healthRoute, { redis, embedded: false })
   await app.register(orderRoutes)
   for (const route of [payRoute, refundRoute, notifyRoute]) await app.register(route, { provider })

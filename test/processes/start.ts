@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
-import { startServer } from '../demo/process.ts'
-import type { ServerProcess } from '../demo/process.ts'
 import { connectRedis, newPrefix, REDIS_URL } from '../helper.ts'
+import { startProcess } from '../servers/process.ts'
+import type { ServerProcess } from '../servers/process.ts'
 import type { FoundRecord, IdempotencyOptions, IdempotencyStats } from '../../plugin/index.ts'
 import { recordId } from '../../plugin/core/record-id.ts'
 import { startProvider } from './provider.ts'
@@ -44,7 +44,7 @@ export async function startWorld (t: Test): Promise<World> {
     record: key => redis.getBuffer(keyPrefix + recordId('global', key)),
     env,
     async start (options = {}, more = {}, script = 'test/processes/service.ts') {
-      const service = startServer(t, { ...env(options), ...more }, script)
+      const service = startProcess(t, script, { ...env(options), ...more })
       const url = await service.listening()
       const get = async (path: string): Promise<unknown> => (await fetch(url + path)).json()
       return {

@@ -2,25 +2,31 @@ import { execFileSync } from 'node:child_process'
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-/** Something that a person has to install; the message is all there is to say. */
+/** A person has to install something. The message says what, so it is printed without a stack trace. */
 export class MissingBinaryError extends Error {
   override name = 'MissingBinaryError'
 }
 
 export interface Machine {
   path: string
-  /** REDIS_SERVER_BIN: the one that the launcher found, or the one that somebody wants to be used. */
+  /** REDIS_SERVER_BIN: the binary that the launcher found, or one that the user chose. */
   givenRedisServer: string | undefined
-  /** Where Postgres may be, beyond the PATH. */
+  /** Directories, beside those of the PATH, that may contain Postgres. */
   postgresPlaces: () => string[]
   isRoot: boolean
-  /** Whether apt-get may be used: Debian, Ubuntu and their like. */
+  /** Whether the machine has apt-get, as Debian and Ubuntu do. */
   hasApt: boolean
 }
 
 export function thisMachine (): Machine {
   const path = process.env.PATH ?? ''
-  return { path, givenRedisServer: process.env.REDIS_SERVER_BIN, postgresPlaces, isRoot: process.getuid?.() === 0, hasApt: existsSync('/etc/debian_version') && find(['apt-get'], directories(path)) !== null }
+  return {
+    path,
+    givenRedisServer: process.env.REDIS_SERVER_BIN,
+    postgresPlaces,
+    isRoot: process.getuid?.() === 0,
+    hasApt: existsSync('/etc/debian_version') && find(['apt-get'], directories(path)) !== null
+  }
 }
 
 /**
@@ -29,9 +35,13 @@ export function thisMachine (): Machine {
  */
 export function redisServer (machine = thisMachine()): string {
   const given = machine.givenRedisServer
-  const binary = given !== undefined && given !== '' ? given : join(findOrInstall(machine, ['redis-server'], 'redis-server', () => directories(machine.path)), 'redis-server')
+  const locate = (): string => findOrInstall(machine, ['redis-server'], 'redis-server', () => directories(machine.path))
+  const binary = given !== undefined && given !== '' ? given : join(locate(), 'redis-server')
   const version = /v=([\d.]+)/.exec(versionOf(binary))?.[1] ?? 'unknown'
-  if (!(Number.parseInt(version) >= 7)) throw new MissingBinaryError(`The tests need redis-server 7.0 or later, and the version of ${binary} is ${version}: install a newer one, or name it in REDIS_SERVER_BIN`)
+  if (!(Number.parseInt(version) >= 7)) {
+    throw new MissingBinaryError('The tests need redis-server 7.0 or later, and the version of ' +
+      `${binary} is ${version}: install a newer one, or name it in REDIS_SERVER_BIN`)
+  }
   return binary
 }
 
@@ -40,11 +50,14 @@ export function redisServer (machine = thisMachine()): string {
  * @throws {MissingBinaryError}
  */
 export function postgresDirectory (machine = thisMachine()): string {
-  return findOrInstall(machine, ['initdb', 'postgres'], 'postgresql', () => [...directories(machine.path), ...machine.postgresPlaces()])
+  return findOrInstall(machine, ['initdb', 'postgres'], 'postgresql', () => [
+    ...directories(machine.path),
+    ...machine.postgresPlaces()
+  ])
 }
 
 /**
- * The path of a program that is known by one of these names, of which the first is what its Debian package brings.
+ * The path of a program that has one of these names. The first name is that in its Debian package.
  * @throws {MissingBinaryError}
  */
 export function program (names: [string, ...string[]], debianPackage: string, machine = thisMachine()): string {
@@ -56,7 +69,7 @@ export function program (names: [string, ...string[]], debianPackage: string, ma
   return join(findOrInstall(machine, [names[0]], debianPackage, () => places), names[0])
 }
 
-/** Where servers are, which are not on everybody's PATH. */
+/** Directories of servers, which are not in every user's PATH. */
 const SYSTEM_PLACES = ['/usr/sbin', '/usr/local/sbin']
 
 function versionOf (binary: string): string {
@@ -67,7 +80,7 @@ function versionOf (binary: string): string {
   }
 }
 
-/** Debian and Homebrew keep it off the PATH, one directory a version; the newest first. */
+/** Debian and Homebrew install it outside of the PATH, in a directory for each version. The newest comes first. */
 function postgresPlaces (): string[] {
   const versions = (parent: string, pattern: RegExp): string[] => (existsSync(parent) ? readdirSync(parent) : [])
     .flatMap(name => pattern.exec(name)?.[1] ?? [])
@@ -77,16 +90,18 @@ function postgresPlaces (): string[] {
     '/usr/local/pgsql/bin',
     ...['/opt/homebrew', '/usr/local'].flatMap(brew => [
       join(brew, 'bin'),
-      ...versions(join(brew, 'opt'), /^postgresql@(\d+)$/).map(version => join(brew, 'opt', `postgresql@${version}`, 'bin'))
+      ...versions(join(brew, 'opt'), /^postgresql@(\d+)$/)
+        .map(version => join(brew, 'opt', `postgresql@${version}`, 'bin'))
     ])
   ]
 }
 
-/** The directory that has all of these binaries, which `debianPackage` brings if none does. */
+/** The directory that contains all of these binaries. If there is none, installs `debianPackage`. */
 function findOrInstall (machine: Machine, names: string[], debianPackage: string, places: () => string[]): string {
   const found = find(names, places())
   if (found !== null) return found
-  const advice = `The tests need ${names.join(' and ')}, not found on this machine: install the package ${debianPackage} (on Debian or Ubuntu: sudo apt-get install ${debianPackage})`
+  const advice = `The tests need ${names.join(' and ')}, not found on this machine: ` +
+    `install the package ${debianPackage} (on Debian or Ubuntu: sudo apt-get install ${debianPackage})`
   if (!machine.isRoot || !machine.hasApt) throw new MissingBinaryError(advice)
   process.stderr.write(`tests: installing ${debianPackage} with apt-get, to get ${names.join(' and ')}\n`)
   try {
@@ -97,17 +112,21 @@ function findOrInstall (machine: Machine, names: string[], debianPackage: string
     throw new MissingBinaryError(`${advice}; installing it with apt-get failed: ${reason}`, { cause: error })
   }
   const installed = find(names, places())
-  if (installed === null) throw new MissingBinaryError(`${advice}; apt-get installed it, but not where it was looked for`)
+  if (installed === null) {
+    throw new MissingBinaryError(`${advice}; apt-get installed it, but not where it was looked for`)
+  }
   return installed
 }
 
 let listsAreNew = false
 
 function install (machine: Machine, debianPackage: string): void {
-  // A fresh machine may be busy with updates of its own, which hold the lock.
+  // On a new machine, automatic updates may hold the lock.
   const aptGet = (...args: string[]): void => {
     execFileSync('apt-get', ['-o', 'DPkg::Lock::Timeout=120', ...args], {
-      encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PATH: machine.path, DEBIAN_FRONTEND: 'noninteractive' }
+      encoding: 'utf8',
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, PATH: machine.path, DEBIAN_FRONTEND: 'noninteractive' }
     })
   }
   if (!listsAreNew) aptGet('update')

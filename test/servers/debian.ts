@@ -3,19 +3,20 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** A server of another Debian release than this machine's, with the libraries that it needs. */
+/** A server from another Debian release than this machine's, and the libraries that it needs. */
 interface Packaged {
   suite: string
   packages: string[]
-  /** Where it is in its packages. */
+  /** The path of the server in its packages. */
   program: string
 }
 
 export const REDIS_6: Packaged = {
   suite: 'bullseye',
   packages: [
-    'redis-server', 'redis-tools', 'libhiredis0.14', 'liblua5.1-0', 'lua-cjson', 'lua-bitop', 'libssl1.1', 'liblzf1', 'libjemalloc2', 'libatomic1',
-    'libsystemd0', 'libgcrypt20', 'libgpg-error0', 'liblzma5', 'liblz4-1', 'libzstd1', 'libcap2', 'libstdc++6', 'libgcc-s1', 'libc6'
+    'redis-server', 'redis-tools', 'libhiredis0.14', 'liblua5.1-0', 'lua-cjson', 'lua-bitop', 'libssl1.1', 'liblzf1',
+    'libjemalloc2', 'libatomic1', 'libsystemd0', 'libgcrypt20', 'libgpg-error0', 'liblzma5', 'liblz4-1', 'libzstd1',
+    'libcap2', 'libstdc++6', 'libgcc-s1', 'libc6'
   ],
   program: 'usr/bin/redis-server'
 }
@@ -23,16 +24,16 @@ export const REDIS_6: Packaged = {
 export const VALKEY_8: Packaged = {
   suite: 'trixie',
   packages: [
-    'valkey-server', 'valkey-tools', 'libhiredis1.1.0', 'libssl3t64', 'liblzf1', 'libjemalloc2', 'libatomic1', 'libsystemd0', 'libcap2', 'libzstd1',
-    'zlib1g', 'libstdc++6', 'libgcc-s1', 'libc6'
+    'valkey-server', 'valkey-tools', 'libhiredis1.1.0', 'libssl3t64', 'liblzf1', 'libjemalloc2', 'libatomic1',
+    'libsystemd0', 'libcap2', 'libzstd1', 'zlib1g', 'libstdc++6', 'libgcc-s1', 'libc6'
   ],
   program: 'usr/bin/valkey-server'
 }
 
 /**
- * The path of a program that starts it: unpacked from the packages of the mirror that this machine uses, and kept for
- * the next time. Nothing is installed.
- * @returns `null` where its packages cannot be had: without apt, or without that mirror
+ * The path of a program that starts the server. Its packages come from the mirror that this machine uses. They are
+ * unpacked and kept for the next time, but not installed.
+ * @returns `null` if the packages are not available: the machine has no apt, or cannot reach the mirror
  */
 export function unpacked ({ suite, packages, program }: Packaged): string | null {
   const kept = join(tmpdir(), `fastify-idempotency-${suite}-${process.getuid?.() ?? 'any'}`)
@@ -44,16 +45,24 @@ export function unpacked ({ suite, packages, program }: Packaged): string | null
     aptGet('update')
     aptGet('download', ...packages)
     const root = join(directory, 'root')
-    for (const file of readdirSync(directory).filter(name => name.endsWith('.deb'))) execFileSync('dpkg-deb', ['-x', join(directory, file), root])
-    const libraries = ['lib', 'usr/lib'].filter(lib => existsSync(join(root, lib))).flatMap(lib => readdirSync(join(root, lib)).filter(name => name.endsWith('-linux-gnu')).map(name => join(lib, name)))
-    const [loader] = libraries.flatMap(lib => readdirSync(join(root, lib)).filter(name => name.startsWith('ld-linux')).map(name => join(lib, name)))
+    for (const file of readdirSync(directory).filter(name => name.endsWith('.deb'))) {
+      execFileSync('dpkg-deb', ['-x', join(directory, file), root])
+    }
+    /** The paths, relative to `root`, of the entries of these directories that `matches` accepts. */
+    const entries = (within: string[], matches: (name: string) => boolean): string[] => within
+      .filter(path => existsSync(join(root, path)))
+      .flatMap(path => readdirSync(join(root, path)).filter(matches).map(name => join(path, name)))
+    const libraries = entries(['lib', 'usr/lib'], name => name.endsWith('-linux-gnu'))
+    const [loader] = entries(libraries, name => name.startsWith('ld-linux'))
     const within = (path: string): string => `"$here/root/${path}"`
     writeFileSync(join(directory, 'start'), `#!/bin/sh
 here=$(dirname "$0")
 exec ${within(loader as string)} --library-path ${libraries.map(within).join(':')} ${within(program)} "$@"
 `, { mode: 0o755 })
-    for (const name of readdirSync(directory)) if (name !== 'root' && name !== 'start') rmSync(join(directory, name), { recursive: true })
-    // Another process may have been quicker.
+    for (const name of readdirSync(directory)) {
+      if (name !== 'root' && name !== 'start') rmSync(join(directory, name), { recursive: true })
+    }
+    // Another process may have finished first.
     if (!existsSync(started)) renameSync(directory, kept)
     return started
   } catch {
@@ -63,18 +72,33 @@ exec ${within(loader as string)} --library-path ${libraries.map(within).join(':'
   }
 }
 
-/** apt-get that knows this release alone, and touches nothing of the machine's. */
+/** An apt-get for this release only, which changes nothing outside of `directory`. */
 function aptOf (directory: string, suite: string): (...args: string[]) => void {
-  for (const path of ['lists/partial', 'cache/archives/partial', 'root']) mkdirSync(join(directory, path), { recursive: true })
-  const sites = execFileSync('apt-get', ['indextargets', '--format', '$(SITE)', 'Created-By: Packages', 'Component: main'], { encoding: 'utf8' })
-  // Of several it is the release itself that has the shortest name, not its security updates.
+  for (const path of ['lists/partial', 'cache/archives/partial', 'root']) {
+    mkdirSync(join(directory, path), { recursive: true })
+  }
+  const sites = execFileSync(
+    'apt-get',
+    ['indextargets', '--format', '$(SITE)', 'Created-By: Packages', 'Component: main'],
+    { encoding: 'utf8' }
+  )
+  // The site of the release has a shorter name than that of its security updates.
   const [site = ''] = sites.trim().split('\n').sort((a, b) => a.length - b.length)
   writeFileSync(join(directory, 'sources.list'), `deb ${site} ${suite} main\n`)
   writeFileSync(join(directory, 'status'), '')
+  const settings = [
+    `Dir::Etc::sourcelist=${join(directory, 'sources.list')}`,
+    'Dir::Etc::sourceparts=-',
+    `Dir::State=${directory}`,
+    `Dir::State::status=${join(directory, 'status')}`,
+    `Dir::Cache=${join(directory, 'cache')}`,
+    'APT::Sandbox::User=root'
+  ]
   return (...args) => {
-    execFileSync('apt-get', [
-      '-o', `Dir::Etc::sourcelist=${join(directory, 'sources.list')}`, '-o', 'Dir::Etc::sourceparts=-', '-o', `Dir::State=${directory}`,
-      '-o', `Dir::State::status=${join(directory, 'status')}`, '-o', `Dir::Cache=${join(directory, 'cache')}`, '-o', 'APT::Sandbox::User=root', ...args
-    ], { cwd: directory, stdio: 'ignore', timeout: 120_000 })
+    execFileSync('apt-get', [...settings.flatMap(setting => ['-o', setting]), ...args], {
+      cwd: directory,
+      stdio: 'ignore',
+      timeout: 120_000
+    })
   }
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 
-/** A port that is free now. Somebody else may take it before it is used: whoever uses it has to be ready for that. */
+/** A port that is free now. Another process may take it before the caller does, so the caller must expect that. */
 export async function freePort (): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -7,28 +7,28 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { until } from '../helper.ts'
 import { postgresDirectory } from './binaries.ts'
 import { freePort } from './port.ts'
 import { protect } from './reaper.ts'
+import { until } from './until.ts'
 
 const exec = promisify(execFile)
 
-/** What `initdb` is told, beside the directory. */
+/** Arguments for `initdb`, beside the directory. */
 const INITDB = ['-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
 
-/** Database clusters as `initdb` leaves them. */
+/** Holds database clusters as `initdb` makes them. */
 const KEPT = join(import.meta.dirname, '../../node_modules/.cache/fastify-idempotency/postgres')
 
 export interface PostgresServer {
   url: string
   pid: number
-  /** Ends it as a crash would, without a word to its clients, and starts it again on its port and its data. */
+  /** Ends it like a crash, so that its connections break, and starts it again on the same port with the same data. */
   restart (): Promise<void>
   stop (): Promise<void>
 }
 
-/** A Postgres of one's own in a directory of its own, which is removed with it. */
+/** Starts a throwaway Postgres. Its directory is removed when it stops. */
 export async function startPostgres (): Promise<PostgresServer> {
   for (let tries = 1; ; tries++) {
     const started = await start(await freePort())
@@ -37,7 +37,7 @@ export async function startPostgres (): Promise<PostgresServer> {
   }
 }
 
-/** What it wrote if it ended before it answered, for which a port that was taken meanwhile is the usual reason. */
+/** Returns the log if Postgres ended before it answered. Usually another process has taken the port meanwhile. */
 async function start (port: number): Promise<PostgresServer | string> {
   const bin = postgresDirectory()
   const directory = mkdtempSync(join(tmpdir(), 'test-postgres-'))
@@ -69,7 +69,7 @@ async function start (port: number): Promise<PostgresServer | string> {
   }
   let server = launch()
   const stop = async (): Promise<void> => {
-    // SIGINT is Postgres's "fast" shutdown: it does not wait for clients to leave.
+    // SIGINT is the "fast" shutdown of Postgres, which does not wait for its clients.
     await server.end('SIGINT')
     rmSync(directory, { recursive: true, force: true })
   }
@@ -83,26 +83,27 @@ async function start (port: number): Promise<PostgresServer | string> {
     }
   }
   await ready()
+  const written = (): string => readFileSync(join(directory, 'log'), 'utf8')
   if (server.hasEnded()) {
-    const written = readFileSync(join(directory, 'log'), 'utf8')
+    const log = written()
     await stop()
-    return written
+    return log
   }
   return {
     url,
     get pid () { return server.pid },
     async restart () {
-      // SIGQUIT is its "immediate" shutdown. What is left of it is recovered at the start, from the log that it wrote.
+      // SIGQUIT is the "immediate" shutdown of Postgres, which recovers from its write-ahead log at the next start.
       await server.end('SIGQUIT')
       server = launch()
       await ready()
-      if (server.hasEnded()) throw new Error(`postgres did not start again: ${readFileSync(join(directory, 'log'), 'utf8')}`)
+      if (server.hasEnded()) throw new Error(`postgres did not start again: ${written()}`)
     },
     stop
   }
 }
 
-/** An empty database cluster: a copy of the one that this version of Postgres has made here before. */
+/** Makes an empty database cluster. Copies the one that this version of Postgres has made before, if there is one. */
 async function makeCluster (bin: string, data: string, as: { cwd: string, uid?: number, gid?: number }): Promise<void> {
   const { stdout: version } = await exec(join(bin, 'postgres'), ['--version'])
   const name = createHash('sha256').update(`${version} ${as.uid} ${INITDB.join(' ')}`).digest('hex')
@@ -114,30 +115,32 @@ async function makeCluster (bin: string, data: string, as: { cwd: string, uid?: 
   const initialised = exec(join(bin, 'initdb'), ['-D', data, ...INITDB], as)
   if (initialised.child.pid !== undefined) protect(initialised.child.pid)
   await initialised
-  // At once or not at all: others may be looking. Where nothing may be written each makes its own.
+  // A rename is atomic, so other processes see a whole cluster or none. If nothing can be written, each makes its own.
   const written = `${kept}-${randomUUID()}`
   await mkdir(KEPT, { recursive: true }).then(() => copy(data, written)).then(() => rename(written, kept))
     .catch(() => rm(written, { recursive: true, force: true }))
 }
 
-/** With its owner, who is not who runs the tests where that is root. */
+/** Copies the owner too: if root runs the tests, another user owns the files. */
 async function copy (from: string, to: string): Promise<void> {
   await exec('cp', ['-pR', from, to])
 }
 
-/** Postgres refuses to run as root. */
+/** The user for Postgres, which refuses to run as root. `null` if the tests do not run as root. */
 function ordinaryUser (): { uid: number, gid: number } | null {
   if (process.getuid?.() !== 0) return null
   for (const name of ['postgres', 'nobody']) {
     try {
-      const id = (flag: string): number => Number(execFileSync('id', [flag, name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
+      const id = (flag: string): number => {
+        return Number(execFileSync('id', [flag, name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
+      }
       return { uid: id('-u'), gid: id('-g') }
     } catch {}
   }
   throw new Error('Postgres refuses to run as root, and this machine has neither a user postgres nor a user nobody')
 }
 
-/** Whether it is this server that answers, not another one which took the port first. */
+/** Whether this server answers, and not another one that has taken the port. */
 async function answers (url: string, data: string): Promise<boolean> {
   const client = new pg.Client({ connectionString: url })
   client.on('error', () => {})

@@ -2,15 +2,15 @@ import { spawn } from 'node:child_process'
 import type { Writable } from 'node:stream'
 
 /*
- * A shell that waits for its standard input to close, which it does when this process ends, in whatever way. Then it
- * ends the processes that are left and removes the directories: what is started here is gone also after a SIGKILL.
- * A process is known by its id and the time it started, so never one is killed that got the same id later.
+ * A shell that waits until its standard input closes, which happens when this process ends, even by SIGKILL. Then it
+ * ends the processes that are left, and removes the directories. It identifies a process by its id and its start time,
+ * so it never kills a process that got the same id later.
  */
 const SCRIPT = `
-# Whoever ends the tests process by process has to leave this one to its work.
+# A signal that is sent to all processes of the tests must not end this one.
 trap '' INT TERM HUP
-# When a process started, or nothing if it has ended. A zombie has: in a container whose first process does not wait for
-# orphans it stays one for good, and would be waited for as long.
+# Prints when a process started, or nothing if it has ended. A zombie counts as ended: in a container whose first
+# process does not wait for orphans, a zombie stays for ever.
 born () {
   if [ -d /proc/self ]; then
     read -r stat < "/proc/$1/stat" || return 0
@@ -47,8 +47,8 @@ left () {
   done
   return 1
 }
-# SIGINT ends Redis at once, and Postgres without waiting for its clients. Postgres gives back its shared memory then,
-# which a SIGKILL would leave behind.
+# SIGINT ends Redis at once, and Postgres without a wait for its clients. Postgres then frees its shared memory, which a
+# SIGKILL would leave behind.
 for pid in $ours; do kill -s CONT -- "$pid"; kill -s INT -- "$pid"; done
 looks=0
 while left && [ $looks -lt 100 ]; do
@@ -56,7 +56,7 @@ while left && [ $looks -lt 100 ]; do
   if [ $looks -eq 50 ]; then for pid in $ours; do kill -s KILL -- "$pid"; done; fi
   sleep 0.1
 done
-# More than once, since a child of an ended process may still be writing there.
+# Tries repeatedly, because a child of an ended process may still write there.
 printf '%s\\n' "$dirs" | while read -r dir; do
   looks=0
   while [ -n "$dir" ] && ! rm -rf "$dir" && [ $looks -lt 50 ]; do looks=$((looks + 1)); sleep 0.1; done
@@ -65,12 +65,12 @@ done
 
 let reaper: Writable | null = null
 
-/** Have a process ended, or a directory removed, when this process ends. It is fine if that has happened by then. */
+/** Ends a process, or removes a directory, when this process ends. Does nothing if it is gone by then. */
 export function protect (what: number | string): void {
   tell(typeof what === 'number' ? `pid ${what}` : `dir ${what}`)
 }
 
-/** The same for the process group that a detached child leads: for all that it started itself. */
+/** Ends the process group of a detached child, with all processes that the child started. */
 export function protectGroup (leader: number): void {
   tell(`group ${leader}`)
 }
@@ -81,12 +81,12 @@ function tell (line: string): void {
 }
 
 function start (): Writable {
-  // Detached: a Ctrl-C in the terminal is for the tests, not for the one who cleans up after them.
+  // Detached, so that a Ctrl-C in the terminal ends the tests and not the reaper.
   const shell = spawn('/bin/sh', ['-c', SCRIPT], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] })
   shell.unref()
   const input = shell.stdin as typeof shell.stdin & { unref (): void }
   input.unref()
-  // Without a reaper the tests are as good as with it.
+  // The tests also work without the reaper.
   input.on('error', () => {})
   return input
 }

@@ -4,28 +4,28 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { until } from '../helper.ts'
 import { redisServer } from './binaries.ts'
 import { freePort } from './port.ts'
 import { protect } from './reaper.ts'
+import { until } from './until.ts'
 
 export interface RedisServer {
   url: string
   port: number
   pid: number
-  /** Where its data are, if it keeps any. */
+  /** The directory of its data, if it stores any. */
   directory: string
-  /** Ends it in good order. Does nothing if it has ended already. */
+  /** Shuts it down. Does nothing if it has ended already. */
   stop (options?: EndOptions): Promise<void>
-  /** Ends it at once, as a crash would. */
+  /** Ends it at once, like a crash. */
   kill (options?: EndOptions): Promise<void>
-  /** Keeps it from answering, with its connections open. */
+  /** Stops the process (SIGSTOP): it does not answer, and its connections stay open. */
   freeze (): void
   thaw (): void
 }
 
 export interface EndOptions {
-  /** Leave its directory, for another one to be started there. */
+  /** Keeps its directory, so that another Redis can start there. */
   keepData?: boolean
 }
 
@@ -33,14 +33,20 @@ export interface StartOptions {
   port?: number
   args?: string[]
   env?: Record<string, string>
-  /** Of one that ended with `keepData`. */
+  /** The directory of a Redis that ended with `keepData`. */
   directory?: string
-  /** Another one than that which is tested with. */
+  /** Default: the `redis-server` of the tests. */
   binary?: string
 }
 
-/** A Redis of one's own that keeps nothing on disk, unless `args` say so. Rejects if `port` is given and taken. */
-export async function startRedis ({ port, args = [], env = {}, directory, binary = redisServer() }: StartOptions = {}): Promise<RedisServer> {
+/** Starts a throwaway Redis. It stores nothing on disk unless `args` say so. Rejects if `port` is given and taken. */
+export async function startRedis ({
+  port,
+  args = [],
+  env = {},
+  directory,
+  binary = redisServer()
+}: StartOptions = {}): Promise<RedisServer> {
   for (let tries = 1; ; tries++) {
     const started = await start(binary, port ?? await freePort(), args, env, directory)
     if (started !== null) return started
@@ -48,8 +54,14 @@ export async function startRedis ({ port, args = [], env = {}, directory, binary
   }
 }
 
-/** `null` if it ended before it answered, for which a port that was taken meanwhile is the usual reason. */
-async function start (binary: string, port: number, args: string[], env: Record<string, string>, given?: string): Promise<RedisServer | null> {
+/** Returns `null` if Redis ended before it answered. Usually another process has taken the port meanwhile. */
+async function start (
+  binary: string,
+  port: number,
+  args: string[],
+  env: Record<string, string>,
+  given?: string
+): Promise<RedisServer | null> {
   const directory = given ?? mkdtempSync(join(tmpdir(), 'test-redis-'))
   protect(directory)
   const server = spawn(binary, [
@@ -89,7 +101,7 @@ async function start (binary: string, port: number, args: string[], env: Record<
   }
 }
 
-/** Whether it is this process that answers on the port, not another server which took it first. */
+/** Whether this process answers on the port, and not another server that has taken it. */
 function answers (port: number, pid: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1', () => socket.write('INFO server\r\n'))

@@ -2,7 +2,7 @@ import pg from 'pg'
 import t from 'tap'
 import { startPostgres } from './postgres.ts'
 
-t.test('a throwaway Postgres that crashes breaks its connections, and comes back on its port with what was committed', async (t) => {
+t.test('a Postgres that crashes breaks its connections, and comes back on its port with all commits', async (t) => {
   const server = await startPostgres()
   t.teardown(() => server.stop())
   const connect = async (): Promise<pg.Client> => {

@@ -1,7 +1,17 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from 'node:fs'
 import { connect } from 'node:net'
 import { constants, tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
@@ -54,10 +64,17 @@ function serverDirectories (temporary: string): string[] {
 }
 
 /** The launcher as `npm test` runs it, with nothing given and its servers' directories in `temporary`. */
-function launch (temporary: string, command: string[], change: NodeJS.ProcessEnv = {}): ChildProcess & { stdout: NodeJS.ReadableStream, stderr: NodeJS.ReadableStream } {
+function launch (
+  temporary: string,
+  command: string[],
+  change: NodeJS.ProcessEnv = {}
+): ChildProcess & { stdout: NodeJS.ReadableStream, stderr: NodeJS.ReadableStream } {
   const env: NodeJS.ProcessEnv = { ...process.env, TMPDIR: temporary, ...change }
   for (const given of ['REDIS_URL', 'DATABASE_URL', 'REDIS_SERVER_BIN']) if (!(given in change)) delete env[given]
-  return spawn(process.execPath, [IMPORT_TYPESCRIPT, join(import.meta.dirname, '../run.ts'), '--', ...command], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  return spawn(process.execPath, [IMPORT_TYPESCRIPT, join(import.meta.dirname, '../run.ts'), '--', ...command], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
 }
 
 /** A command that says which servers it got, and goes on for good, as does a child that it passes no signal on to. */
@@ -107,7 +124,9 @@ t.test('a throwaway Postgres answers, is not run by root, and leaves nothing beh
   const server = await startPostgres()
   const client = new pg.Client({ connectionString: server.url })
   await client.connect()
-  const { rows: [row] } = await client.query<{ directory: string }>("SELECT current_setting('data_directory') AS directory")
+  const { rows: [row] } = await client.query<{ directory: string }>(
+    "SELECT current_setting('data_directory') AS directory"
+  )
   await client.end()
   const directory = row?.directory ?? ''
   // Postgres starts only as the owner of its data.
@@ -124,7 +143,10 @@ t.test('a server is gone, and its directory too, when the process that started i
     const { url } = await startRedis()
     console.log(url)
     process.stdin.resume()`
-  const starter = spawn(process.execPath, [IMPORT_TYPESCRIPT, '--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, TMPDIR: temporary } })
+  const starter = spawn(process.execPath, [IMPORT_TYPESCRIPT, '--input-type=module', '-e', script], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, TMPDIR: temporary }
+  })
   const [url = ''] = await firstLine(starter.stdout)
   t.equal(await listens(url), true)
   t.equal(serverDirectories(temporary).length, 1)
@@ -135,8 +157,16 @@ t.test('a server is gone, and its directory too, when the process that started i
 
 t.test('the launcher hands its servers to a command, ends with its code, and takes them along', async (t) => {
   const temporary = temporaryDirectory(t)
-  const launched = launch(temporary, [process.execPath, '-e', 'console.log(process.env.REDIS_URL, process.env.DATABASE_URL); process.exit(7)'])
-  const [[redisUrl = '', databaseUrl = ''], log, [code]] = await Promise.all([firstLine(launched.stdout), text(launched.stderr), once(launched, 'exit') as Promise<[number | null]>])
+  const launched = launch(temporary, [
+    process.execPath,
+    '-e',
+    'console.log(process.env.REDIS_URL, process.env.DATABASE_URL); process.exit(7)'
+  ])
+  const [[redisUrl = '', databaseUrl = ''], log, [code]] = await Promise.all([
+    firstLine(launched.stdout),
+    text(launched.stderr),
+    once(launched, 'exit') as Promise<[number | null]>
+  ])
   t.match(redisUrl, /^redis:\/\/127\.0\.0\.1:\d+$/)
   t.match(databaseUrl, /^postgres:\/\/postgres@127\.0\.0\.1:\d+\/postgres$/)
   t.match(log, `REDIS_URL is a throwaway server, ${redisUrl}`)
@@ -148,8 +178,15 @@ t.test('the launcher hands its servers to a command, ends with its code, and tak
 })
 
 t.test('the launcher uses the servers that it is given, and shows no password of theirs', async (t) => {
-  const given = { REDIS_URL: 'redis://:secret@redis.test:1234', DATABASE_URL: 'postgres://me:secret@postgres.test/orders' }
-  const launched = launch(temporaryDirectory(t), [process.execPath, '-e', 'console.log(process.env.REDIS_URL, process.env.DATABASE_URL, process.env.REDIS_SERVER_BIN)'], given)
+  const given = {
+    REDIS_URL: 'redis://:secret@redis.test:1234',
+    DATABASE_URL: 'postgres://me:secret@postgres.test/orders'
+  }
+  const launched = launch(temporaryDirectory(t), [
+    process.execPath,
+    '-e',
+    'console.log(process.env.REDIS_URL, process.env.DATABASE_URL, process.env.REDIS_SERVER_BIN)'
+  ], given)
   const [urls, log] = await Promise.all([firstLine(launched.stdout), text(launched.stderr)])
   t.same(urls, [given.REDIS_URL, given.DATABASE_URL, redisServer()])
   t.match(log, 'redis.test:1234')
@@ -158,7 +195,7 @@ t.test('the launcher uses the servers that it is given, and shows no password of
 })
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGKILL'] as const) {
-  t.test(`nothing is left of the servers, the command and its children when the launcher gets a ${signal}`, async (t) => {
+  t.test(`nothing is left of servers, command and children when the launcher gets a ${signal}`, async (t) => {
     const temporary = temporaryDirectory(t)
     const launched = launch(temporary, GOES_ON)
     const closed = once(launched.stdout, 'close')
@@ -183,14 +220,21 @@ t.test('the launcher passes on a signal that comes as soon as the command runs',
 t.test('nothing is left when the launcher is killed while Postgres is still being set up', async (t) => {
   const temporary = temporaryDirectory(t)
   const launched = launch(temporary, GOES_ON)
-  const setUp = (): boolean => serverDirectories(temporary).some(name => name.startsWith('test-postgres-') && existsSync(join(temporary, name, 'data')))
+  const setUp = (): boolean => serverDirectories(temporary)
+    .some(name => name.startsWith('test-postgres-') && existsSync(join(temporary, name, 'data')))
   await until(setUp, 'initdb starting', 60_000)
   launched.kill('SIGKILL')
   await once(launched, 'exit')
   await until(() => serverDirectories(temporary).length === 0, 'the directories going')
 })
 
-const BARE: Machine = { path: '/nowhere', givenRedisServer: undefined, postgresPlaces: () => [], isRoot: false, hasApt: true }
+const BARE: Machine = {
+  path: '/nowhere',
+  givenRedisServer: undefined,
+  postgresPlaces: () => [],
+  isRoot: false,
+  hasApt: true
+}
 
 function executable (file: string, script: string): void {
   mkdirSync(dirname(file), { recursive: true })
@@ -214,22 +258,37 @@ function complaint (t: Test, look: () => string): string {
 t.test('where the binaries are missing and cannot be installed, one line says what to install', async (t) => {
   for (const machine of [BARE, { ...BARE, isRoot: true, hasApt: false }]) {
     t.match(complaint(t, () => redisServer(machine)), /redis-server, not found.*install the package redis-server/)
-    t.match(complaint(t, () => postgresDirectory(machine)), /initdb and postgres, not found.*install the package postgresql/)
+    t.match(
+      complaint(t, () => postgresDirectory(machine)),
+      /initdb and postgres, not found.*install the package postgresql/
+    )
   }
 })
 
 t.test('a Redis that is too old, or is not one, is refused with its path and what to do', async (t) => {
   const directory = temporaryDirectory(t)
   executable(join(directory, 'redis-server'), 'echo "Redis server v=6.0.16 sha=0"')
-  t.match(complaint(t, () => redisServer({ ...BARE, path: directory })), `${directory}/redis-server is 6.0.16: install a newer one`)
-  t.match(complaint(t, () => redisServer({ ...BARE, givenRedisServer: '/nowhere/redis-server' })), '/nowhere/redis-server is unknown')
+  t.match(
+    complaint(t, () => redisServer({ ...BARE, path: directory })),
+    `${directory}/redis-server is 6.0.16: install a newer one`
+  )
+  t.match(
+    complaint(t, () => redisServer({ ...BARE, givenRedisServer: '/nowhere/redis-server' })),
+    '/nowhere/redis-server is unknown'
+  )
 })
 
 t.test('Postgres is taken from the PATH first, and only from where all of it is', async (t) => {
   const directory = temporaryDirectory(t)
   const [halfDone, onPath, elsewhere] = ['a', 'b', 'c'].map(name => join(directory, name)) as [string, string, string]
-  for (const file of [join(halfDone, 'initdb'), join(onPath, 'initdb'), join(onPath, 'postgres'), join(elsewhere, 'initdb'), join(elsewhere, 'postgres')]) executable(file, '')
-  t.equal(postgresDirectory({ ...BARE, path: [halfDone, onPath].join(delimiter), postgresPlaces: () => [elsewhere] }), onPath)
+  executable(join(halfDone, 'initdb'), '')
+  for (const place of [onPath, elsewhere]) {
+    for (const name of ['initdb', 'postgres']) executable(join(place, name), '')
+  }
+  t.equal(
+    postgresDirectory({ ...BARE, path: [halfDone, onPath].join(delimiter), postgresPlaces: () => [elsewhere] }),
+    onPath
+  )
   t.equal(postgresDirectory({ ...BARE, path: halfDone, postgresPlaces: () => [elsewhere] }), elsewhere)
 })
 
@@ -237,7 +296,10 @@ t.test('root on Debian gets what is missing from apt-get, and one line about it 
   const directory = temporaryDirectory(t)
   const machine: Machine = { ...BARE, path: directory, isRoot: true }
   executable(join(directory, 'apt-get'), 'echo "E: Some index files failed to download" >&2; exit 100')
-  t.match(complaint(t, () => redisServer(machine)), /apt-get install redis-server\); installing it with apt-get failed: E: Some index files failed to download/)
+  t.match(
+    complaint(t, () => redisServer(machine)),
+    /apt-get install redis-server\); installing it with apt-get failed: E: Some index files failed to download/
+  )
   // A stand-in that writes down what it was asked for.
   executable(join(directory, 'apt-get'), `echo "$DEBIAN_FRONTEND $*" >> '${directory}/asked'
 case "$*" in *install*) echo '#!/bin/sh

@@ -1,4 +1,4 @@
-import { generateKeyPairSync, sign as rsaSign, verify as rsaVerify } from 'node:crypto'
+import { generateKeyPairSync, sign as rsaSign } from 'node:crypto'
 
 export interface Keys {
   /** PKCS #8, in PEM. */
@@ -16,18 +16,12 @@ export function generateKeys (modulusLength = 2048): Keys {
   })
 }
 
-/** RSA-SHA256 over all fields but the signature's own, in base64. */
+/** The signature of a notification: RSA-SHA256 over all fields except the signature's own, in base64. */
 export function sign (fields: Record<string, string>, privateKey: string): string {
   return rsaSign('RSA-SHA256', Buffer.from(signedText(fields)), privateKey).toString('base64')
 }
 
-export function verify (fields: Record<string, string>, publicKey: string): boolean {
-  const { sign_type: type, sign: signature } = fields
-  if (type !== 'RSA2' || signature === undefined) return false
-  return rsaVerify('RSA-SHA256', Buffer.from(signedText(fields)), publicKey, Buffer.from(signature, 'base64'))
-}
-
-/** As the large wallets do it: `name=value` pairs, sorted by name, joined by `&`; what is empty is left out. */
+/** As the large wallets do it: `name=value` pairs without the empty ones, sorted by name and joined by `&`. */
 function signedText (fields: Record<string, string>): string {
   return Object.entries(fields)
     .filter(([name, value]) => name !== 'sign' && name !== 'sign_type' && value !== '')

@@ -1,8 +1,8 @@
-import { Problem } from '../problems.ts'
+import { ProviderError } from './errors.ts'
 
 /** What a merchant asks to be charged. */
 export interface ChargeOrder {
-  /** The merchant's own, and unique among theirs. */
+  /** The merchant's own number for it, unique among the merchant's numbers. */
   number: string
   /** In minor units. */
   amount: number
@@ -12,7 +12,7 @@ export interface ChargeOrder {
 export interface Charge extends ChargeOrder {
   tradeNo: string
   status: 'charged' | 'declined' | 'processing' | 'closed'
-  /** How often it was asked for. */
+  /** How many requests asked for it. */
   requests: number
   /** ISO 8601; `null` if no money moved. */
   chargedAt: string | null
@@ -31,20 +31,25 @@ export interface Refund extends RefundOrder {
 }
 
 /**
- * The provider's books, in memory: what was charged and paid back, by the merchant's own numbers. Asked for one number
- * twice it moves money once.
+ * The provider's books, in memory: charges and refunds by the merchant's own numbers. Two requests with the same number
+ * move money once.
  */
 export class Ledger {
   readonly charges = new Map<string, Charge>()
   readonly refunds = new Map<string, Refund>()
   #trades = 0
 
-  /** `outcome` is what becomes of a number that is new. */
-  charge (order: ChargeOrder, outcome: 'charged' | 'declined' | 'processing'): { charge: Charge, isNew: boolean } {
+  /** @param outcome of the charge, if its number is new */
+  charge (
+    order: ChargeOrder,
+    outcome: 'charged' | 'declined' | 'processing'
+  ): { charge: Charge, isNew: boolean } {
     const known = this.charges.get(order.number)
     if (known !== undefined) {
       known.requests++
-      if (known.status === 'closed') throw new Problem(409, 'CLOSED', 'This number was closed before it was charged.')
+      if (known.status === 'closed') {
+        throw new ProviderError(409, 'CLOSED', 'This number was closed before it was charged.')
+      }
       if (known.amount !== order.amount || known.currency !== order.currency) throw termsDiffer()
       return { charge: known, isNew: false }
     }
@@ -54,7 +59,7 @@ export class Ledger {
     return { charge, isNew: true }
   }
 
-  /** What was processing has gone through. */
+  /** Completes a charge that was processing. Returns `null` if there is no such charge. */
   finish (number: string): Charge | null {
     const charge = this.charges.get(number)
     if (charge?.status !== 'processing') return null
@@ -62,11 +67,19 @@ export class Ledger {
     return charge
   }
 
-  /** What was not charged never will be. */
+  /** Makes sure that a number that was not charged never will be. */
   close (number: string): Charge {
     const known = this.charges.get(number)
     if (known === undefined) {
-      const closed: Charge = { number, amount: 0, currency: '', tradeNo: '', status: 'closed', requests: 0, chargedAt: null }
+      const closed: Charge = {
+        number,
+        amount: 0,
+        currency: '',
+        tradeNo: '',
+        status: 'closed',
+        requests: 0,
+        chargedAt: null
+      }
       this.charges.set(number, closed)
       return closed
     }
@@ -83,7 +96,12 @@ export class Ledger {
     }
     const charge = this.charges.get(order.chargeNumber)
     const left = charge?.status === 'charged' ? charge.amount - this.#refunded(order.chargeNumber) : 0
-    const refund: Refund = { ...order, tradeNo: this.#nextTrade(), status: order.amount <= left ? 'refunded' : 'refused', requests: 1 }
+    const refund: Refund = {
+      ...order,
+      tradeNo: this.#nextTrade(),
+      status: order.amount <= left ? 'refunded' : 'refused',
+      requests: 1
+    }
     this.refunds.set(order.number, refund)
     return { refund, isNew: true }
   }
@@ -101,8 +119,8 @@ export class Ledger {
   }
 }
 
-function termsDiffer (): Problem {
-  return new Problem(409, 'TERMS_DIFFER', 'This number was used before, with other terms.')
+function termsDiffer (): ProviderError {
+  return new ProviderError(409, 'TERMS_DIFFER', 'This number was used before, with other terms.')
 }
 
 function markCharged (charge: Charge): void {

@@ -1,22 +1,22 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { startGateway, until } from '../demo/helper.ts'
-import { merchantOf } from './helper.ts'
+import { until } from '../servers/until.ts'
+import { merchantOf, startSandboxProvider } from './helper.ts'
 
-const gateway = await startGateway(t)
-const merchant = merchantOf(gateway)
+const sandbox = await startSandboxProvider(t)
+const merchant = merchantOf(sandbox)
 
-t.test('told to fail it does not charge, and the next time it does', async (t) => {
+t.test('with the fault "fail" it does not charge, and the next request charges', async (t) => {
   const number = randomUUID()
-  await gateway.fault({ kind: 'fail', number })
+  await sandbox.fault({ kind: 'fail', number })
   t.match(await merchant.charge(number), { status: 500, json: { code: 'SANDBOX_FAULT' } })
   t.equal((await merchant.query(number)).status, 404)
   t.match(await merchant.charge(number), { status: 200, json: { status: 'charged' } })
 })
 
-t.test('told to time out after charging it charges, and answers nobody in time', async (t) => {
+t.test('with the fault "timeout-after-charge" it charges, and does not answer in time', async (t) => {
   const number = randomUUID()
-  await gateway.fault({ kind: 'timeout-after-charge', number, delayMs: 60_000 })
+  await sandbox.fault({ kind: 'timeout-after-charge', number, delayMs: 60_000 })
   let answered = false
   merchant.charge(number).then(() => { answered = true }, () => {})
   await until(async () => (await merchant.query(number)).status === 200, 'the charge')
@@ -24,24 +24,24 @@ t.test('told to time out after charging it charges, and answers nobody in time',
   t.notOk(answered)
 })
 
-t.test('told to decline it declines that number only, as often as it was told to', async (t) => {
+t.test('with the fault "decline" for a number it declines only that number, as often as the fault says', async (t) => {
   const numbers = [randomUUID(), randomUUID()] as const
-  await gateway.fault({ kind: 'decline', number: numbers[0] })
+  await sandbox.fault({ kind: 'decline', number: numbers[0] })
   t.match(await merchant.charge(numbers[1]), { json: { status: 'charged' } })
   t.match(await merchant.charge(numbers[0]), { json: { status: 'declined' } })
 })
 
-t.test('what is processing goes through in its time', async (t) => {
+t.test('with the fault "processing" a charge completes later, and cannot be closed before', async (t) => {
   const number = randomUUID()
-  await gateway.fault({ kind: 'processing', number, delayMs: 100 })
+  await sandbox.fault({ kind: 'processing', number, delayMs: 100 })
   t.match(await merchant.charge(number), { json: { status: 'processing' } })
   t.match(await merchant.close(number), { json: { status: /processing|charged/ } }, 'and cannot be closed any more')
   await until(async () => (await merchant.query(number)).json.status === 'charged', 'it is charged')
 })
 
-t.test('told to be slow it is, for as many requests as it was told', async (t) => {
+t.test('with the fault "slow" it answers late, as often as the fault says', async (t) => {
   const number = randomUUID()
-  await gateway.fault({ kind: 'slow', number, times: 2, delayMs: 150 })
+  await sandbox.fault({ kind: 'slow', number, times: 2, delayMs: 150 })
   const times: number[] = []
   for (let i = 0; i < 3; i++) {
     const start = performance.now()
@@ -49,17 +49,17 @@ t.test('told to be slow it is, for as many requests as it was told', async (t) =
     times.push(performance.now() - start)
   }
   t.ok((times[0] ?? 0) >= 145 && (times[1] ?? 0) >= 145, times.join(', '))
-  t.equal((await gateway.ledger()).faultsWaiting, 0)
+  t.equal((await sandbox.ledger()).faultsWaiting, 0)
 })
 
-t.test('a fault may strike queries and refunds as well', async (t) => {
+t.test('a fault can also strike queries and refunds', async (t) => {
   const number = randomUUID()
   await merchant.charge(number)
-  await gateway.fault({ kind: 'fail', number, operation: 'query' })
+  await sandbox.fault({ kind: 'fail', number, operation: 'query' })
   t.equal((await merchant.query(number)).status, 500)
   t.equal((await merchant.query(number)).status, 200)
   const refund = randomUUID()
-  await gateway.fault({ kind: 'fail', number: refund, operation: 'refund' })
+  await sandbox.fault({ kind: 'fail', number: refund, operation: 'refund' })
   t.equal((await merchant.refund(refund, number)).status, 500)
   t.match(await merchant.refund(refund, number), { json: { status: 'refunded' } })
 })

@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { Books } from './app.ts'
+import type { Books } from './books.ts'
 import { FaultBody } from './schemas.ts'
 
-/** What only a sandbox has: it can be told to misbehave, and shows its books. */
+/** What only a sandbox offers: a client can set faults and read the provider's books. */
 export const sandboxRoutes: FastifyPluginAsyncTypebox<Books> = async (app, { ledger, faults, notifier }) => {
   app.post('/sandbox/faults', { schema: { body: FaultBody } }, async (request, reply) => {
     faults.add({ times: 1, delayMs: 0, ...request.body })

@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { startGateway } from '../demo/helper.ts'
-import { merchantOf } from './helper.ts'
+import { merchantOf, startSandboxProvider } from './helper.ts'
 
-const gateway = await startGateway(t)
-const merchant = merchantOf(gateway)
+const sandbox = await startSandboxProvider(t)
+const merchant = merchantOf(sandbox)
 
 async function charged (number: string): Promise<number> {
-  return (await gateway.ledger()).charges.filter(charge => charge.number === number && charge.chargedAt !== null).length
+  return (await sandbox.ledger()).charges.filter(charge => charge.number === number && charge.chargedAt !== null).length
 }
 
 t.test('a charge that is asked for a hundred times at once is made once, and always answered alike', async (t) => {
@@ -17,7 +16,7 @@ t.test('a charge that is asked for a hundred times at once is made once, and alw
   t.match(replies[0], { status: 200, json: { number, status: 'charged', amount: 1999, currency: 'EUR' } })
   t.equal(await charged(number), 1)
   t.match(await merchant.query(number), { status: 200, json: replies[0]?.json as object })
-  t.equal((await gateway.ledger()).charges.find(charge => charge.number === number)?.requests, 100)
+  t.equal((await sandbox.ledger()).charges.find(charge => charge.number === number)?.requests, 100)
 })
 
 t.test('a number that was used with other terms is refused', async (t) => {
@@ -43,7 +42,7 @@ t.test('a number that was closed before it was charged never is', async (t) => {
   t.equal(await charged(number), 0)
 })
 
-t.test('closing what is charged changes nothing and says so', async (t) => {
+t.test('closing a number that was charged changes nothing, and the answer says so', async (t) => {
   const number = randomUUID()
   await merchant.charge(number)
   t.match(await merchant.close(number), { status: 200, json: { status: 'charged' } })
@@ -59,7 +58,12 @@ t.test('a refund pays back once however often it is asked for, and never more th
   const number = randomUUID()
   await merchant.charge(number)
   const part = randomUUID()
-  for (let i = 0; i < 3; i++) t.match(await merchant.refund(part, number, 1500), { status: 200, json: { status: 'refunded', amount: 1500 } })
+  for (let i = 0; i < 3; i++) {
+    t.match(await merchant.refund(part, number, 1500), {
+      status: 200,
+      json: { status: 'refunded', amount: 1500 }
+    })
+  }
   t.match(await merchant.refund(randomUUID(), number, 500), { status: 200, json: { status: 'refused' } })
   t.match(await merchant.refund(randomUUID(), number, 499), { json: { status: 'refunded' } })
   t.match(await merchant.refund(part, number, 1), { status: 409, json: { code: 'TERMS_DIFFER' } })
@@ -68,14 +72,14 @@ t.test('a refund pays back once however often it is asked for, and never more th
 })
 
 t.test('without the API key nothing is done or shown', async (t) => {
-  const stranger = merchantOf(gateway, 'guessed')
+  const stranger = merchantOf(sandbox, 'guessed')
   const number = randomUUID()
   t.match(await stranger.charge(number), { status: 401, json: { code: 'API_KEY_INVALID' } })
   t.match(await stranger.call('/sandbox/ledger'), { status: 401 })
   t.match(await merchant.query(number), { status: 404 })
 })
 
-t.test('what makes no sense is refused', async (t) => {
+t.test('a request with invalid values is refused', async (t) => {
   for (const body of [{ amount: 0 }, { amount: 1.5 }, { currency: 'euro' }, { notifyUrl: 'ftp://x' }, { extra: 1 }]) {
     t.equal((await merchant.charge(randomUUID(), body)).status, 400, JSON.stringify(body))
   }

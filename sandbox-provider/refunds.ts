@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { Books } from './app.ts'
+import type { Books } from './books.ts'
+import { found } from './errors.ts'
 import { after, before } from './misbehave.ts'
-import { notFound } from './not-found.ts'
 import { ByNumber, RefundBody } from './schemas.ts'
 
 export const refundRoutes: FastifyPluginAsyncTypebox<Books> = async (app, { ledger, faults, notifier, closing }) => {
@@ -11,8 +11,14 @@ export const refundRoutes: FastifyPluginAsyncTypebox<Books> = async (app, { ledg
     await before(fault, closing)
     const { refund, isNew } = ledger.refund({ number, chargeNumber, amount })
     if (isNew && notifyUrl !== undefined) {
-      const currency = ledger.charges.get(chargeNumber)?.currency ?? ''
-      notifier.notify(notifyUrl, { notify_type: 'refund', out_trade_no: number, trade_no: refund.tradeNo, amount: String(amount), currency, status: refund.status })
+      notifier.notify(notifyUrl, {
+        notify_type: 'refund',
+        out_trade_no: number,
+        trade_no: refund.tradeNo,
+        amount: String(amount),
+        currency: ledger.charges.get(chargeNumber)?.currency ?? '',
+        status: refund.status
+      })
     }
     await after(fault, closing)
     return refund
@@ -21,6 +27,6 @@ export const refundRoutes: FastifyPluginAsyncTypebox<Books> = async (app, { ledg
   app.get('/v1/refunds/:number', { schema: { params: ByNumber } }, async (request) => {
     const { number } = request.params
     await before(faults.strike('query', number), closing)
-    return ledger.refunds.get(number) ?? notFound()
+    return found(ledger.refunds.get(number))
   })
 }

@@ -1,23 +1,26 @@
 export const FAULT_KINDS = ['slow', 'timeout-after-charge', 'fail', 'decline', 'processing'] as const
 
-/** How the sandbox is told to misbehave. */
+/** How the provider misbehaves, and for which requests. */
 export interface Fault {
   /**
-   * `slow`: answers late. `timeout-after-charge`: acts, and answers too late for anybody. `fail`: answers 500 and does
-   * not act. `decline`: refuses the charge. `processing`: takes the charge, and its time.
+   * - `slow`: the provider answers late.
+   * - `timeout-after-charge`: it does what was asked, and answers after every client has given up.
+   * - `fail`: it answers 500 and does nothing.
+   * - `decline`: it declines the charge.
+   * - `processing`: it accepts the charge and completes it later.
    */
   kind: typeof FAULT_KINDS[number]
-  /** For how many requests. */
+  /** How many requests the fault strikes. */
   times: number
-  /** Milliseconds: how late, and how long it takes. */
+  /** Milliseconds: how late the answer is, or how long the charge is processing. */
   delayMs: number
-  /** Only requests that are about this number of the merchant's. */
+  /** The merchant's number: the fault strikes only requests about this one. Default: any. */
   number?: string
-  /** Only requests to do this. */
+  /** The fault strikes only requests for this operation. Default: charges, and every operation for `slow`. */
   operation?: 'charge' | 'refund' | 'query'
 }
 
-/** Faults that wait for the requests that they strike. */
+/** Faults that have not yet struck as many requests as they shall. */
 export class Faults {
   #waiting: Fault[] = []
 
@@ -33,7 +36,7 @@ export class Faults {
     return this.#waiting.reduce((sum, { times }) => sum + times, 0)
   }
 
-  /** The fault that strikes this request, if any; it is used up. */
+  /** The fault for this request, if there is one. Each call uses one of the fault's `times`. */
   strike (operation: NonNullable<Fault['operation']>, number: string): Fault | null {
     const fault = this.#waiting.find(fault =>
       (fault.operation ?? (fault.kind === 'slow' ? operation : 'charge')) === operation &&

@@ -2,8 +2,9 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import type { DestinationStream } from 'pino'
-import { answerWithProblems, Problem } from '../problems.ts'
+import type { Books } from './books.ts'
 import { chargeRoutes } from './charges.ts'
+import { ProviderError } from './errors.ts'
 import { Faults } from './faults.ts'
 import { Ledger } from './ledger.ts'
 import { Notifier } from './notifier.ts'
@@ -14,31 +15,28 @@ import { sandboxRoutes } from './sandbox.ts'
 import { generateKeys } from './signature.ts'
 import type { Keys } from './signature.ts'
 
-export interface GatewayAppOptions {
+export interface SandboxProviderOptions {
   /** What a merchant sends as a bearer token. */
   apiKey: string
   notify?: NotifyOptions
-  /** Default: new ones. */
+  /** The keys that sign notifications. Default: a new pair. */
   keys?: Keys
-  /** Of what looks like chance. Default 1. */
+  /** The seed of the pseudorandom numbers. Default 1. */
   seed?: number
   logger?: false | { level: string, stream?: DestinationStream }
 }
 
-/** What the routes share. */
-export interface Books {
-  ledger: Ledger
-  faults: Faults
-  notifier: Notifier
-  /** Aborts when the app closes: whoever is kept waiting is let go. */
-  closing: AbortSignal
-}
-
 /**
- * A payment provider, modelled on the sandboxes of the large wallets: charge, query, close and refund by the merchant's
- * own numbers, and signed notifications. For the demo and its tests: it moves nothing but entries of its ledger.
+ * A payment provider, modelled on the sandboxes of large wallets: a merchant charges, queries, closes and refunds under
+ * numbers of its own, and gets signed notifications. It is for the demo and its tests, and moves no real money.
  */
-export async function buildGateway ({ apiKey, notify = {}, keys = generateKeys(), seed = 1, logger = false }: GatewayAppOptions): Promise<FastifyInstance> {
+export async function buildSandboxProvider ({
+  apiKey,
+  notify = {},
+  keys = generateKeys(),
+  seed = 1,
+  logger = false
+}: SandboxProviderOptions): Promise<FastifyInstance> {
   const app = Fastify({
     logger,
     forceCloseConnections: true,
@@ -55,25 +53,25 @@ export async function buildGateway ({ apiKey, notify = {}, keys = generateKeys()
     books.notifier.close()
     closing.abort()
   })
-  answerWithProblems(app)
-  authenticate(app, apiKey)
-  app.get('/v1/public-key', { config: { public: true } }, async (_request, reply) => reply.type('text/plain').send(keys.publicKey))
-  await app.register(chargeRoutes, books)
-  await app.register(refundRoutes, books)
-  await app.register(sandboxRoutes, books)
+  app.get('/v1/public-key', async (_request, reply) => reply.type('text/plain').send(keys.publicKey))
+  await app.register(async (merchantRoutes) => {
+    requireApiKey(merchantRoutes, apiKey)
+    await merchantRoutes.register(chargeRoutes, books)
+    await merchantRoutes.register(refundRoutes, books)
+    await merchantRoutes.register(sandboxRoutes, books)
+  })
   return app
 }
 
-function authenticate (app: FastifyInstance, apiKey: string): void {
+function requireApiKey (app: FastifyInstance, apiKey: string): void {
   const expected = digest(`Bearer ${apiKey}`)
   app.addHook('onRequest', async (request) => {
-    if (request.is404 || request.routeOptions.config.public === true) return
-    if (!timingSafeEqual(digest(request.headers.authorization ?? ''), expected)) {
-      throw new Problem(401, 'API_KEY_INVALID', 'Send your API key as "Authorization: Bearer <key>".')
-    }
+    if (timingSafeEqual(digest(request.headers.authorization ?? ''), expected)) return
+    throw new ProviderError(401, 'API_KEY_INVALID', 'Send your API key as "Authorization: Bearer <key>".')
   })
 }
 
+/** `timingSafeEqual` compares buffers of one length only. */
 function digest (text: string): Buffer {
   return createHash('sha256').update(text).digest()
 }

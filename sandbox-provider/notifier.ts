@@ -1,17 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import { sign } from './signature.ts'
 
-/** Milliseconds between deliveries: at once, then after 4, 10 and 10 minutes, 1, 2, 6 and 15 hours. */
+/** Milliseconds before each delivery: none, then 4, 10 and 10 minutes, and 1, 2, 6 and 15 hours. */
 const SCHEDULE = [0, 4, 10, 10, 60, 120, 360, 900].map(minutes => minutes * 60_000)
-/** How long the receiver may take to answer. */
+/** Milliseconds that the merchant may take to answer. */
 const TIMEOUT = 5_000
 
 export interface NotifyOptions {
-  /** What the times of the schedule are multiplied by. Default 1. */
+  /** The factor for the times of the schedule. Default 1. */
   scale?: number
-  /** How likely a delivery is made twice, from 0 to 1. Default 0. */
+  /** The probability, from 0 to 1, that a delivery is made twice. Default 0. */
   duplicates?: number
-  /** Up to how many milliseconds the first delivery is held back, so that later ones overtake it. Default 0. */
+  /** Milliseconds: the longest random delay of a first delivery, which changes the order. Default 0. */
   shuffleMs?: number
 }
 
@@ -22,7 +22,7 @@ export interface Delivery {
   delivered: boolean
 }
 
-/** Tells merchants what became of their orders, again and again until they answer `success`. */
+/** Notifies merchants of the status of charges and refunds, and repeats this until the answer is `success`. */
 export class Notifier {
   readonly deliveries: Delivery[] = []
   readonly #privateKey: string
@@ -37,11 +37,21 @@ export class Notifier {
     this.#random = random
   }
 
-  /** `fields` are those of the merchant's form, beside the notification's own. */
+  /** @param fields of the form, beside those that every notification has */
   notify (url: string, fields: Record<string, string> & { out_trade_no: string }): void {
-    const delivery: Delivery = { notifyId: randomUUID(), number: fields.out_trade_no, attempts: 0, delivered: false }
+    const delivery: Delivery = {
+      notifyId: randomUUID(),
+      number: fields.out_trade_no,
+      attempts: 0,
+      delivered: false
+    }
     this.deliveries.push(delivery)
-    const signed: Record<string, string> = { ...fields, notify_id: delivery.notifyId, notify_time: new Date().toISOString(), sign_type: 'RSA2' }
+    const signed: Record<string, string> = {
+      ...fields,
+      notify_id: delivery.notifyId,
+      notify_time: new Date().toISOString(),
+      sign_type: 'RSA2'
+    }
     signed.sign = sign(signed, this.#privateKey)
     const form = new URLSearchParams(signed).toString()
     this.#deliver(url, form, delivery, 0, this.#random() * this.#options.shuffleMs)
