@@ -57,6 +57,7 @@ app.post('/shipments', { schema }, async (request) => {
 await app.listen({ port: Number(port) })
 
 async function stop () {
+  setTimeout(() => process.exit(1), 30_000).unref() // While Redis is away, the worker does not close.
   await worker.close() // It takes no further message, and finishes those that it has.
   await app.close()
   await Promise.all([events.close(), queue.close()])

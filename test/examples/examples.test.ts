@@ -38,7 +38,8 @@ for (const name of examples) {
       const { start, steps } = await instructionsOf(name)
       t.equal(start, 'npm install\nnpm start\n')
       t.equal(steps.length, 2)
-      const server = runScript(t, project, 'start', { PORT: '0', REDIS_URL: redis.url, DATABASE_URL: await createDatabase(t) })
+      const database = variables.includes('DATABASE_URL') ? { DATABASE_URL: await createDatabase(t) } : {}
+      const server = runScript(t, project, 'start', { PORT: '0', REDIS_URL: redis.url, ...database })
       const url = await server.listening()
       for (const { command, output } of steps) t.equal(await printed(command, url), output)
       if (variables.includes('DATABASE_URL')) {
