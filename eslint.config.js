@@ -20,6 +20,6 @@ export default [
       '@typescript-eslint/unbound-method': 'off'
     }
   },
-  // They import the package by its name, whose types are not here. test/examples/ checks their types with the packed package.
+  // Examples import the package by its name, and its types are not built here. test/examples/ checks their types.
   { ...tseslint.configs.disableTypeChecked, files: ['examples/**/*.ts'] }
 ]

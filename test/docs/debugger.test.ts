@@ -18,15 +18,18 @@ interface Configuration {
   env?: Record<string, string>
 }
 
-const [launch, manifest] = await Promise.all(['.vscode/launch.json', 'package.json'].map(file => readFile(join(ROOT, file), 'utf8')))
-const { configurations } = JSON.parse(launch ?? '') as { configurations: Configuration[] }
-const { scripts } = JSON.parse(manifest ?? '') as { scripts: Record<string, string> }
+async function readJson<T> (file: string): Promise<T> {
+  return JSON.parse(await readFile(join(ROOT, file), 'utf8')) as T
+}
+
+const { configurations } = await readJson<{ configurations: Configuration[] }>('.vscode/launch.json')
+const { scripts } = await readJson<{ scripts: Record<string, string> }>('package.json')
 const launched = configurations.filter(({ request }) => request === 'launch')
 
 /** What the editor runs while this file, by its path in the project, is open. */
 function commandOf ({ runtimeArgs, program, args = [] }: Configuration, file = ''): string {
   const words = ['node', ...runtimeArgs, program, ...args]
-  return words.join(' ').replaceAll('${workspaceFolder}/', '').replaceAll('${file}', file) // eslint-disable-line no-template-curly-in-string
+  return words.join(' ').replaceAll(/\$\{workspaceFolder\}\//g, '').replaceAll(/\$\{file\}/g, file)
 }
 
 t.test('the debugger starts the demo as npm start does', async (t) => {

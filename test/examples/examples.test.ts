@@ -59,7 +59,8 @@ for (const name of examples) {
       const lines = server.stderr().trimEnd().split('\n')
       t.same(lines.map(line => line.split(' must be ')[0]), variables)
       for (const value of Object.values(WRONG)) t.notOk(server.stderr().includes(value), value)
-      for (const variable of variables) t.ok((await readPage(`examples/${name}/README.md`)).text.includes(`\`${variable}\``), variable)
+      const { text } = await readPage(`examples/${name}/README.md`)
+      for (const variable of variables) t.ok(text.includes(`\`${variable}\``), variable)
     })
 
     t.test('it asks for the versions that the tests of the package use', async (t) => {

@@ -31,10 +31,11 @@ export function ownName (name: string): string {
 }
 
 /**
- * Copies an example into a folder of its own, as a stranger would, and gives it the packages that it asks for: the packed
- * tarball, and links to what the tests have installed. A package that it does not ask for cannot be imported there.
+ * Copies an example into a folder of its own, as a stranger would, and gives it the packages that it asks for: the
+ * packed tarball, and links to what the tests have installed. It cannot import a package that it does not ask for.
  */
-export async function copyExample (t: Test, name: string, { tarball, manifest: { dependencies } }: Packed): Promise<Project> {
+export async function copyExample (t: Test, name: string, packed: Packed): Promise<Project> {
+  const { tarball, manifest: { dependencies } } = packed
   const dir = await scratch(t)
   await cp(join(ROOT, 'examples', name), dir, { recursive: true, filter: path => !path.endsWith('/node_modules') })
   const manifest = JSON.parse(await readFile(join(dir, 'package.json'), 'utf8')) as ExampleManifest
@@ -51,7 +52,9 @@ async function link (installed: string, name: string): Promise<void> {
   const original = join(ROOT, 'node_modules', ownName(name))
   await mkdir(dirname(join(installed, name)), { recursive: true })
   await symlink(original, join(installed, name))
-  const { bin = {} } = JSON.parse(await readFile(join(original, 'package.json'), 'utf8')) as { bin?: string | Record<string, string> }
+  const { bin = {} } = JSON.parse(await readFile(join(original, 'package.json'), 'utf8')) as {
+    bin?: string | Record<string, string>
+  }
   const commands = Object.entries(typeof bin === 'string' ? { [name]: bin } : bin)
   if (commands.length > 0) await mkdir(join(installed, '.bin'), { recursive: true })
   for (const [command, file] of commands) {
@@ -69,8 +72,9 @@ export interface RunningScript {
   ended: Promise<number | NodeJS.Signals>
 }
 
-/** Runs a script of its package.json as npm does, with these variables and no others, but without starting npm. */
-export function runScript (t: Test, { dir, manifest }: Project, script: string, env: Record<string, string> = {}): RunningScript {
+/** Runs a script of its package.json as npm does, but without npm, and with these variables and no others. */
+export function runScript (t: Test, project: Project, script: string, env: Record<string, string> = {}): RunningScript {
+  const { dir, manifest } = project
   const PATH = `${join(dir, 'node_modules/.bin')}:${process.env.PATH}`
   // Tap adds its hooks to NODE_OPTIONS of each process that is started, for coverage that nobody asks for.
   // A group of its own: the command may start further processes, which must not outlive the test.
