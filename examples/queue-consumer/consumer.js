@@ -17,7 +17,7 @@ if (problems.length > 0) {
 
 const app = Fastify({ logger: true })
 const redis = new Redis(redisUrl, { enableAutoPipelining: true })
-await app.register(idempotency, { redis, scope: 'global' })
+await app.register(idempotency, { redis, scope: 'global' }) // No route is protected: run() has a scope of its own.
 
 let parcels = 0
 
@@ -42,7 +42,7 @@ async function consume (job, token) {
 const connection = { url: redisUrl }
 const queue = new Queue('shipments', { connection })
 const events = new QueueEvents('shipments', { connection })
-const worker = new Worker('shipments', consume, { connection })
+const worker = new Worker('shipments', consume, { connection, autorun: false })
 for (const part of [redis, queue, events, worker]) part.on('error', (err) => app.log.error(err))
 
 const text = { type: 'string', minLength: 1 }
@@ -50,11 +50,12 @@ const schema = { body: { type: 'object', required: ['id', 'order'], properties: 
 
 // This sends a message. It waits for the consumer only to show what comes of the message; a real sender does not.
 app.post('/shipments', { schema }, async (request) => {
-  const job = await queue.add('ship', request.body)
+  const job = await queue.add('ship', request.body, { attempts: 5, backoff: 1_000 })
   return { job: job.id, result: await job.waitUntilFinished(events, 10_000) }
 })
 
-await app.listen({ port: Number(port) })
+await app.listen({ port: Number(port) }) // It rejects if the plugin cannot use this Redis, before a message is taken.
+worker.run().catch((err) => app.log.error(err))
 
 async function stop () {
   setTimeout(() => process.exit(1), 30_000).unref() // While Redis is away, the worker does not close.
