@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import { bareError, factsOf } from '../shared/error-facts.ts'
+import { isDoneWithin, Wake } from '../shared/wait.ts'
 import { script } from './lua.ts'
 import type { RedisClient } from './redis-client.ts'
 
@@ -76,7 +77,7 @@ export async function checkRedis (redis: RedisClient, options: RedisCheckOptions
     return
   }
   try {
-    await within(patience, answer)
+    if (!await isDoneWithin(answer, patience)) throw new Error(`Redis did not answer within ${patience} ms`)
   } catch (error) {
     if (closing.aborted) return
     const cause = causeOfFailure(error)
@@ -148,19 +149,12 @@ async function contact (redis: RedisClient, closing: AbortSignal): Promise<void>
   })
 }
 
-/** Resolves when the client is ready again, after `pause` ms, or when the app closes. */
-async function readyOrAfter (pause: number, redis: RedisClient, closing: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const stop = (): void => {
-      clearTimeout(timer)
-      redis.off('ready', stop)
-      closing.removeEventListener('abort', stop)
-      resolve()
-    }
-    const timer = setTimeout(stop, pause).unref()
-    redis.once('ready', stop)
-    closing.addEventListener('abort', stop)
-  })
+/** Resolves when the client is ready again, after `milliseconds`, or when the app closes. */
+async function readyOrAfter (milliseconds: number, redis: RedisClient, closing: AbortSignal): Promise<void> {
+  const ready = new Wake()
+  redis.once('ready', ready.now)
+  await ready.orAfter(milliseconds, closing, false)
+  redis.off('ready', ready.now)
 }
 
 function causeOfFailure (error: unknown): Error {
@@ -242,13 +236,4 @@ async function textOf (call: Promise<unknown> | undefined): Promise<string> {
   const answer = await call?.catch(() => '')
   if (typeof answer === 'string') return answer
   return typeof answer === 'object' && answer !== null ? (Array.isArray(answer) ? answer : Object.entries(answer).flat()).join() : ''
-}
-
-/** @throws if it takes longer */
-async function within (milliseconds: number, answer: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const tooLong = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`Redis did not answer within ${milliseconds} ms`)), milliseconds)
-  })
-  await Promise.race([answer, tooLong]).finally(() => clearTimeout(timer))
 }

@@ -1,4 +1,4 @@
-import { Wake } from '../shared/wait.ts'
+import { isDoneWithin, Wake } from '../shared/wait.ts'
 import type { RedisSubscriber } from './redis-client.ts'
 
 /** Milliseconds: how soon waiters look again while there is no subscription to be woken by. */
@@ -64,8 +64,8 @@ export class WakeUps {
       // It was refused, or there is no server and no more try to connect: the next waiter begins anew.
       void opening.then((opened) => { if (!opened) this.#subscribed = null })
     }
-    const subscribed = await Promise.race([this.#subscribed, elapsed(POLL_INTERVAL)])
-    return subscribed === true && this.#subscriber?.status === 'ready'
+    const subscribed = this.#subscribed
+    return await isDoneWithin(subscribed, POLL_INTERVAL) && await subscribed && this.#subscriber?.status === 'ready'
   }
 
   async #open (): Promise<boolean> {
@@ -116,8 +116,4 @@ async function untilReady (subscriber: RedisSubscriber): Promise<void> {
     subscriber.once('ready', resolve)
     subscriber.once('end', () => { reject(new Error('The connection ended')) })
   })
-}
-
-function elapsed (milliseconds: number): Promise<false> {
-  return new Promise((resolve) => { setTimeout(resolve, milliseconds, false).unref() })
 }
