@@ -1,10 +1,12 @@
+import { aFunction } from '../shared/check-options.ts'
+import { pause } from '../shared/wait.ts'
 import { dropRest, tryOnce, tryRedirected } from './fetch-try.ts'
 import type { Answered, Redirect } from './fetch-try.ts'
 import { decode } from './gather.ts'
 import { keyOf } from './key.ts'
 import { Operation } from './operation.ts'
 import type { Answer, OperationInfo } from './operation.ts'
-import { checkOptions } from './options.ts'
+import { readOptions } from './options.ts'
 import type { RetryOptions } from './options.ts'
 import { makeResendable } from './request.ts'
 
@@ -40,7 +42,7 @@ export type IdempotentFetch = (input: string | URL | Request, init?: IdempotentR
  * @throws {IdempotencyOptionError} naming the option and what it should have been.
  */
 export function idempotentFetch (options: IdempotentFetchOptions = {}): IdempotentFetch {
-  const settings = checkOptions(options, { fetch: value => typeof value === 'function' ? undefined : 'a function like fetch' })
+  const settings = readOptions(options, { fetch: aFunction('like fetch') })
   return async (input, { idempotencyKey, ...rest } = {}) => {
     const { method, headers, signal, redirect, target, init } = await makeResendable(input, rest)
     const operationKey = keyOf(method, idempotencyKey, headers.get(settings.header), settings)
@@ -74,17 +76,4 @@ function answerOf ({ response, chunks }: Answered): Answer {
     body: () => chunks === null ? null : decode(chunks),
     original: response
   }
-}
-
-/** Ends early when the signal aborts. */
-async function pause (milliseconds: number, signal: AbortSignal | null): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const end = () => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, milliseconds)
-    signal?.addEventListener('abort', end)
-  })
 }

@@ -1,12 +1,12 @@
 import type { Dispatcher } from 'undici'
 import { keyOf } from './key.ts'
-import { checkOptions } from './options.ts'
+import { readOptions } from './options.ts'
 import type { RetryOptions } from './options.ts'
 import { IdempotentDispatch } from './undici-dispatch.ts'
 import { copyOfList, findHeader, toRecord, withHeader } from './undici-headers.ts'
 import type { HeaderRecord } from './undici-headers.ts'
 
-export { IdempotencyOptionError } from '../errors.ts'
+export { IdempotencyOptionError } from '../shared/option-error.ts'
 export { RequestFailedError, RetryTimeoutError } from './errors.ts'
 export { makeKey } from './key.ts'
 export type { OperationInfo } from './operation.ts'
@@ -22,7 +22,7 @@ export type { IdempotentContext } from './undici-dispatch.ts'
  * @throws {IdempotencyOptionError} naming the option and what it should have been.
  */
 export function idempotent (options: RetryOptions = {}): Dispatcher.DispatcherComposeInterceptor {
-  const settings = checkOptions(options)
+  const settings = readOptions(options)
   return dispatch => (request, handler) => {
     // What becomes a tunnel or a web socket has no answer to wait for.
     if (request.method === 'CONNECT' || Boolean(request.upgrade)) return dispatch(request, handler)

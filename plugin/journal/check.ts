@@ -3,7 +3,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { bareError, factsOf } from '../shared/error-facts.ts'
 import { JournalUnusableError } from './journal.ts'
 import type { Journal, Queryable } from './journal.ts'
-import { ask, codeOf } from './rows.ts'
+import { codeOf, query } from './rows.ts'
 
 /**
  * Before the app is ready: whether its journals will work on the day that they are needed. A database that cannot be
@@ -34,7 +34,7 @@ export async function checkDatabase (db: Queryable, statement: string, table: st
   const sent = randomBytes(32)
   let rows
   try {
-    rows = await ask<{ id?: unknown, replica?: unknown }>(db, statement, [sent])
+    rows = await query<{ id?: unknown, replica?: unknown }>(db, statement, [sent])
   } catch (cause) {
     const code = cause instanceof TypeError ? 'TypeError' : codeOf(cause, isRefusal)
     if (code === undefined) throw cause

@@ -1,6 +1,6 @@
 import type { RouteOptions } from 'fastify'
-import { isVisibleAscii } from '../options.ts'
 import type { PluginSettings, RouteSettings } from '../options.ts'
+import { isVisibleAscii } from '../shared/key-grammar.ts'
 import { listOf, protectedMethods, seenOf } from '../routes.ts'
 
 /** How a route is protected, as far as its clients see it. */

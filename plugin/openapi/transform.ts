@@ -1,5 +1,5 @@
 import type { SwaggerTransform } from '@fastify/swagger'
-import { isThenable, kindOf } from '../request/answers-of-options.ts'
+import { isThenable, kindOf } from '../shared/values.ts'
 import { listOf } from '../routes.ts'
 import { withKeyHeader } from './key-header.ts'
 import { protectedRoute } from './protected-route.ts'

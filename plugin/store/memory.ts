@@ -1,6 +1,8 @@
+import { anInteger, checkOptions } from '../shared/check-options.ts'
+import type { RulesOf } from '../shared/check-options.ts'
+import { Wake } from '../shared/wait.ts'
 import { timeToLive } from './record.ts'
 import { StoreRefusedError } from './store.ts'
-import { Wake } from '../shared/wait.ts'
 import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
 
 export interface MemoryStoreOptions {
@@ -29,6 +31,8 @@ interface MemoryRecord {
 /** What a record without a response is counted as. */
 const RECORD_SIZE = 512
 
+const RULES: RulesOf<MemoryStoreOptions> = { maxSize: anInteger(RECORD_SIZE, Number.MAX_SAFE_INTEGER, 'bytes') }
+
 /**
  * Records in this process's memory: for demos, tests, and apps that are and stay one process. Another process does
  * not see them, and they are gone when this one ends. Bounded by `maxSize`.
@@ -40,11 +44,9 @@ export class MemoryStore implements Store {
   readonly #awaited = new Map<string, Wake>()
   #size = 0
 
-  constructor ({ maxSize = 64 * 1024 * 1024 }: MemoryStoreOptions = {}) {
-    if (!Number.isSafeInteger(maxSize) || maxSize < RECORD_SIZE) {
-      throw new TypeError(`MemoryStore: option "maxSize" must be an integer of at least ${RECORD_SIZE} bytes, got ${String(maxSize)}`)
-    }
-    this.#maxSize = maxSize
+  constructor (options: MemoryStoreOptions = {}) {
+    checkOptions('MemoryStore', RULES, options)
+    this.#maxSize = options.maxSize ?? 64 * 1024 * 1024
   }
 
   async claim (id: string, claim: Claim): Promise<ClaimResult> {
