@@ -121,8 +121,9 @@ export function isFinalStatus (statusCode: number): boolean {
 export const isSettling = isFinalStatus
 
 /**
- * Options of Fastify's own `register`, which Fastify passes on to the plugin (@fastify/autoload adds a `prefix` to every
- * plugin that it finds in a folder). They have no effect on a plugin that runs in its parent's context, as this one does.
+ * Options of Fastify's own `register`, which Fastify passes on to the plugin (@fastify/autoload adds a `prefix` to
+ * every plugin that it finds in a folder). They have no effect on a plugin that runs in its parent's context, as this
+ * one does.
  */
 const REGISTER_OPTIONS = new Set(['prefix', 'logLevel', 'logSerializers'])
 

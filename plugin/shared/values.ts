@@ -9,7 +9,7 @@ export function kindOf (value: unknown): string {
 }
 
 /** The user name and the password of a URL. */
-const CREDENTIALS = /:\/\/[^/]*@/
+const CREDENTIALS = /:\/\/.*@/s
 
 /** Shows a value that somebody wrote into the program, such as an option, in a message. Hides credentials in a URL. */
 export function show (value: unknown): string {
