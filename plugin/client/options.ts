@@ -20,8 +20,9 @@ export interface RetryOptions {
   /** Milliseconds: the largest value of that limit. A `Retry-After` of the server may be longer. Default 5 000. */
   maxDelay?: number
   /**
-   * Whether the server accepts a key. Needed for a server that has a `validateKey` of its own. Default: 1 to 255 visible
-   * ASCII characters. The client refuses any other key with an `IdempotencyOptionError` before it sends anything.
+   * Whether the server accepts a key. Needed for a server that has a `validateKey` of its own. Default: 1 to 255
+   * visible ASCII characters. The client refuses any other key with an `IdempotencyOptionError` before it sends
+   * anything.
    */
   validateKey?: (key: string) => boolean
 }

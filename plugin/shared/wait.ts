@@ -15,7 +15,7 @@ export async function isDoneWithin (
   let stop!: () => void
   const stopped = new Promise<false>((resolve) => { stop = () => { resolve(false) } })
   const timer = setTimeout(stop, milliseconds)
-  if (!keepsProcess) timer.unref()
+  if (!keepsProcess) letProcessEnd(timer)
   signal?.addEventListener('abort', stop)
   try {
     return await Promise.race([promise.then(() => true), stopped])
@@ -23,6 +23,11 @@ export async function isDoneWithin (
     clearTimeout(timer)
     signal?.removeEventListener('abort', stop)
   }
+}
+
+/** @param timer of Node.js. A timer of a browser is a number, and keeps nothing alive */
+function letProcessEnd (timer: unknown): void {
+  (timer as { unref?: () => void }).unref?.()
 }
 
 /** Resolves after `milliseconds`, or when `signal` aborts. */

@@ -61,9 +61,9 @@ t.test('whatever a 409 carries, it is final unless it says in so many words that
     })()
     const { retryable, code } = Object(parsed) as { retryable?: unknown, code?: unknown }
     const isRetried = retryable === true || (code === 'FST_IDEMPOTENCY_IN_PROGRESS' && retryable !== false)
-    return judge(conflict(body)) === (isRetried ? 'unsettled' : 'final')
+    return judge(conflict(body)) === (isRetried ? 'uncertain' : 'final')
   }))
-  t.equal(judge(conflict('{"retryable":true}')), 'unsettled')
+  t.equal(judge(conflict('{"retryable":true}')), 'uncertain')
   t.equal(judge(conflict('{"retryable":"true"}')), 'final')
 })
 
