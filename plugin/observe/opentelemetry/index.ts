@@ -15,8 +15,8 @@ const RULES: RulesOf<IdempotencyTracingOptions> = { recordScope: aBoolean }
 
 /**
  * Records on OpenTelemetry spans what happens to requests with an idempotency key, in all apps of the process: as
- * attributes and events of the span that is active when a key is claimed. It starts no span of its own, and does nothing
- * if no span is active. Call it once.
+ * attributes and events of the span that is active when a key is claimed. It starts no span of its own, and does
+ * nothing if no span is active. Call it once.
  *
  * ```ts
  * const stop = idempotencyTracing()
