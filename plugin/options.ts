@@ -4,7 +4,7 @@ import {
 import type { Rule, RulesOf } from './shared/check-options.ts'
 import { isVisibleAscii } from './shared/key-grammar.ts'
 import { IdempotencyOptionError } from './shared/option-error.ts'
-import { show } from './shared/values.ts'
+import { show } from './shared/show.ts'
 import { RECORD_VERSION, RECORD_VERSIONS } from './store/record.ts'
 import type { IdempotencyOptions, RouteIdempotencyOptions } from './types.ts'
 

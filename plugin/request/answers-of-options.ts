@@ -3,9 +3,6 @@ import { routeOf } from '../observe/channels.ts'
 import { bareError } from '../shared/error-facts.ts'
 import { IdempotencyError } from '../errors.ts'
 import type { IdempotencyErrorCode } from '../errors.ts'
-import { isThenable } from '../shared/values.ts'
-
-export { isThenable, kindOf } from '../shared/values.ts'
 
 /**
  * What a function that is an option answers: read at once, or when its promise is settled. One that returns no promise
@@ -25,6 +22,16 @@ export function later<T, F> (call: () => unknown, read: (answer: unknown) => T, 
 /** Goes on with what may be promised: at once, if it is not. */
 export function andThen<T, R> (value: T | Promise<T>, next: (value: T) => R): R | Promise<Awaited<R>> {
   return value instanceof Promise ? value.then(next) as Promise<Awaited<R>> : next(value)
+}
+
+export function isThenable (answer: unknown): answer is PromiseLike<unknown> {
+  return typeof answer === 'object' && answer !== null && typeof (answer as { then?: unknown }).then === 'function'
+}
+
+/** For a message: what it is, and nothing of what is in it. */
+export function kindOf (value: unknown): string {
+  if (value === '') return 'an empty string'
+  return value === null ? 'null' : typeof value
 }
 
 /** A function that is an option has answered what it must not. */

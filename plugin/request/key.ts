@@ -4,7 +4,6 @@ import type { RouteSettings } from '../options.ts'
 import type { Scope } from '../types.ts'
 import { andThen, kindOf, later, refuseFor, WrongAnswer } from './answers-of-options.ts'
 import { sha256 } from '../core/sha256.ts'
-import { parseKey } from '../shared/key-grammar.ts'
 
 /** `undefined`: the request has none. */
 type Key = string | undefined
@@ -89,6 +88,16 @@ function theLine ({ raw: { rawHeaders } }: FastifyRequest, header: string): stri
     throw new IdempotencyError('FST_IDEMPOTENCY_KEY_INVALID', detail)
   }
   return line
+}
+
+/**
+ * The key in a header's value: an RFC 9651 String, parameters ignored, or a bare token, which means the same key.
+ * `undefined` if it is neither.
+ */
+export function parseKey (value: string): string | undefined {
+  if (!value.includes('"')) return value
+  const string = /^ *"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)" *(?:;.*)?$/.exec(value)
+  return string?.[1]?.replace(/\\(.)/g, '$1')
 }
 
 /**

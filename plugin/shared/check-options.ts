@@ -1,5 +1,5 @@
 import { IdempotencyOptionError } from './option-error.ts'
-import { show } from './values.ts'
+import { show } from './show.ts'
 
 /** Milliseconds: the longest delay of a timer, in Node.js and in browsers. */
 export const MAX_TIMER = 2 ** 31 - 1

@@ -2,18 +2,8 @@ export function isThenable (value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }
 
-/** Says in a message what kind of value this is, without anything of what it contains. */
+/** For a message: the kind of a value, and nothing of its content. */
 export function kindOf (value: unknown): string {
   if (value === '') return 'an empty string'
   return value === null ? 'null' : typeof value
-}
-
-/** The user name and the password of a URL. */
-const CREDENTIALS = /:\/\/.*@/s
-
-/** Shows a value that somebody wrote into the program, such as an option, in a message. Hides credentials in a URL. */
-export function show (value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.replace(CREDENTIALS, '://…@'))
-  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
-  return typeof value === 'function' ? 'a function' : String(value)
 }
