@@ -61,14 +61,7 @@ export class IdempotencyError extends Error {
   }
 }
 
-/**
- * An option of the plugin, or of a route's `config.idempotency`, is not what it should be. Rejects `app.ready()`.
- * Or of the client: thrown where it is made or called.
- */
-export class IdempotencyOptionError extends TypeError {
-  override name = 'IdempotencyOptionError'
-  readonly code = 'FST_IDEMPOTENCY_OPTION_INVALID'
-}
+export { IdempotencyOptionError } from './shared/option-error.ts'
 
 /** Why a run's `signal` aborted: the key is not, or may no longer be, the run's own. */
 export class LeaseLostError extends Error {

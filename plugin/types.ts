@@ -3,229 +3,256 @@ import type { Journal, Queryable } from './journal/journal.ts'
 import type { Store } from './store/store.ts'
 import type { RedisClient } from './store/redis.ts'
 
-/** Whose key space a request's key is looked up in: the shared one, or that of what the function returns. */
+/** The key space that a request's key is looked up in: the global one, or the one that the function returns. */
 export type Scope = 'global' | ((request: FastifyRequest) => string | number | PromiseLike<string | number>)
 
 /**
- * The options that may also stand in a route's `config.idempotency` object. Each function may return a promise, which
- * is waited for. Where `key`, `validateKey`, `scope` or `fingerprint` throws, rejects or answers something else, the
- * request is a 500 that the log explains, and nothing runs; an error with a status of its own is the answer.
+ * The options that a route's `config.idempotency` object can have too. Each function may return a promise, and the
+ * plugin waits for it. If `key`, `validateKey`, `scope` or `fingerprint` throws, rejects or returns a wrong value,
+ * nothing runs. The client gets a 500, and the log says why. If the error has a status of its own, the client gets the
+ * error.
  */
 export interface RouteIdempotencyOptions {
   /**
-   * Whose key space. A key is only ever looked up within its scope, so the function must return something that
-   * stays the same between retries (a customer's id, not a token). `'global'` shares one space between all callers.
+   * The key space that keys are looked up in. The function must return a value that is the same for all retries, such
+   * as a customer's id, and not a token. With `'global'` all callers share one key space.
    */
   scope?: Scope
   /** The request header that carries the key. Default `'idempotency-key'`. */
   header?: string
-  /** Where the key comes from instead of the header; `undefined` says that the request has none. */
+  /** Returns the key, in place of the header. `undefined`: the request has none. */
   key?: (request: FastifyRequest) => string | number | undefined | PromiseLike<string | number | undefined>
-  /** Whether a request without a key is refused (`true`, the default) or runs unprotected (`false`). */
+  /** Whether a request without a key is refused (`true`) or runs unprotected (`false`). Default `true`. */
   required?: boolean
-  /** Accepts a parsed key. Default: 1 to 255 visible ASCII characters. */
+  /** Whether a parsed key is valid. Default: 1 to 255 visible ASCII characters are valid. */
   validateKey?: (key: string) => boolean | PromiseLike<boolean>
   /**
-   * What makes two requests the same, instead of query and body. Method, path, media type and the route's version and
-   * host always count. Needed on routes whose body cannot be read (a stream, multipart). Called with the body as it was
-   * parsed, before validation and the route's own hooks; if it throws then, or returns nothing or an empty text, once
-   * more at the claim. `canonicalJson` helps to leave members out.
+   * Returns what makes two requests the same, in place of query and body. Method, path, media type and the route's
+   * version and host always count too. Routes whose body cannot be read (a stream, multipart) need this option. The
+   * plugin calls the function with the body as it was parsed, before validation and the route's own hooks. If it
+   * throws, or returns nothing or an empty string, the plugin calls it once more at the claim. Use `canonicalJson` to
+   * leave members out.
    */
   fingerprint?: (request: FastifyRequest) => string | Uint8Array | PromiseLike<string | Uint8Array>
-  /** Milliseconds for which an outcome is kept, from its completion. Default 86 400 000 (a day). */
+  /** Milliseconds for which an outcome is kept after its completion. Default 86 400 000 (a day). */
   retention?: number
-  /** Milliseconds for which a silent owner keeps the key. Renewed while the handler runs. Default 30 000. */
+  /**
+   * Milliseconds for which the store keeps the key for a silent owner. Renewed while the handler runs. Default 30 000.
+   */
   lease?: number
-  /** Milliseconds after which the lease of a running handler is no longer renewed. Default 300 000. */
+  /** Milliseconds after which the lease of a running handler is not renewed any more. Default 300 000. */
   maxExecution?: number
   /**
-   * What a duplicate of a running request gets. `'auto'`, the default: a 409 while the owner's own client is still
-   * connected; the owner's answer once it has left, since then the duplicate is that client's retry. `'wait'`: always
-   * the owner's answer. `'reject'`: always a 409, at once.
+   * What a duplicate of a running request gets.
+   * - `'auto'`: a 409 while the owner's client is connected, and the owner's answer after that client has disconnected,
+   *   since then the duplicate is its retry.
+   * - `'wait'`: always the owner's answer.
+   * - `'reject'`: always a 409, at once.
+   *
+   * Default `'auto'`.
    */
   onConflict?: 'auto' | 'wait' | 'reject'
-  /** Milliseconds for which a duplicate is held at most. Default 10 000. */
+  /** Milliseconds: how long a duplicate waits at most. Default 10 000. */
   waitTimeout?: number
-  /** How many duplicates of one request may be held in a process; a further one gets a 409. Default 1 000. */
+  /** How many duplicates of one request may wait in a process. A further one gets a 409. Default 1 000. */
   maxWaitersPerKey?: number
   /** Seconds: the `Retry-After` of a 409 in progress and of a 503. Default 1. */
   retryAfter?: number
-  /** When the store cannot be reached: a 503 and nothing runs (`'reject'`, the default), or run unprotected. */
+  /**
+   * What happens if the store cannot be reached. `'reject'`: the client gets a 503, and nothing runs. `'bypass'`: the
+   * request runs unprotected. Default `'reject'`.
+   */
   onStoreError?: 'reject' | 'bypass'
   /**
-   * Which responses are kept and replayed; others release the key. Default: below 500 and not 408, 425 or 429. By
-   * default a 408 does not release the key either, since nobody knows the outcome: its lease has to run out.
+   * Whether a response with this status is kept and replayed. Any other response releases the key. Default: status
+   * codes below 500, except for 408, 425 and 429. By default a 408 does not release the key either, since the outcome
+   * is not known: the lease must run out first.
    */
   replayable?: (statusCode: number) => boolean | PromiseLike<boolean>
-  /** Bytes: the largest response body that is kept. Default 1 048 576. */
+  /** Bytes: the size of the largest response body that is kept. Default 1 048 576. */
   maxBodySize?: number
   /**
-   * Where handlers store their outcome in their own transaction, by `request.idempotency.complete`: one of
-   * `postgresJournal(app.pg)`. `false`: not on this route. Goes with `onStoreError: 'reject'`.
+   * Where handlers store their outcome in their own transaction, with `request.idempotency.complete`. Such as
+   * `postgresJournal(app.pg)`. `false`: this route has no journal. Cannot be combined with `onStoreError: 'bypass'`.
+   * Default `false`.
    */
   journal?: Journal | false
   /**
-   * When the journal is asked before a handler runs: if an earlier attempt may have committed (`'retries'`, the
-   * default), or always, so that nothing is done elsewhere (at a payment provider, say) for a key that Redis has
-   * forgotten.
+   * When the plugin asks the journal before a handler runs. `'retries'`: if an earlier attempt may have committed.
+   * `'always'`: before every run, so that a handler does nothing elsewhere (at a payment provider, for example) for a
+   * key that Redis has forgotten. Default `'retries'`.
    */
   journalLookup?: 'retries' | 'always'
   /**
-   * Whether the journal keeps answers that handlers did not complete with, too: refusals without an effect, say. Each
-   * in a statement of its own, before it is sent. Default `false`.
+   * Whether the journal also keeps answers without a `complete`, such as refusals without an effect. The plugin writes
+   * each of them in a statement of its own, before it sends the answer. Default `false`.
    */
   journalAnswers?: boolean
   /**
-   * Drops or masks what must not rest in the store (a card number, a token), before a response is stored or journalled.
-   * What it returns is what replays serve; what it leaves out stays as it is. The first answer is sent as it is, once a
-   * promise is settled. If it fails, nothing of the response is kept: the key settles as not replayable.
+   * Removes or masks what must not be stored (a card number, a token), before a response is stored or written to the
+   * journal. Replays send what it returns. `headers` or `body` that it does not return stay as they are. The first
+   * answer is sent unchanged, but not before a returned promise has been fulfilled or rejected. If the function fails,
+   * nothing of the response is kept, and the key is settled without it.
    */
-  sanitize?: (response: SanitizableResponse, request: FastifyRequest) => SanitizedResponse | PromiseLike<SanitizedResponse>
-  /** Response headers that are not kept, beyond those that never are (set-cookie, date, the hop-by-hop ones). */
+  sanitize?: (
+    response: SanitizableResponse,
+    request: FastifyRequest
+  ) => SanitizedResponse | PromiseLike<SanitizedResponse>
+  /**
+   * Response headers that are not kept, in addition to set-cookie, date and the hop-by-hop headers, which never are.
+   */
   excludeHeaders?: readonly string[]
 }
 
-/** What `sanitize` leaves of a response. */
+/** What `sanitize` returns: the parts of the response that it changes. */
 export interface SanitizedResponse {
   headers?: Record<string, string | string[]>
   body?: string | Uint8Array
 }
 
-/** What `sanitize` is shown of a response. */
+/** What `sanitize` gets of a response. */
 export interface SanitizableResponse {
   statusCode: number
-  /** Those that are kept, by lower-case name. */
+  /** The headers that are kept, by lower-case name. */
   headers: Record<string, string | string[]>
-  /** A copy of the bytes. */
+  /** A copy of the body's bytes. */
   body: Buffer
 }
 
-/** What `app.register(idempotency, …)` takes. Checked when the app is made ready. */
+/** The options of `app.register(idempotency, …)`. The plugin checks them when the app is made ready. */
 export interface IdempotencyOptions extends RouteIdempotencyOptions {
   scope: Scope
-  /** An ioredis `Redis` or `Cluster`, Redis 7.0 or later. The app's: never created, never closed by the plugin. */
+  /**
+   * An ioredis `Redis` or `Cluster`, for Redis 7.0 or later. The app creates and closes it, and the plugin does not.
+   */
   redis?: RedisClient
-  /** Where records live instead of `redis`, such as a `MemoryStore`. */
+  /** The store of the records, in place of `redis`. Such as a `MemoryStore`. */
   store?: Store
-  /** Protect every POST and PATCH route that does not say `idempotency: false`. Default `false`. */
+  /** Whether to protect every POST and PATCH route without `idempotency: false`. Default `false`. */
   global?: boolean
-  /** Milliseconds: the longest wait for an answer of the store. Default 1 000. */
+  /** Milliseconds: how long the plugin waits for an answer of the store. Default 1 000. */
   storeTimeout?: number
-  /** How many duplicates may be held in a process, of all keys together; a further one gets a 409. Default 10 000. */
+  /** How many duplicates of all keys may wait in a process. A further one gets a 409. Default 10 000. */
   maxWaiters?: number
   /**
-   * Milliseconds for which `app.close()` waits for what owns a key: handlers, also those whose client has left, work of
-   * `app.idempotency.run()`, and outcomes that the store does not have yet. Default 25 000.
+   * Milliseconds: how long `app.close()` waits for everything that owns a key: handlers, including those whose client
+   * has disconnected, work of `app.idempotency.run()`, and outcomes that the store does not have yet. Default 25 000.
    */
   closeTimeout?: number
   /**
-   * Whether Redis is looked at when the app is made ready. What is definitely wrong (a version below 7.0, a wrong
-   * password, a missing right, a replica) rejects; what is doubtful (eviction, no persistence), and a Redis that cannot
-   * be reached yet, is a warning. Default `true`. Only with `redis`.
+   * Whether to check Redis when the app is made ready. `app.ready()` rejects if nothing could be protected (a version
+   * below 7.0, a wrong password, a missing right, a replica). The log has a warning if keys may be lost (eviction, no
+   * persistence), or if Redis cannot be reached yet. Default `true`. Only with `redis`.
    */
   redisChecks?: boolean
-  /** Problems are sent as RFC 9457 `problem+json` (the default), or thrown to the app's own error handler. */
+  /**
+   * How the plugin reports problems. `'problem+json'`: it sends a problem document (RFC 9457). `'error-handler'`: it
+   * throws an error, which the app's error handler gets. Default `'problem+json'`.
+   */
   errors?: 'problem+json' | 'error-handler'
-  /** The `type` of every problem and the target of its `Link: …; rel="describedby"`. */
+  /** The URL in the `type` of every problem and in its `Link: …; rel="describedby"`. Default: this package's README. */
   docsUrl?: string
   /**
-   * The version of the records that are written to Redis; 1 and 2 are read. Default 2. For a rolling change from 0.1,
-   * which reads 1 only: deploy with 1 first, then without. Only with `redis`.
+   * The version of the records that the plugin writes to Redis. It reads versions 1 and 2. For a rolling change from
+   * release 0.1, which reads only version 1, deploy with `1` first, and then without this option. Default 2. Only with
+   * `redis`.
    */
   recordVersion?: 1 | 2
-  /** What the names of Redis keys start with. Default `'idem:'`. Only with `redis`. */
+  /** The prefix of the names of Redis keys. Default `'idem:'`. Only with `redis`. */
   keyPrefix?: string
 }
 
 /** `request.idempotency` of a protected request. */
 export interface RequestIdempotency {
-  /** The key as the client meant it: without quotes. */
+  /** The key without the quotes of the header. */
   readonly key: string
   /** The scope that the key is looked up in. */
   readonly scope: string
   /**
-   * 1 on a first run. More says: an earlier attempt started and its outcome is not known, so check before you act.
-   * It only grows while the key is remembered, so it serves as a fencing token.
+   * 1 for a first run. More than 1: an earlier attempt started, and its outcome is not known, so check before you act.
+   * The number only grows as long as the store remembers the key, so you can use it as a fencing token.
    */
   readonly attempt: number
-  /** Whether this request is answered with a kept outcome; its handler does not run. */
+  /** Whether this request is answered with a kept outcome. Then its handler does not run. */
   readonly replayed: boolean
   /** Aborts when ownership of the key is lost: the lease ran out, or another attempt owns the key. */
   readonly signal: AbortSignal
-  /** Keep nothing of this run, whatever is answered, and let the next retry run. */
+  /** Keep nothing of this run, whatever its answer is, and let the next retry run. */
   release (): void
   /**
    * On a route with a `journal`: store the outcome in your transaction, so that it is committed together with its
-   * effects or not at all. Call it last; return or send what it resolves to, which is `body` as it is, once the
-   * transaction has committed. Not in a savepoint. The body passes through the route's response schema here. Once in a
-   * run; again only in a new transaction, after the first was rolled back.
-   * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if another attempt has committed its outcome. Let it end
-   *   the transaction and the handler: the client gets that outcome.
-   * @throws {TypeError} if `tx` is not in a transaction, or the answer not one
+   * effects or not at all. Call it last in the transaction, and not in a savepoint. It resolves to `body` unchanged.
+   * Return or send that after the transaction has committed. The route's response schema serializes the body in this
+   * call. Call it once in a run. Call it again only in a new transaction, after the first one was rolled back.
+   * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if another attempt has committed its outcome. Do not catch
+   *   it: it must end the transaction and the handler. The client gets that outcome
+   * @throws {TypeError} if `tx` is not in a transaction, or the answer is not valid
    */
   complete<T = undefined> (tx: Queryable, answer: JournalledAnswer<T>): Promise<T>
   /**
-   * On a route with a `journal`: ask it, before you act elsewhere, whether an outcome stands there for this key. Not in
-   * a transaction. Resolves if there is none.
-   * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if there is one, `FST_IDEMPOTENCY_KEY_REUSED` if it is
-   *   that of another request. Let it end the handler: the client gets that outcome, or a 422.
-   *   `FST_IDEMPOTENCY_STORE_UNAVAILABLE` if the journal cannot be asked
+   * On a route with a `journal`: ask the journal, before you act elsewhere, whether it has an outcome for this key. Do
+   * not call it in a transaction. Resolves if there is no outcome.
+   * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS` if there is an outcome, and `FST_IDEMPOTENCY_KEY_REUSED`
+   *   if it belongs to another request. Do not catch them: they must end the handler. The client gets the outcome, or a
+   *   422. `FST_IDEMPOTENCY_STORE_UNAVAILABLE` if the journal cannot be asked
    */
   lookUp (): Promise<void>
 }
 
-/** What a handler stores in its transaction, and answers. */
+/** The answer that a handler stores in its transaction. */
 export interface JournalledAnswer<T> {
-  /** Default 200; 204 without a body. */
+  /** Default 200, or 204 without a body. */
   statusCode?: number
-  /** Beside those that were set on the reply. */
+  /** Headers in addition to those that were set on the reply. */
   headers?: Record<string, string | string[]>
-  /** An object for the response schema (or JSON), or text, or bytes. */
+  /** An object, which the response schema or JSON serializes, or text, or bytes. */
   body?: T
 }
 
 /** What an operator sees of a key. */
 export interface FoundRecord {
-  /** `unreadable`: written by another version of the plugin, or not by it at all. */
+  /** `unreadable`: written by another version of the plugin, or by something else. */
   state: 'running' | 'released' | 'settled' | 'unreadable'
-  /** 0 if it is unreadable. */
+  /** 0 if the record is unreadable. */
   attempt: number
   /** Milliseconds until the record is forgotten. */
   expiresIn: number
-  /** Milliseconds for which the owner of a running record keeps the key even if it stays silent; else `null`. */
+  /** Milliseconds for which the owner of a running record keeps the key even if it stays silent. Otherwise `null`. */
   leaseLeft: number | null
-  /** Of a settled record, else `null`. */
+  /** `null` unless settled. */
   statusCode: number | null
-  /** Of a settled record whose response was kept, else `null`. */
+  /** `null` unless settled with a response that was kept. */
   response: { headers: Record<string, string | string[]>, body: Buffer } | null
 }
 
-/** What `app.idempotency.run` does once. */
+/** An operation that `app.idempotency.run` runs once. */
 export interface Operation {
-  /** Whose key space. */
+  /** The key space that the key is looked up in. */
   scope: string | number
   key: string | number
-  /** What makes two calls with one key the same, as JSON: the message, say. Default: any two are. */
+  /**
+   * What makes two calls with one key the same, such as a message. Compared as JSON. Default: they are always the same.
+   */
   fingerprint?: unknown
   /**
-   * Milliseconds: how long to wait, while another call does the work, for what comes of it, and to do it if that fails
-   * or dies. If it is longer than the work takes and `lease` together, the wait always ends with a result. Default: as
-   * the options of the registration say.
+   * Milliseconds: how long to wait while another call does the work. If the other call succeeds, this call gets its
+   * result. If it fails or dies, this call does the work. If this time is longer than the work takes and `lease`
+   * together, the wait always ends with a result. Default: the option `waitTimeout` of the registration.
    */
   waitTimeout?: number
 }
 
-/** What work of `app.idempotency.run` is told. */
+/** What the work of `app.idempotency.run` gets. */
 export interface WorkContext {
-  /** As `request.idempotency.attempt`. */
+  /** See `request.idempotency.attempt`. */
   readonly attempt: number
   /** Aborts when ownership of the key is lost. */
   readonly signal: AbortSignal
-  /** Keep nothing of what is returned, and let the next call run. */
+  /** Keep nothing of the returned value, and let the next call run. */
   release (): void
 }
 
-/** Counts since the plugin was registered, in this process. */
+/** What this process has counted since the plugin was registered. */
 export interface IdempotencyStats {
   /** First runs and later attempts that were let through to their handler. */
   claimed: number
@@ -235,47 +262,47 @@ export interface IdempotencyStats {
   completed: number
   /** Keys released after a run whose outcome is not kept. */
   released: number
-  /** Answered with a kept outcome. */
+  /** Duplicates that were answered with a kept outcome. */
   replayed: number
-  /** Answered 409 because another request was running, or since its response was not kept. */
+  /** Requests that got a 409, because another request was running or its response was not kept. */
   conflicts: number
-  /** Answered 422. */
+  /** Requests that got a 422. */
   mismatches: number
-  /** Duplicates that were held until the owner settled or `waitTimeout` was over. */
+  /** Duplicates that waited until the owner finished or `waitTimeout` was over. */
   waited: number
-  /** Owners that lost their key while their handler ran. */
+  /** Runs that lost their key while the handler ran. */
   leasesLost: number
   /** Calls of the store that failed or took longer than `storeTimeout`. */
   storeErrors: number
-  /** Outcomes that the journal had, which Redis had lost or never got. */
+  /** Answers from the journal, because Redis had lost the outcome or never got it. */
   recalled: number
   /** Requests that ran unprotected because of `onStoreError: 'bypass'`. */
   bypassed: number
-  /** Handlers that run now, and those that ended and whose outcome the store does not have yet. */
+  /** Runs whose handler is running, or has ended and the store does not have the outcome yet. Now. */
   running: number
-  /** Duplicates that are held now. */
+  /** Duplicates that wait now. */
   waiting: number
-  /** Completions and releases that the store has yet to take, and claims that are to be undone, now. */
+  /** The length of the retry queue now: outcomes, releases and withdrawals that the store has not taken yet. */
   pending: number
 }
 
-/** `app.idempotency`: an operator's look and eraser. */
+/** `app.idempotency`: what operators and code outside of HTTP routes can do with keys. */
 export interface Idempotency {
   /**
-   * What is stored for a key, or `null`. Throws the store's error if it cannot be asked,
-   * and a TypeError if key or scope is none.
+   * What is stored for a key, or `null`. Rejects with the store's error if the store cannot be reached, and with a
+   * TypeError if the key or the scope is not valid.
    */
   find (key: string | number, scope: string | number): Promise<FoundRecord | null>
   /**
-   * Forget a key, whatever state it is in: the next request with it runs as a first one, even if an earlier one
+   * Forget a key, whatever its state is. The next request with this key runs as a first one, even if an earlier request
    * is still running. Resolves to whether there was a record.
    */
   forget (key: string | number, scope: string | number): Promise<boolean>
   /**
-   * Does some work once for a key, beyond HTTP: for a message of a queue, a cron job, or inside a handler. The same
-   * claim, lease, take-over and waiting as for a request, by the options that the plugin was registered with; later
-   * calls get the JSON of the value that the first one returned. Work that throws gives the key back, and so runs anew
-   * next time.
+   * Do some work once for a key, outside of HTTP: for a message of a queue, in a cron job, or inside a handler. Claims,
+   * leases, takeovers and waiting work as they do for requests, with the options of the registration. Later calls get
+   * the JSON of the value that the first call returned. Work that throws releases the key, so that the next call runs
+   * again.
    * @throws {IdempotencyError} `FST_IDEMPOTENCY_IN_PROGRESS`, `FST_IDEMPOTENCY_KEY_REUSED`,
    *   `FST_IDEMPOTENCY_NOT_REPLAYABLE`, `FST_IDEMPOTENCY_STORE_UNAVAILABLE`, or what the work throws
    */
@@ -285,7 +312,7 @@ export interface Idempotency {
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Protect this route (`true`, or an object with options of its own), or leave it out of `global` (`false`). */
+    /** Protects this route (`true`, or an object with options of its own), or excludes it from `global` (`false`). */
     idempotency?: boolean | (RouteIdempotencyOptions & object)
   }
   interface FastifyRequest {

@@ -6,7 +6,7 @@ import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from 'fast
 import fc from 'fast-check'
 import t from 'tap'
 import idempotency from '../plugin/index.ts'
-import { parseKey } from '../plugin/request/key.ts'
+import { parseKey } from '../plugin/shared/key-grammar.ts'
 import { build, MemoryStore } from './helper.ts'
 
 /** A request whose header lines are sent as these very bytes. */

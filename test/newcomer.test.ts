@@ -41,7 +41,7 @@ t.test('registered it too late', async (t) => {
 t.test('has a Redis 6', { skip: OLD === null ? 'its packages cannot be had here' : false }, async (t) => {
   const server = await ownRedis(t, { binary: OLD as string })
   const redis = connectRedis(t, { url: server.url })
-  t.equal(await mistake(t, async (app) => { await app.register(idempotency, { redis, scope: 'global' }); pay(app) }), 'fastify-idempotency: Redis cannot be used: version 7.0 or later is needed, and this one is 6.0.16. Upgrade it, or take a Valkey')
+  t.equal(await mistake(t, async (app) => { await app.register(idempotency, { redis, scope: 'global' }); pay(app) }), 'fastify-idempotency: Redis cannot be used: version 7.0 or later is needed, and this one is 6.0.16. Upgrade it, or use Valkey')
 })
 
 t.test('has a wrong password', async (t) => {

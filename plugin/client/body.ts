@@ -1,6 +1,6 @@
 type Body = NonNullable<RequestInit['body']>
 
-/** Of a Blob or File, whosever it is. */
+/** A Blob or File of any package. */
 interface BlobLike {
   type: string
   name?: string
@@ -8,10 +8,10 @@ interface BlobLike {
 }
 
 /**
- * The body as the platform knows it. Packages that bring a fetch bring their own FormData and Blob, of which the
- * platform would write no more than "[object FormData]". Only of these it is a promise, for the bytes of their files:
- * what the caller can still change has been read when this returns.
- * @throws {TypeError} if it cannot be sent twice, or not at all
+ * Converts the body to a type of the platform. Packages with a fetch of their own also have their own FormData and
+ * Blob, which the platform's fetch would send as the text "[object FormData]". The result is a promise only for these,
+ * since their files must be read. Everything that the caller can still change has been read when this returns.
+ * @throws {TypeError} if the body cannot be sent twice, or not at all
  */
 export function toPlatformBody (body: unknown): Body | null | undefined | Promise<Body> {
   if (typeof body !== 'object' || body === null) return body as string | null | undefined
@@ -30,7 +30,10 @@ export function toPlatformBody (body: unknown): Body | null | undefined | Promis
     `FormData, got ${got}`)
 }
 
-/** A web stream, a Node.js stream (a form of the package form-data is one), or what else can be read only once. */
+/**
+ * Whether the body can be read only once: a web stream, a Node.js stream (such as a form of the package form-data), or
+ * another asynchronous iterable.
+ */
 function isStream (body: object): boolean {
   return 'getReader' in body || Symbol.asyncIterator in body || ('pipe' in body && typeof body.pipe === 'function')
 }
@@ -39,7 +42,7 @@ function isKnown (body: object): body is Exclude<Body, string> {
   return [FormData, Blob, URLSearchParams, ArrayBuffer].some(type => body instanceof type) || ArrayBuffer.isView(body)
 }
 
-/** What fetch would make of it: of a URL its address. */
+/** The text that fetch would send: the address of a URL, for example. */
 function textOf (value: unknown): string {
   return String(value)
 }

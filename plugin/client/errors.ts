@@ -1,17 +1,17 @@
 type OperationEnd = Pick<RequestFailedError, 'key' | 'tries' | 'outcomeUnknown'> & { cause: unknown }
 
-/** The operation has no final answer, and is not tried again: another try would not get one either. */
+/** The operation has no final answer, and is not tried again, since another try would not get one either. */
 export class RequestFailedError extends Error {
   override name = 'RequestFailedError'
   readonly code: string = 'FST_IDEMPOTENCY_REQUEST_FAILED'
-  /** How often the request was sent, or was to be sent. */
+  /** The number of tries, including those in which the request could not be sent. */
   readonly tries: number
   /**
-   * Whether one of the tries may have been carried out, or still be at work. `false`: each of them failed before it was
-   * sent, or was refused before anything ran.
+   * Whether a try may have been carried out, or may still be running. `false`: each try failed before it was sent, or
+   * the server refused it before anything ran.
    */
   readonly outcomeUnknown: boolean
-  // Behind a getter, so that who logs the error with all its members does not log the key.
+  // The key is private, so that a log of the error with all its members does not contain it.
   readonly #key: string | null
 
   constructor (message: string, { key, tries, outcomeUnknown, cause }: OperationEnd) {
@@ -22,15 +22,15 @@ export class RequestFailedError extends Error {
     this.outcomeUnknown = outcomeUnknown
   }
 
-  /** What to go on with. `null` if the request needed no key: GET, HEAD, OPTIONS. */
+  /** The key to continue the operation with. `null` if the request needed no key: GET, HEAD, OPTIONS. */
   get key (): string | null {
     return this.#key
   }
 }
 
 /**
- * No try got a final answer before the total time was up. The operation is not lost: sent again later with the same
- * `key` and the same body, it gets its answer and still runs once.
+ * No try got a final answer within the total time. The operation is not lost: if you send it again later with the same
+ * `key` and the same body, it gets its answer and still runs only once.
  */
 export class RetryTimeoutError extends RequestFailedError {
   override name = 'RetryTimeoutError'

@@ -8,36 +8,39 @@ export type Redirect = Request['redirect']
 
 export interface Answered {
   response: Response
-  /** The body if it was waited for and not too large. */
+  /** The body, if the client waited for it and it is not too large. */
   chunks: Uint8Array[] | null
 }
 
 interface Failed {
   error: unknown
-  /** Whether the request was sent all the same, where that is known. */
+  /** Whether the request was sent all the same, if this is known. */
   mayHaveLeft?: boolean
 }
 
 export type TryResult = Answered | Failed
 
-/** One try of the operation, with what the platform does not tell of its redirections. */
+/** One try of the operation. It also finds out about redirections what the platform does not report. */
 export async function tryRedirected (
-  redirect: Redirect, operation: Operation, once: (redirect: Redirect, time: number) => Promise<TryResult>
+  redirect: Redirect,
+  operation: Operation,
+  once: (redirect: Redirect, time: number) => Promise<TryResult>
 ): Promise<TryResult> {
   const time = operation.begin()
-  const end = performance.now() + time
-  // That there was one would be an error like any other.
+  const endsAt = performance.now() + time
+  // With 'error' a redirection would look like any other error.
   const result = await once(redirect === 'error' ? 'manual' : redirect, time)
   if (redirect === 'error' && 'response' in result && isRedirection(result.response)) {
     dropRest(result)
     const { status } = result.response
-    // These two mean by definition that it is to be carried out elsewhere. Browsers show the status of none.
+    // By definition, a server that answers with 307 or 308 has not carried the request out. Browsers do not show the
+    // status.
     return { error: unfollowed(status), mayHaveLeft: status !== 307 && status !== 308 }
   }
   if (redirect !== 'follow' || 'response' in result || failureOf(result.error) !== 'unsent') return result
-  // On the way to the server that was called, or to another one, after the first had got the request? Without
-  // following, it fails again if it was the first.
-  const again = await once('manual', Math.max(1, Math.ceil(end - performance.now())))
+  // Did the try fail on the way to the server itself, or on the way to another one, after this server had got the
+  // request? A try that follows no redirection fails again in the first case only.
+  const again = await once('manual', Math.max(1, Math.ceil(endsAt - performance.now())))
   if ('error' in again && failureOf(again.error) === 'unsent') return again
   operation.sentAgain()
   if ('response' in again && !isRedirection(again.response)) return again
@@ -51,21 +54,30 @@ function isRedirection ({ type, status }: Response): boolean {
 
 function unfollowed (status: number): TypeError {
   const how = status === 0 ? '' : ` with status ${status}`
-  return Object.assign(new TypeError(`the answer redirects${how}, and the option "redirect" is 'error'`), { code: 'REDIRECTED' })
+  const error = new TypeError(`the answer redirects${how}, and the option "redirect" is 'error'`)
+  return Object.assign(error, { code: 'REDIRECTED' })
 }
 
-/** Nobody will read the rest of a large one. */
+/** Cancels the rest of a body that nobody will read. */
 export function dropRest ({ chunks, response }: Answered): void {
   if (chunks === null) response.body?.cancel().catch(() => {})
 }
 
-/** One try. Its time covers the body too, unless that is left to the caller to read. */
-export async function tryOnce (key: string | null, time: number, signal: AbortSignal | null, send: (signal: AbortSignal) => Promise<Response>): Promise<TryResult> {
+/** One try. Its time includes the body, unless the caller reads the body. */
+export async function tryOnce (
+  key: string | null,
+  time: number,
+  signal: AbortSignal | null,
+  send: (signal: AbortSignal) => Promise<Response>
+): Promise<TryResult> {
   const timeout = new AbortController()
-  const timer = setTimeout(() => timeout.abort(new DOMException(`There was no answer within ${time} ms`, 'TimeoutError')), time)
+  const timer = setTimeout(() => {
+    timeout.abort(new DOMException(`There was no answer within ${time} ms`, 'TimeoutError'))
+  }, time)
   try {
-    // The caller's signal outlasts the try: it also stops a body that is still being read.
-    const response = toPlatformResponse(await send(signal === null ? timeout.signal : AbortSignal.any([signal, timeout.signal])))
+    // The caller's signal stays in use after the try: it also stops a body that is still being read.
+    const either = signal === null ? timeout.signal : AbortSignal.any([signal, timeout.signal])
+    const response = toPlatformResponse(await send(either))
     const gathered = isGathered(response.status, key, response.headers.get('content-type'))
     return { response, chunks: gathered ? await gather(response) : null }
   } catch (error) {

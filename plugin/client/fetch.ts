@@ -1,10 +1,12 @@
+import { aFunction } from '../shared/check-options.ts'
+import { pause } from '../shared/wait.ts'
 import { dropRest, tryOnce, tryRedirected } from './fetch-try.ts'
-import type { Answered, Redirect } from './fetch-try.ts'
+import type { Answered, Redirect, TryResult } from './fetch-try.ts'
 import { decode } from './gather.ts'
 import { keyOf } from './key.ts'
 import { Operation } from './operation.ts'
 import type { Answer, OperationInfo } from './operation.ts'
-import { checkOptions } from './options.ts'
+import { readOptions } from './options.ts'
 import type { RetryOptions } from './options.ts'
 import { makeResendable } from './request.ts'
 
@@ -16,47 +18,54 @@ export interface IdempotentFetchOptions extends RetryOptions {
 }
 
 export interface IdempotentRequestInit extends RequestInit {
-  /** The operation's key, to go on with an earlier one, say. Default: that of the request's header, or else a new one. */
+  /**
+   * The operation's key, for example to continue an earlier operation. Default: the key in the request's header, or
+   * else a new one.
+   */
   idempotencyKey?: string
 }
 
-/** An answer of `fetch`, with what is known of the operation. */
+/** An answer of `fetch`, with what the client knows about the operation. */
 export type IdempotentResponse = Response & { readonly idempotency: OperationInfo }
 
-export type IdempotentFetch = (input: string | URL | Request, init?: IdempotentRequestInit) => Promise<IdempotentResponse>
+export type IdempotentFetch =
+  (input: string | URL | Request, init?: IdempotentRequestInit) => Promise<IdempotentResponse>
 
 /**
- * A `fetch` that gives each operation one idempotency key and sends it again, with that key, until there is a final
- * answer: after network errors, timeouts, 425, 429, 502, 503, 504, whatever else a proxy says in its own name, and
- * problems that say they can be retried. Any other answer is final.
- * For servers that honour the key: elsewhere a request that is sent twice may be carried out twice.
+ * Makes a `fetch` that gives each operation one idempotency key and sends the request again, with the same key, until
+ * there is a final answer. It tries again after network errors, timeouts, 425, 429, 502, 503 and 504, after other
+ * errors that come from a proxy and not from the service, and after problem documents that say that a retry can
+ * succeed. Any other answer is final. Use it only with servers that honour the key: any other server may carry the
+ * request out twice.
  *
- * What it returns rejects
+ * The returned function rejects
  * - with a `RetryTimeoutError` when `totalTimeout` is over,
- * - with a `RequestFailedError` at once if no try can succeed: a certificate that is not trusted, a port that fetch does
- *   not connect to, a redirection with `redirect: 'error'`,
+ * - with a `RequestFailedError` at once if no try can succeed: the certificate is not trusted, fetch does not connect
+ *   to that port, or the answer is a redirection although `redirect` is `'error'`,
  * - with the signal's reason when the caller's `signal` aborts,
- * - with a `TypeError` if the request cannot be sent, or not twice because its body is a stream.
- * @throws {IdempotencyOptionError} naming the option and what it should have been.
+ * - with a `TypeError` if the request cannot be sent, or cannot be sent twice because its body is a stream.
+ * @throws {IdempotencyOptionError} that names the option and what it must be
  */
 export function idempotentFetch (options: IdempotentFetchOptions = {}): IdempotentFetch {
-  const settings = checkOptions(options, { fetch: value => typeof value === 'function' ? undefined : 'a function like fetch' })
+  const settings = readOptions(options, { fetch: aFunction('like fetch') })
   return async (input, { idempotencyKey, ...rest } = {}) => {
     const { method, headers, signal, redirect, target, init } = await makeResendable(input, rest)
     const operationKey = keyOf(method, idempotencyKey, headers.get(settings.header), settings)
     if (operationKey !== null) headers.set(settings.header, operationKey.value)
     const operation = new Operation(operationKey?.key ?? null, settings)
     const { fetch = globalThis.fetch } = settings
+    const once = (redirect: Redirect, time: number): Promise<TryResult> => tryOnce(
+      operation.key, time, signal, signal => fetch(target, { ...init, headers, signal, redirect })
+    )
     for (;;) {
       signal?.throwIfAborted()
-      const once = (redirect: Redirect, time: number) => tryOnce(operation.key, time, signal, signal => fetch(target, { ...init, headers, signal, redirect }))
       const result = await tryRedirected(redirect, operation, once)
       if ('error' in result) {
         signal?.throwIfAborted()
         await pause(operation.failed(result.error, result.mayHaveLeft), signal)
         continue
       }
-      const wait = operation.answered(answerOf(result))
+      const wait = operation.answered(toAnswer(result))
       if (wait === null) {
         const { key, tries, replayed } = operation
         return Object.assign(result.response, { idempotency: { key, tries, replayed } })
@@ -67,24 +76,11 @@ export function idempotentFetch (options: IdempotentFetchOptions = {}): Idempote
   }
 }
 
-function answerOf ({ response, chunks }: Answered): Answer {
+function toAnswer ({ response, chunks }: Answered): Answer {
   return {
     status: response.status,
     header: name => response.headers.get(name),
     body: () => chunks === null ? null : decode(chunks),
     original: response
   }
-}
-
-/** Ends early when the signal aborts. */
-async function pause (milliseconds: number, signal: AbortSignal | null): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const end = () => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, milliseconds)
-    signal?.addEventListener('abort', end)
-  })
 }

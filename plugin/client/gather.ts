@@ -1,8 +1,9 @@
 import { MAX_GATHERED } from './policy.ts'
 
 /**
- * Waits until the body of an answer has arrived, and leaves it to be read from `response`. Read to its end, it also
- * leaves the connection free for the next request. `null` if it is larger than `MAX_GATHERED`: the rest is still to come.
+ * Waits until the body of an answer has arrived. The caller can still read the body from `response`. A body that was
+ * read to its end also leaves the connection free for the next request.
+ * @returns `null` if the body is larger than `MAX_GATHERED`: then its rest has not arrived yet
  */
 export async function gather (response: Response): Promise<Uint8Array[] | null> {
   const reader = response.clone().body?.getReader()
@@ -15,7 +16,7 @@ export async function gather (response: Response): Promise<Uint8Array[] | null> 
     chunks.push(chunk)
     size += chunk.length
     if (size > MAX_GATHERED) {
-      // Not waited for: it is over when the other reader is done, too.
+      // This must not be awaited: it resolves only after the other reader has finished too.
       reader?.cancel().catch(() => {})
       return null
     }

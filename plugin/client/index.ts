@@ -1,4 +1,4 @@
-export { IdempotencyOptionError } from '../errors.ts'
+export { IdempotencyOptionError } from '../shared/option-error.ts'
 export { RequestFailedError, RetryTimeoutError } from './errors.ts'
 export { idempotentFetch } from './fetch.ts'
 export type { IdempotentFetch, IdempotentFetchOptions, IdempotentRequestInit, IdempotentResponse } from './fetch.ts'

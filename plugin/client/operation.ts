@@ -4,32 +4,32 @@ import type { RetrySettings } from './options.ts'
 import { backOff, judge, readRetryAfter } from './policy.ts'
 import type { Judged } from './policy.ts'
 
-/** What the client tells beside the answer. */
+/** What the client reports in addition to the answer. */
 export interface OperationInfo {
-  /** The key under which the request was sent. `null` if it needed none: GET, HEAD, OPTIONS. */
+  /** The key that the request was sent with. `null` if it needed none: GET, HEAD, OPTIONS. */
   readonly key: string | null
   /** How often the request was sent. */
   readonly tries: number
-  /** Whether the server says that this is the stored answer of an earlier try. */
+  /** Whether this is the stored answer of an earlier try, as the server says. */
   readonly replayed: boolean
 }
 
-/** An answer, with what the caller is shown of it should it be the last one. */
+/** An answer, with what the caller gets as the error's `cause` if this is the last answer. */
 export interface Answer extends Judged {
   original: unknown
 }
 
 interface LastTry {
-  /** How it ended, in words. */
+  /** How it ended, for the error's message. */
   end: string
   cause: unknown
 }
 
-/** One operation from its first try to its last: counts the tries, knows the time, and decides how it goes on. */
+/** One operation from its first try to its last. Counts the tries, measures the time, and decides what comes next. */
 export class Operation {
   readonly key: string | null
   readonly #settings: RetrySettings
-  readonly #end: number
+  readonly #endsAt: number
   tries = 0
   replayed = false
   #outcomeUnknown = false
@@ -38,21 +38,22 @@ export class Operation {
   constructor (key: string | null, settings: RetrySettings) {
     this.key = key
     this.#settings = settings
-    this.#end = performance.now() + settings.totalTimeout
+    this.#endsAt = performance.now() + settings.totalTimeout
   }
 
   /**
-   * Begins a try, and tells how many milliseconds it has.
-   * @throws {RetryTimeoutError} if none are left, because the wait took longer than it should have
+   * Begins a try.
+   * @returns how many milliseconds the try has
+   * @throws {RetryTimeoutError} if no time is left, because the wait took longer than planned
    */
   begin (): number {
-    const left = Math.min(this.#settings.tryTimeout, this.#end - performance.now())
+    const left = Math.min(this.#settings.tryTimeout, this.#endsAt - performance.now())
     if (left <= 0 && this.#last !== null) throw this.#timeout(this.#last)
     this.tries++
     return Math.max(1, Math.ceil(left))
   }
 
-  /** The request was sent once more within a try, and may have been carried out the first time already. */
+  /** Notes that the request was sent a second time within a try. The first time may have carried it out already. */
   sentAgain (): void {
     this.tries++
     this.#outcomeUnknown = true
@@ -69,17 +70,19 @@ export class Operation {
       this.replayed = header('idempotent-replayed') === 'true'
       return null
     }
-    if (verdict === 'unsettled') this.#outcomeUnknown = true
+    if (verdict === 'uncertain') this.#outcomeUnknown = true
     const asked = readRetryAfter(header('retry-after'), header('date'))
     const own = backOff(this.tries, this.#settings)
-    // Spread out too: the same second was named to everybody. What asks for less than the back-off does not end it.
+    // The server told all clients the same second, so each client adds a random time. A `Retry-After` below the
+    // back-off does not shorten the back-off.
     const wait = asked === null ? own : Math.max(own, asked + backOff(1, this.#settings))
     return this.#inTime(wait, { end: `was answered with status ${status}`, cause: original })
   }
 
   /**
-   * Milliseconds to wait before the next try, after one that got no answer. It may have been carried out all the same.
-   * @param mayHaveLeft whether the request may have been sent, where more is known than the error says
+   * Milliseconds to wait before the next try, after a try that got no answer. The server may have carried it out all
+   * the same.
+   * @param mayHaveLeft whether the request may have been sent, if the caller knows more than the error says
    * @throws {RequestFailedError} if no try can succeed
    * @throws {RetryTimeoutError} if the next try would come too late
    */
@@ -96,15 +99,15 @@ export class Operation {
 
   #inTime (wait: number, last: LastTry): number {
     this.#last = last
-    if (performance.now() + wait < this.#end) return wait
+    if (performance.now() + wait < this.#endsAt) return wait
     throw this.#timeout(last)
   }
 
   #timeout ({ end, cause }: LastTry): RetryTimeoutError {
     const { key, tries } = this
-    return new RetryTimeoutError(
-      `No final answer after ${this.#triesInWords()}, and no time for another within ${this.#settings.totalTimeout} ms: the last one ${end}`,
-      { key, tries, outcomeUnknown: this.#outcomeUnknown, cause })
+    const message = `No final answer after ${this.#triesInWords()}, and no time for another within ` +
+      `${this.#settings.totalTimeout} ms: the last one ${end}`
+    return new RetryTimeoutError(message, { key, tries, outcomeUnknown: this.#outcomeUnknown, cause })
   }
 
   #triesInWords (): string {

@@ -1,4 +1,8 @@
-import { IdempotencyOptionError } from '../errors.ts'
+import {
+  aFunction, aHeaderName, anInteger, checkOptions, MAX_TIMER, withoutUndefined
+} from '../shared/check-options.ts'
+import type { Rule, RulesOf } from '../shared/check-options.ts'
+import { isVisibleAscii } from '../shared/key-grammar.ts'
 
 /** How an operation is tried again. */
 export interface RetryOptions {
@@ -7,17 +11,18 @@ export interface RetryOptions {
   /** Milliseconds that one try may take, from sending it to the last byte of its answer. Default 15 000. */
   tryTimeout?: number
   /**
-   * Milliseconds for all tries together and the waits between them. Default 60 000. Longer than the server's `lease`, so
-   * that an operation whose server has crashed is taken over while its client still asks.
+   * Milliseconds for all tries together and the waits between them. Default 60 000. Choose more than the server's
+   * `lease`: if the server crashes, a later try can then take the operation over.
    */
   totalTimeout?: number
-  /** Milliseconds that the wait before the second try takes at most. It doubles with each try. Default 200. */
+  /** Milliseconds: the longest wait before the second try. This limit doubles with each further try. Default 200. */
   firstDelay?: number
-  /** Milliseconds up to which that doubles. A server's `Retry-After` may be longer, and is waited for. Default 5 000. */
+  /** Milliseconds: the largest value of that limit. A `Retry-After` of the server may be longer. Default 5 000. */
   maxDelay?: number
   /**
-   * Whether the server takes a key, for a server with an own `validateKey`. Default: 1 to 255 visible ASCII characters.
-   * Another one is refused with an `IdempotencyOptionError` before anything is sent.
+   * Whether the server accepts a key. Needed for a server that has a `validateKey` of its own. Default: 1 to 255
+   * visible ASCII characters. The client refuses any other key with an `IdempotencyOptionError` before it sends
+   * anything.
    */
   validateKey?: (key: string) => boolean
 }
@@ -30,46 +35,25 @@ const DEFAULTS: RetrySettings = {
   totalTimeout: 60_000,
   firstDelay: 200,
   maxDelay: 5_000,
-  validateKey: key => /^[\x21-\x7e]{1,255}$/.test(key)
+  validateKey: isVisibleAscii
 }
 
-/** The longest that a timer can hold. */
-const MAX_TIMER = 2 ** 31 - 1
-
-/** Says what a value should have been, or nothing if it is that. */
-export type Rule = (value: unknown) => string | undefined
-
-const RULES: Record<keyof RetryOptions, Rule> = {
-  header: value => typeof value === 'string' && /^[!#$%&'*+.^_`|~0-9a-z-]+$/i.test(value) ? undefined : 'the name of a request header',
-  tryTimeout: milliseconds(1),
-  totalTimeout: milliseconds(1),
-  firstDelay: milliseconds(0),
-  maxDelay: milliseconds(0),
-  validateKey: value => typeof value === 'function' ? undefined : 'a function that tells whether the server takes a key'
+const RULES: RulesOf<RetryOptions> = {
+  header: aHeaderName,
+  tryTimeout: anInteger(1, MAX_TIMER, 'milliseconds'),
+  totalTimeout: anInteger(1, MAX_TIMER, 'milliseconds'),
+  firstDelay: anInteger(0, MAX_TIMER, 'milliseconds'),
+  maxDelay: anInteger(0, MAX_TIMER, 'milliseconds'),
+  validateKey: aFunction('that tells whether the server takes a key')
 }
 
 /**
- * The options complete, together with those that `more` has rules for.
- * @throws {IdempotencyOptionError} naming the option and what it should have been.
+ * Checks the options and adds the defaults.
+ * @param more rules of further options
+ * @throws {IdempotencyOptionError} that names the option and what it must be
  */
-export function checkOptions<T extends RetryOptions> (options: T, more: Record<string, Rule> = {}): T & RetrySettings {
-  const rules: Record<string, Rule> = { ...RULES, ...more }
-  for (const [name, value] of Object.entries(options)) {
-    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined
-    if (rule === undefined) {
-      throw new IdempotencyOptionError(`fastify-idempotency/client: unknown option "${name}"; known are ${Object.keys(rules).join(', ')}`)
-    }
-    const expected = value === undefined ? undefined : rule(value)
-    if (expected !== undefined) {
-      throw new IdempotencyOptionError(`fastify-idempotency/client: option "${name}" must be ${expected}, got ${typeof value === 'string' ? JSON.stringify(value) : typeof value === 'number' ? value : `a value of type ${typeof value}`}`)
-    }
-  }
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
+export function readOptions<T extends RetryOptions> (options: T, more: Record<string, Rule> = {}): T & RetrySettings {
+  checkOptions('fastify-idempotency/client', { ...RULES, ...more }, options)
+  const given = withoutUndefined(options)
   return { ...DEFAULTS, ...given, header: (given.header ?? DEFAULTS.header).toLowerCase() }
-}
-
-function milliseconds (min: number): Rule {
-  return value => Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= MAX_TIMER
-    ? undefined
-    : `a whole number of milliseconds from ${min} to ${MAX_TIMER}`
 }

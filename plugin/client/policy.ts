@@ -1,64 +1,73 @@
 import type { RetrySettings } from './options.ts'
 
-/** Up to this size the client waits for an answer's body: a connection that breaks before it is complete means another try. */
+/**
+ * Bytes: up to this size the client waits for the complete body of an answer. If the connection breaks before that, it
+ * tries again.
+ */
 export const MAX_GATHERED = 1_048_576
 
-/** Answers that say "not now", whoever gives them. From 520 on they are Cloudflare's, of a server that it lost. */
+/**
+ * Status codes that mean "not now", from a service and from a proxy. Those from 520 on are Cloudflare's, for a server
+ * that it cannot reach.
+ */
 const RETRIED = new Set([425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530])
 
-/** Those of a service, or of a proxy before it: lighttpd says 500 of a service that it lost, HAProxy 408. */
-const ANYBODYS = new Set([408, 500])
+/**
+ * Status codes that may come from the service or from a proxy before it: if the connection to the service breaks,
+ * lighttpd answers with 500 and HAProxy with 408.
+ */
+const AMBIGUOUS = new Set([408, 500])
 
 /**
- * - `final`: the caller's.
- * - `refused`: to be tried again; nothing ran.
- * - `unsettled`: to be tried again; something may have run, or still run.
+ * - `final`: the answer is for the caller.
+ * - `refused`: the client tries again; nothing ran.
+ * - `uncertain`: the client tries again; something may have run, or may still be running.
  */
-export type Verdict = 'final' | 'refused' | 'unsettled'
+export type Verdict = 'final' | 'refused' | 'uncertain'
 
-/** An answer as it is judged. */
+/** The parts of an answer that the verdict depends on. */
 export interface Judged {
   status: number
   header (name: string): string | null
-  /** `null` if it was too large to be read. */
+  /** `null` if the body is too large to be read. */
   body (): string | null
 }
 
 /** Whether an answer with this status may be followed by another try. */
 function isCandidate (status: number): boolean {
-  return status === 409 || status >= 500 || RETRIED.has(status) || ANYBODYS.has(status)
+  return status === 409 || status >= 500 || RETRIED.has(status) || AMBIGUOUS.has(status)
 }
 
 /**
- * Whether the body is waited for: it belongs to the outcome of an operation, or is needed for the verdict. An event
- * stream may never end.
+ * Whether the client waits for the complete body, because it belongs to the outcome of an operation or the verdict
+ * needs it. The client does not wait for an event stream, which may never end.
  */
 export function isGathered (status: number, key: string | null, contentType: string | null): boolean {
   return isCandidate(status) || (key !== null && !/^text\/event-stream\b/i.test(contentType ?? ''))
 }
 
-/** What to make of an answer. */
+/** Decides whether an answer is final. */
 export function judge ({ status, header, body }: Judged): Verdict {
   if (!isCandidate(status)) return 'final'
-  // The key's outcome, whatever it is: that of all tries.
+  // This is the stored outcome of the key, and every further try would get the same.
   if (header('idempotent-replayed') === 'true') return 'final'
   const { code, retryable } = readProblem(body())
-  // A server that says it need not be guessed at.
+  // The server itself says that a retry cannot succeed.
   if (retryable === false) return 'final'
   const isRetryable = retryable === true || code === 'FST_IDEMPOTENCY_IN_PROGRESS'
   if (!isRetryable && !isNotNow(status, header('content-type'))) return 'final'
-  // Both mean by definition that the request was not processed.
+  // By definition, a server that answers with one of these has not processed the request.
   if (status === 425 || status === 429) return 'refused'
-  return code === 'FST_IDEMPOTENCY_STORE_UNAVAILABLE' ? 'refused' : 'unsettled'
+  return code === 'FST_IDEMPOTENCY_STORE_UNAVAILABLE' ? 'refused' : 'uncertain'
 }
 
-/** Services say of a failure in JSON or text what it is; proxies have a page of HTML for it, or nothing. */
+/** Services describe a failure in JSON or text. Proxies send a page of HTML, or no body. */
 function isNotNow (status: number, contentType: string | null): boolean {
   if (RETRIED.has(status)) return true
-  return ANYBODYS.has(status) && !/^(text\/plain|[^;]*[/+]json)\s*(;|$)/i.test(contentType ?? '')
+  return AMBIGUOUS.has(status) && !/^(text\/plain|[^;]*[/+]json)\s*(;|$)/i.test(contentType ?? '')
 }
 
-/** The members of a problem document (RFC 9457) that matter here; none if it is something else. */
+/** The members of a problem document (RFC 9457) that the verdict depends on. None if the body is something else. */
 function readProblem (body: string | null): { code?: unknown, retryable?: unknown } {
   try {
     const problem: unknown = JSON.parse(body ?? 'null')
@@ -69,16 +78,17 @@ function readProblem (body: string | null): { code?: unknown, retryable?: unknow
 }
 
 /**
- * Milliseconds to wait before the next try, exponential with full jitter: anything up to a bound that doubles with each
- * try, so that clients whom one failure has hit do not come back together.
+ * Milliseconds to wait before the next try, exponential with full jitter: a random time up to a limit that doubles with
+ * each try, so that clients that met the same failure do not all come back at the same time.
  */
-export function backOff (tries: number, { firstDelay, maxDelay }: Pick<RetrySettings, 'firstDelay' | 'maxDelay'>): number {
+export function backOff (tries: number, settings: Pick<RetrySettings, 'firstDelay' | 'maxDelay'>): number {
+  const { firstDelay, maxDelay } = settings
   return Math.random() * Math.min(maxDelay, firstDelay * 2 ** (tries - 1))
 }
 
 /**
- * Milliseconds that a `Retry-After` asks for, given in seconds or as a date; `null` if it is missing or neither.
- * `date`, the answer's own `Date`, is what the server's clock showed: this machine's may be wrong.
+ * Milliseconds that a `Retry-After` asks for, which contains seconds or a date. `null` if it is missing or malformed.
+ * @param date the answer's own `Date`, the time on the server's clock: the clock of this machine may be wrong
  */
 export function readRetryAfter (value: string | null, date: string | null): number | null {
   if (value === null) return null
@@ -87,7 +97,7 @@ export function readRetryAfter (value: string | null, date: string | null): numb
   return until === null ? null : Math.max(0, until - (parseDate(date) ?? Date.now()))
 }
 
-/** All three forms of an HTTP date begin with a day's name. `Date.parse` alone would take "1.5" for one, too. */
+/** All three formats of an HTTP date begin with the name of a day. `Date.parse` alone would accept "1.5" too. */
 function parseDate (value: string | null): number | null {
   const time = value !== null && /^[A-Z][a-z]{2}/.test(value) ? Date.parse(value) : NaN
   return Number.isNaN(time) ? null : time

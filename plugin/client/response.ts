@@ -1,13 +1,14 @@
-/** Answers that have no body, and that a platform's Response takes none for. */
+/** Status codes of answers without a body. The constructor of `Response` accepts no body for them. */
 const BODILESS = new Set([204, 205, 304])
 
-/** The answer as the platform knows it: node-fetch has a stream of Node.js in the place of its body. */
+/** Converts the answer to a `Response` of the platform: the body of node-fetch's answers is a stream of Node.js. */
 export function toPlatformResponse (response: Response): Response {
   const body: unknown = response.body
   if (!isIterable(body)) return response
   const { status, statusText, url, redirected } = response
-  const copy = new Response(BODILESS.has(status) ? null : streamOf(body), { status, statusText, headers: [...response.headers] })
-  // What a Response that was made has no option for.
+  const headers = [...response.headers]
+  const copy = new Response(BODILESS.has(status) ? null : streamOf(body), { status, statusText, headers })
+  // The constructor has no options for these.
   return Object.defineProperties(copy, { url: { value: url }, redirected: { value: redirected } })
 }
 

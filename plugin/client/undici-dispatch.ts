@@ -4,16 +4,19 @@ import type { OperationInfo } from './operation.ts'
 import type { RetrySettings } from './options.ts'
 import { Try } from './undici-try.ts'
 
-/** Of the caller's own making, by a wrong request, an abort or another interceptor: passed on as they are. */
+/**
+ * Errors that the caller itself has caused, by a wrong request, an abort or another interceptor. They are passed on as
+ * they are.
+ */
 const CALLERS = new Set<unknown>(['UND_ERR_ABORT', 'UND_ERR_ABORTED', 'UND_ERR_INVALID_ARG', 'UND_ERR_RESPONSE'])
 
-/** What `onRequestStart` gets, and `request()` returns, as `context`. */
+/** The `context` that `onRequestStart` gets and `request()` returns. */
 export interface IdempotentContext {
-  /** Complete once the answer is there. */
+  /** Complete once the answer has arrived. */
   idempotency: OperationInfo
 }
 
-/** One operation on a dispatcher: its tries one after the other, and to its caller's handler a single request. */
+/** One operation on a dispatcher. It makes one try after the other. The caller's handler sees a single request. */
 export class IdempotentDispatch implements Dispatcher.DispatchController {
   readonly #dispatch: (handler: Dispatcher.DispatchHandler) => boolean
   readonly #handler: Dispatcher.DispatchHandler
@@ -25,7 +28,12 @@ export class IdempotentDispatch implements Dispatcher.DispatchController {
   aborted = false
   reason: Error | null = null
 
-  constructor (key: string | null, settings: RetrySettings, handler: Dispatcher.DispatchHandler, dispatch: (handler: Dispatcher.DispatchHandler) => boolean) {
+  constructor (
+    key: string | null,
+    settings: RetrySettings,
+    handler: Dispatcher.DispatchHandler,
+    dispatch: (handler: Dispatcher.DispatchHandler) => boolean
+  ) {
     this.#operation = new Operation(key, settings)
     this.#context = { idempotency: this.#operation }
     this.#handler = handler
@@ -33,7 +41,7 @@ export class IdempotentDispatch implements Dispatcher.DispatchController {
   }
 
   start (): boolean {
-    // Before there is a connection, so that it can be aborted while it waits for one.
+    // The handler is called before there is a connection, so that it can abort while the request waits for one.
     this.#handler.onRequestStart?.(this, this.#context)
     return this.aborted || this.#next()
   }
@@ -63,7 +71,7 @@ export class IdempotentDispatch implements Dispatcher.DispatchController {
     this.aborted = true
     this.reason = reason
     if (this.#state === 'answered') {
-      // The connection tells, unless the answer is complete.
+      // The connection reports the abort to the handler, unless the answer is complete.
       this.#try?.controller?.abort(reason)
       return
     }
@@ -97,7 +105,10 @@ export class IdempotentDispatch implements Dispatcher.DispatchController {
     else this.#decide(() => this.#operation.failed(error, this.#try?.isSent))
   }
 
-  /** Sets the next try up if there is to be one. Returns whether the answer is final. */
+  /**
+   * Plans the next try, if the answer is not final.
+   * @returns whether the answer is final
+   */
   #decide (waitOf: () => number | null): boolean {
     try {
       const wait = waitOf()

@@ -8,22 +8,22 @@ type Controller = Dispatcher.DispatchController
 type Handler = Dispatcher.DispatchHandler
 type Head = Parameters<NonNullable<Handler['onResponseStart']>> extends [Controller, ...infer Rest] ? Rest : never
 
-/** What a try tells the operation that it belongs to. */
+/** What a try reports to its operation. */
 export interface TryEvents {
-  /** It is about to be sent. */
+  /** The request is about to be sent. */
   started (context: unknown): void
-  /** An answer came. Returns whether it is final: then the try passes it on, and what follows of it. */
+  /** An answer came. Returns whether it is final. If it is, the try passes it on, and also the rest of it. */
   answered (answer: Answer): boolean
   /** There will be no answer. */
   failed (error: Error): void
-  /** The answer broke off after it was passed on. */
+  /** The connection broke after the answer was passed on. */
   broken (error: Error): void
 }
 
-/** One try: gathers its answer, and passes it on to the caller's handler if it is final. */
+/** One try. Gathers its answer, and passes the answer on to the caller's handler if it is final. */
 export class Try implements Handler {
   controller: Controller | null = null
-  /** Whether it got a connection. Before that nothing of it has left. */
+  /** Whether the try got a connection. Before that, nothing has been sent. */
   isSent = false
   readonly #key: string | null
   readonly #caller: { handler: Handler, controller: Controller }
@@ -34,7 +34,12 @@ export class Try implements Handler {
   #chunks: Buffer[] = []
   #size = 0
 
-  constructor (key: string | null, time: number, caller: { handler: Handler, controller: Controller }, events: TryEvents) {
+  constructor (
+    key: string | null,
+    time: number,
+    caller: { handler: Handler, controller: Controller },
+    events: TryEvents
+  ) {
     this.#key = key
     this.#caller = caller
     this.#events = events
@@ -45,7 +50,7 @@ export class Try implements Handler {
     }, time)
   }
 
-  /** Whatever comes of it now is nobody's business. If it waits for a connection, it is never sent. */
+  /** Ends the try: nothing that happens later is reported. If it still waits for a connection, it is never sent. */
   stop (reason: Error): void {
     this.#end()
     this.controller?.abort(reason)
@@ -67,7 +72,7 @@ export class Try implements Handler {
       return
     }
     this.#head = head
-    if (!isGathered(statusCode, this.#key, findHeader(headers, 'content-type'))) this.#settle(head, null)
+    if (!isGathered(statusCode, this.#key, findHeader(headers, 'content-type'))) this.#report(head, null)
   }
 
   onResponseData (_controller: Controller, chunk: Buffer): void {
@@ -75,14 +80,14 @@ export class Try implements Handler {
     if (this.#state !== 'waiting' || this.#head === null) return
     this.#chunks.push(chunk)
     this.#size += chunk.length
-    // The rest of a large one need not be read if there is another try.
-    if (this.#size > MAX_GATHERED && !this.#settle(this.#head, null)) {
+    // If there will be another try, the rest of a large body need not be read.
+    if (this.#size > MAX_GATHERED && !this.#report(this.#head, null)) {
       this.stop(new DOMException('The answer is not read any further', 'AbortError'))
     }
   }
 
   onResponseEnd (_controller: Controller, trailers: Parameters<NonNullable<Handler['onResponseEnd']>>[1]): void {
-    if (this.#state === 'waiting' && this.#head !== null) this.#settle(this.#head, decode(this.#chunks))
+    if (this.#state === 'waiting' && this.#head !== null) this.#report(this.#head, decode(this.#chunks))
     if (this.#state !== 'passing') return
     const { handler, controller } = this.#caller
     if (controller.aborted) handler.onResponseError?.(controller, controller.reason as Error)
@@ -96,8 +101,8 @@ export class Try implements Handler {
     if (before === 'waiting') this.#events.failed(error)
   }
 
-  /** Asks whether the answer is final, and if so hands over what has been gathered of it. */
-  #settle (head: Head, body: string | null): boolean {
+  /** Reports the answer to the operation. If it is final, passes on what has been gathered of it. */
+  #report (head: Head, body: string | null): boolean {
     const [status, headers] = head
     this.#end()
     const final = this.#events.answered({
@@ -110,7 +115,7 @@ export class Try implements Handler {
     this.#state = 'passing'
     const { handler, controller } = this.#caller
     handler.onResponseStart?.(controller, ...head)
-    // All of it, also to a handler that asks to pause: it is in memory already.
+    // The handler gets all of it, even if it asks to pause: it is in memory already.
     for (const chunk of this.#chunks) if (!controller.aborted) handler.onResponseData?.(controller, chunk)
     this.#chunks = []
     return true

@@ -2,7 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { factsOf } from '../shared/error-facts.ts'
 import type { Journal } from './journal.ts'
 
-/** Deletes from each journal what expired, batch by batch, while the app runs. */
+/** Deletes the expired entries of each journal, batch by batch, while the app runs. */
 export class Purger {
   readonly journals = new Set<Journal>()
   readonly #timers = new Set<NodeJS.Timeout>()
@@ -34,7 +34,8 @@ export class Purger {
     try {
       while (!this.#closed && await journal.purge());
     } catch (err) {
-      this.#log.warn({ err: factsOf(err) }, 'idempotency: expired entries of the journal could not be deleted, trying again later')
+      this.#log.warn({ err: factsOf(err) }, 'idempotency: expired entries of the journal could not be deleted, ' +
+        'trying again later')
     }
   }
 

@@ -1,7 +1,7 @@
 import type { KeptResponse } from '../store/store.ts'
 import type { JournalEntry, Queryable } from './journal.ts'
 
-/** A row of the journal's table, as a driver hands it out. */
+/** A row of the journal's table, as a driver returns it. */
 export interface Row {
   fingerprint: Uint8Array
   attempt: number
@@ -12,24 +12,27 @@ export interface Row {
 }
 
 /**
- * What a statement answered.
+ * The rows that a statement returns.
  * @throws {TypeError} if the driver's answer has no rows
  */
-export async function ask<T> (db: Queryable, text: string, values: unknown[]): Promise<T[]> {
+export async function query<T> (db: Queryable, text: string, values: unknown[]): Promise<T[]> {
   const result = await db.query(text, values) as { rows?: unknown } | unknown[] | undefined
   const rows = Array.isArray(result) ? result : result?.rows
   if (!Array.isArray(rows)) {
-    throw new TypeError('postgresJournal: query(text, values) must resolve to { rows }, as that of pg does, or to an array of rows')
+    throw new TypeError('postgresJournal: query(text, values) must resolve to { rows }, as that of pg does, or to an ' +
+      'array of rows')
   }
   return rows as T[]
 }
 
-/** Ids and fingerprints are SHA-256 in base64url. */
+/** The bytes of an id or of a fingerprint, which are SHA-256 hashes in base64url. */
 export function bytesOf (hash: string): Buffer {
   return Buffer.from(hash, 'base64url')
 }
 
-export function valuesOf (id: string, { fingerprint, attempt, owner, outcome: { statusCode, response } }: JournalEntry, keepFor: number): unknown[] {
+/** The values of a new row, in the order of `Statements.insert`. */
+export function valuesOf (id: string, entry: JournalEntry, keepFor: number): unknown[] {
+  const { fingerprint, attempt, owner, outcome: { statusCode, response } } = entry
   const headers = response === null ? null : JSON.stringify(response.headers)
   const body = response === null ? null : Buffer.from(response.body as string)
   return [bytesOf(id), bytesOf(fingerprint), attempt, owner, statusCode, headers, body, keepFor]
@@ -39,19 +42,24 @@ export function entryOf ({ fingerprint, attempt, owner, status, headers, body }:
   const response = headers === null || body === null
     ? null
     : { headers: JSON.parse(headers) as KeptResponse['headers'], body: bufferOf(body) }
-  return { fingerprint: bufferOf(fingerprint).toString('base64url'), attempt, owner, outcome: { statusCode: status, response } }
+  return {
+    fingerprint: bufferOf(fingerprint).toString('base64url'),
+    attempt,
+    owner,
+    outcome: { statusCode: status, response }
+  }
 }
 
-/** Some drivers hand out a plain Uint8Array. */
+/** Some drivers return a plain Uint8Array. */
 function bufferOf ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength)
 }
 
-/** Where database libraries put the driver's own error. */
+/** The properties in which database libraries put the driver's own error. */
 const WRAPPED_IN = ['cause', 'driverError', 'original', 'parent'] as const
 
 /**
- * The first of an error's codes, or of those that it was made of, that `isWanted`. Codes of Postgres:
+ * Searches an error, and the errors that it wraps, for the first code that `isWanted`. The codes of Postgres:
  * https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 export function codeOf (error: unknown, isWanted: (code: string) => boolean, depth = 0): string | undefined {

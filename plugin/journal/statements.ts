@@ -1,44 +1,46 @@
-/** What a journal in a Postgres table is asked, by statement. `table` is a quoted name. */
+/** The SQL statements of a journal in a Postgres table. */
 export interface Statements {
   /**
-   * Values: those of `insert`, and whether it may do without a transaction. Answers `put`, the number of rows that were
-   * written, and `open`, whether a transaction is.
+   * Values: those of `insert`, and whether the statement may run outside of a transaction. Returns `put`, the number of
+   * rows that were written, and `open`, whether a transaction is open.
    */
   put: string
-  /** Makes an open transaction one that `put` recognises. */
+  /** Gives an open transaction a number, by which `put` recognises it. */
   open: string
-  /** Values: id. Answers `owner`. */
+  /** Values: id. Returns `owner`. */
   holder: string
-  /** Values: id, fingerprint, attempt, owner, status, headers, body, milliseconds to keep it for. */
+  /** Values: id, fingerprint, attempt, owner, status, headers, body, milliseconds until the entry expires. */
   insert: string
   /** Values: id. */
   find: string
-  /** Values: how many rows at most. Answers `purged`, how many it were. */
+  /** Values: the largest number of rows to delete. Returns `purged`, the number of rows that were deleted. */
   purge: string
-  /** Values: any id. Answers that `id`, and `replica`, whether the server is one. */
+  /** Values: any id. Returns that `id`, and `replica`, whether the server is one. */
   check: string
 }
 
 /**
- * Times are compared with `statement_timestamp()`: with `clock_timestamp()`, which is another one for each row, no index
- * could be asked.
+ * The statements compare times with `statement_timestamp()`. They cannot use `clock_timestamp()`, which has another
+ * value for each row: Postgres could not use the index.
+ * @param table a quoted name
  */
 export function statementsFor (table: string): Statements {
   const columns = 'id, fingerprint, attempt, owner, status, headers, body, expires_at'
   const values = `$1::bytea, $2::bytea, $3::integer, $4::text, $5::smallint, $6::text, $7::bytea,
       statement_timestamp() + $8::bigint * interval '1 millisecond'`
-  // A transaction that has written has a number. One that is yet to write has none, and neither has a statement by itself.
+  // A transaction has a number once it has written. Before that it has none, and neither has a statement outside of
+  // one.
   const isOpen = '($9::boolean OR txid_current_if_assigned() IS NOT NULL)'
   return {
-    // A row that expired makes room for a new one; any other keeps the new one out. Nothing is read before it is written:
-    // of a table that was read, a serializable transaction fails with whoever writes to it.
+    // A new row replaces an expired one, and nothing else. The statement reads nothing before it writes: a serializable
+    // transaction that has read a table fails if somebody else writes to this table.
     put: `
     WITH put AS (
       INSERT INTO ${table} AS entry (${columns})
       SELECT ${values} WHERE ${isOpen}
       ON CONFLICT (id) DO UPDATE SET
-        fingerprint = excluded.fingerprint, attempt = excluded.attempt, owner = excluded.owner, status = excluded.status,
-        headers = excluded.headers, body = excluded.body, expires_at = excluded.expires_at
+        fingerprint = excluded.fingerprint, attempt = excluded.attempt, owner = excluded.owner,
+        status = excluded.status, headers = excluded.headers, body = excluded.body, expires_at = excluded.expires_at
       WHERE entry.expires_at <= statement_timestamp()
       RETURNING 1
     )
@@ -49,7 +51,7 @@ export function statementsFor (table: string): Statements {
     find: `
     SELECT fingerprint, attempt, owner, status, headers, body FROM ${table}
     WHERE id = $1::bytea AND expires_at > statement_timestamp()`,
-    // Several processes may purge at once: each skips what another has locked.
+    // Several processes may purge at the same time: each skips the rows that another has locked.
     purge: `
     WITH purged AS (
       DELETE FROM ${table} WHERE id IN (

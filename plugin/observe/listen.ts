@@ -2,10 +2,10 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { channels } from './channels.ts'
 import type { IdempotencyEvents } from './channels.ts'
 
-/** What to do on each event. */
+/** A function for each event. */
 export type Listeners = { [name in keyof IdempotencyEvents]?: (event: IdempotencyEvents[name]) => void }
 
-/** Subscribes to the channels of these events, of every app in the process, until the returned function is called. */
+/** Subscribes to the events of all apps in the process, until the returned function is called. */
 export function listen (listeners: Listeners): () => void {
   const subscriptions = Object.entries(listeners).map(([event, listener]) => {
     const { name } = channels[event as keyof IdempotencyEvents]

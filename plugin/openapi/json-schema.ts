@@ -1,24 +1,25 @@
-/** A JSON schema, or what Fastify and @fastify/swagger take in place of one. */
+/** A JSON schema, or what Fastify and @fastify/swagger accept in place of one. */
 export type JsonSchema = Record<string, unknown>
 
 export function isSchema (value: unknown): value is JsonSchema {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** The name under which an object has something, whatever its case: that of headers and `4xx` does not matter. */
+/** The property of an object with this name, whatever its case: case does not matter in header names and in `4xx`. */
 export function nameIn (object: JsonSchema, name: string): string | undefined {
   return Object.keys(object).find(own => own.toLowerCase() === name.toLowerCase())
 }
 
-/** Headers with others added to them, where they do not have them already. */
+/** Adds headers to others that do not contain them already. */
 export function withHeaders (own: unknown, added: Record<string, JsonSchema>): JsonSchema {
   const headers = isSchema(own) ? own : {}
-  return { ...headers, ...Object.fromEntries(Object.entries(added).filter(([name]) => nameIn(headers, name) === undefined)) }
+  const missing = Object.entries(added).filter(([name]) => nameIn(headers, name) === undefined)
+  return { ...headers, ...Object.fromEntries(missing) }
 }
 
 /**
- * A schema as OpenAPI 3.0 knows them: one `example`, no `examples`. @fastify/swagger does this itself, but not for
- * schemas that stand under a media type.
+ * Converts a schema for OpenAPI 3.0, which has one `example` and no `examples`. @fastify/swagger does this itself, but
+ * not for the schema of a media type.
  */
 export function withoutExamples (schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(withoutExamples)

@@ -3,8 +3,9 @@ import type { JsonSchema } from './json-schema.ts'
 import type { ProtectedRoute } from './protected-route.ts'
 
 /**
- * 1 to 255 visible ASCII characters, bare or as an RFC 9651 String. Whatever fits is taken. Not the other way round:
- * quotes count here, and parameters after the string, which are ignored, have no place.
+ * 1 to 255 visible ASCII characters, bare or as an RFC 9651 String. The plugin accepts every value that matches, but
+ * also some others: here the quotes count as characters, and parameters after the string, which the plugin ignores, do
+ * not match.
  */
 const DEFAULT_FORMAT = {
   type: 'string',
@@ -14,8 +15,8 @@ const DEFAULT_FORMAT = {
 }
 
 /**
- * A route's header schema with the header that carries the key. What the route says of that header itself stays, but
- * a key that is required is required.
+ * Adds the header that carries the key to a route's header schema. If the route describes this header itself, its
+ * description stays, but a key that is required becomes a required header.
  */
 export function withKeyHeader (own: unknown, route: ProtectedRoute): unknown {
   const { settings: { header, key, required }, hasOtherMethods } = route
@@ -23,7 +24,7 @@ export function withKeyHeader (own: unknown, route: ProtectedRoute): unknown {
   const isRequired = required && !hasOtherMethods
   if (own === undefined) return headers(header, keySchema(route), isRequired)
   if (!isSchema(own) || !isSchema(own.properties)) {
-    // A reference or a combination. What comes last counts, if both have the header.
+    // This is a reference or a combination. If both schemas describe the header, the last one counts.
     return { allOf: [headers(header, keySchema(route), isRequired), own] }
   }
   const documented = nameIn(own.properties, header)
@@ -40,13 +41,18 @@ function headers (name: string, schema: JsonSchema, isRequired: boolean): JsonSc
   return { type: 'object', properties: { [name]: schema }, required: isRequired ? [name] : [] }
 }
 
-/** Without an example: Swagger UI would send it with every request, and only the first of them would be carried out. */
+/**
+ * The schema has no example: Swagger UI would send the example with every request, and only the first of these requests
+ * would be carried out.
+ */
 function keySchema ({ settings, methods, hasOtherMethods, hasDefaultKeyFormat }: ProtectedRoute): JsonSchema {
+  const forms = 'bare or as a quoted string (RFC 9651).'
   const sentences = [
     ...(hasOtherMethods ? [`For ${[...methods].join(', ')}.`] : []),
     'A value that is unique to the operation, such as a UUID, and the same one with every retry:',
-    hasDefaultKeyFormat ? '1 to 255 visible ASCII characters, bare or as a quoted string (RFC 9651).' : 'bare or as a quoted string (RFC 9651).',
+    hasDefaultKeyFormat ? `1 to 255 visible ASCII characters, ${forms}` : forms,
     ...(settings.required ? [] : ['Without it nothing keeps a retry from being carried out again.'])
   ]
-  return { ...(hasDefaultKeyFormat ? DEFAULT_FORMAT : { type: 'string', minLength: 1 }), description: sentences.join(' ') }
+  const format = hasDefaultKeyFormat ? DEFAULT_FORMAT : { type: 'string', minLength: 1 }
+  return { ...format, description: sentences.join(' ') }
 }

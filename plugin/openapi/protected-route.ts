@@ -1,22 +1,27 @@
 import type { RouteOptions } from 'fastify'
-import { isVisibleAscii } from '../options.ts'
 import type { PluginSettings, RouteSettings } from '../options.ts'
+import { isVisibleAscii } from '../shared/key-grammar.ts'
 import { listOf, protectedMethods, seenOf } from '../routes.ts'
 
-/** How a route is protected, as far as its clients see it. */
+/** The protection of a route, as far as clients notice it. */
 export interface ProtectedRoute {
   settings: RouteSettings
-  /** Who words the refusals. */
+  /** Whether the plugin or the app's error handler writes the refusals. */
   errors: PluginSettings['errors']
-  /** The methods that claim a key. */
+  /** The methods whose requests claim a key. */
   methods: Set<string>
-  /** It has other methods too, which claim none: @fastify/swagger describes all methods of a route by one schema. */
+  /**
+   * Whether the route also has methods whose requests claim no key. @fastify/swagger describes all methods of a route
+   * by one schema.
+   */
   hasOtherMethods: boolean
-  /** Keys are checked as the plugin does it on its own, not by a `validateKey` whose format is known to the app only. */
+  /**
+   * Whether the plugin checks keys by its default, and not by a `validateKey` of the app, whose format is not known.
+   */
   hasDefaultKeyFormat: boolean
 }
 
-/** `null` if the route is not protected, or not seen by the plugin. */
+/** `null` if the route is not protected, or if it was declared before the plugin was registered. */
 export function protectedRoute (route: RouteOptions): ProtectedRoute | null {
   const seen = seenOf(route)
   if (seen === undefined || seen.protection === null) return null

@@ -3,26 +3,33 @@ import type { IdempotencyErrorCode } from '../errors.ts'
 import type { JsonSchema } from './json-schema.ts'
 import type { ProtectedRoute } from './protected-route.ts'
 
-/** A status with which the plugin answers on its own. */
+/** A status with which the plugin itself answers. */
 export interface Refusal {
   status: number
   description: string
   headers: Record<string, JsonSchema>
-  /** The schema of the problem document; `null` where the app's error handler words it. */
+  /** The schema of the problem document. `null` if the app's error handler writes the answer. */
   problem: JsonSchema | null
 }
 
-/** What clients may meet. The codes with status 500 are not among it: they tell developers what to repair. */
+/**
+ * What each error code means for clients. The codes with status 500 are not listed: they tell developers what to
+ * repair.
+ */
 const MEANINGS = {
   FST_IDEMPOTENCY_KEY_MISSING: 'the request has no idempotency key.',
   FST_IDEMPOTENCY_KEY_INVALID: 'the idempotency key is malformed.',
-  FST_IDEMPOTENCY_IN_PROGRESS: 'a request with this idempotency key is being worked on: send it again later to get its answer.',
-  FST_IDEMPOTENCY_NOT_REPLAYABLE: 'the request with this idempotency key was carried out, but its response was not kept: look its effect up instead of sending it again.',
-  FST_IDEMPOTENCY_RECORD_UNREADABLE: 'the request with this idempotency key may have been carried out, by another version of ' +
-    'the service: look its effect up instead of sending it again.',
+  FST_IDEMPOTENCY_IN_PROGRESS: 'a request with this idempotency key is being worked on: ' +
+    'send it again later to get its answer.',
+  FST_IDEMPOTENCY_NOT_REPLAYABLE: 'the request with this idempotency key was carried out, but its response was not ' +
+    'kept: look its effect up instead of sending it again.',
+  FST_IDEMPOTENCY_RECORD_UNREADABLE: 'the request with this idempotency key may have been carried out, by another ' +
+    'version of the service: look its effect up instead of sending it again.',
   FST_IDEMPOTENCY_BODY_UNREADABLE: 'the body cannot be compared with that of a retry.',
-  FST_IDEMPOTENCY_KEY_REUSED: 'the idempotency key was used before for another request: send a new key with a new operation.',
-  FST_IDEMPOTENCY_STORE_UNAVAILABLE: 'the request was not carried out, since it could not be protected against being carried out twice: send it again later.'
+  FST_IDEMPOTENCY_KEY_REUSED: 'the idempotency key was used before for another request: ' +
+    'send a new key with a new operation.',
+  FST_IDEMPOTENCY_STORE_UNAVAILABLE: 'the request was not carried out, since it could not be protected against being ' +
+    'carried out twice: send it again later.'
 } satisfies Partial<Record<IdempotencyErrorCode, string>>
 
 type ClientCode = keyof typeof MEANINGS
@@ -30,7 +37,7 @@ type ClientCode = keyof typeof MEANINGS
 /** Methods whose bodies Fastify never reads. */
 const BODYLESS = new Set(['GET', 'HEAD', 'TRACE'])
 
-/** How a route's requests can be refused. */
+/** The refusals that a route's clients may get. */
 export function refusalsOf (route: ProtectedRoute): Refusal[] {
   const byStatus = new Map<number, ClientCode[]>()
   for (const code of codesOf(route)) {
@@ -48,7 +55,8 @@ export function refusalsOf (route: ProtectedRoute): Refusal[] {
 function codesOf ({ settings, methods }: ProtectedRoute): ClientCode[] {
   const { required, fingerprint, onStoreError, onConflict } = settings
   const readsBody = fingerprint === undefined && [...methods].some(method => !BODYLESS.has(method))
-  // Who is held for a running request is refused if the store fails meanwhile, also where others would run unprotected.
+  // If the store fails, a duplicate that waits for a running request is refused, even if `onStoreError` lets other
+  // requests run unprotected.
   const needsStore = onStoreError === 'reject' || onConflict !== 'reject'
   return [
     ...(required ? ['FST_IDEMPOTENCY_KEY_MISSING'] as const : []),
@@ -65,7 +73,11 @@ function codesOf ({ settings, methods }: ProtectedRoute): ClientCode[] {
 function headersOf (codes: ClientCode[]): Record<string, JsonSchema> {
   return {
     ...(codes.some(isRetryable) && {
-      'Retry-After': { type: 'integer', minimum: 0, description: 'Seconds to wait before the request is sent again. Only where that can help.' }
+      'Retry-After': {
+        type: 'integer',
+        minimum: 0,
+        description: 'Seconds to wait before the request is sent again. Only where that can help.'
+      }
     }),
     Link: { type: 'string', description: 'Where the problem is explained: `<…>; rel="describedby"`.' }
   }

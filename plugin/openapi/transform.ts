@@ -6,23 +6,23 @@ import { protectedRoute } from './protected-route.ts'
 import { withRefusals } from './responses.ts'
 
 /**
- * A `transform` for `@fastify/swagger` that describes what this plugin makes of protected routes: the header with the
- * key, the refusals, and the header that tells a replay. Other routes, and Swagger 2.0 documents (which cannot tell
- * the media types of a response apart), are left as they are. Schemas are copied where something is added, so
- * validation and serialization do not see any of it.
+ * A `transform` for `@fastify/swagger` that describes what this plugin adds to protected routes: the header with the
+ * key, the refusals, and the header that marks a replay. It leaves other routes as they are, and also Swagger 2.0
+ * documents, which cannot describe a response for each media type. It copies the schemas that it adds something to, so
+ * that validation and serialization are not affected.
  *
  * ```ts
  * await app.register(swagger, { openapi: { info }, transform: idempotencyTransform() })
  * ```
- * @param own the app's own transform, which runs first, and is not asynchronous. A route's `config.swaggerTransform` replaces this one, unless
- *   it is wrapped in the same way
+ * @param own the app's own transform, which runs first and must not be asynchronous. A route's
+ *   `config.swaggerTransform` replaces this transform, unless you wrap it with `idempotencyTransform` too
  */
 export function idempotencyTransform (own: SwaggerTransform = asItIs): SwaggerTransform {
   return (input) => {
     const result = checked(own(input), input)
     const route = protectedRoute(input.route)
     if (route === null || !('openapiObject' in input)) return result
-    // What @fastify/swagger does with a transform that returns no schema.
+    // This is what @fastify/swagger does if a transform returns no schema.
     const schema = result.schema ?? input.schema ?? {}
     return {
       ...result,
@@ -37,7 +37,10 @@ export function idempotencyTransform (own: SwaggerTransform = asItIs): SwaggerTr
 
 type Result = ReturnType<SwaggerTransform>
 
-/** @fastify/swagger waits for no promise, and would describe what the app's transform was to hide. */
+/**
+ * @fastify/swagger does not wait for a promise. If the app's transform returned one, the document would show what the
+ * transform was meant to hide.
+ */
 function checked (result: Result | null | undefined, { route }: Parameters<SwaggerTransform>[0]): Result {
   if (typeof result === 'object' && result !== null && !isThenable(result)) return result
   const where = `${listOf(route.method).join(',')} ${route.url}`

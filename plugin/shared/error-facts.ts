@@ -1,15 +1,18 @@
-/** What may be told of another's error. Drivers hang on it what they sent: commands with their arguments, rows, bodies. */
+/**
+ * The part of another package's error that may be logged. Drivers attach to their errors what they sent: commands with
+ * their arguments, rows, bodies.
+ */
 export interface ErrorFacts {
   type: string
   message: string
   code?: string
 }
 
-/** What else an error may carry: where it comes from, and nothing that was sent. */
+/** The properties that an error may keep. They show where it comes from, and nothing that was sent. */
 const HARMLESS: ReadonlySet<string | symbol> = new Set([
   'name', 'message', 'stack', 'cause', 'code', 'errno', 'syscall', 'address', 'port'
 ])
-/** Redis repeats the beginning of what it does not know. */
+/** Redis repeats the beginning of a command that it does not know. */
 const REPEATED = /, with args beginning with:.*$/s
 const LONGEST_CHAIN = 5
 
@@ -20,7 +23,10 @@ export function factsOf (error: unknown): ErrorFacts {
   return { type: error.name, message: error.message.replace(REPEATED, ''), ...(typeof code === 'string' && { code }) }
 }
 
-/** An error to hand on, to events and as a cause: the same one if there is nothing on it, else one of its facts alone. */
+/**
+ * An error that may be passed on, in events and as a cause: the same error if nothing is attached to it, or else a new
+ * one with only its name, message and code.
+ */
 export function bareError (error: unknown): Error {
   if (error instanceof Error && isBare(error)) return error
   const { type, message, code } = factsOf(error)

@@ -1,2 +1,5 @@
-/** Milliseconds by which a timer of an idle process is late at most. Later ones say that this process was busy itself. */
+/**
+ * Milliseconds: the largest delay of a timer in a process that is not busy. A longer delay shows that this process was
+ * busy itself.
+ */
 export const PUNCTUAL = 5

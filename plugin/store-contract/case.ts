@@ -6,18 +6,18 @@ import type { Store } from '../store/store.ts'
 export interface StoresUnderTest {
   store: Store
   /**
-   * The same records as another process sees them: a second instance with a connection of its own. The same as
-   * `store` where records do not leave the process.
+   * The same records as another process sees them: a second instance with a connection of its own. If the records never
+   * leave the process, pass the same instance as `store`.
    */
   other: Store
   /**
-   * Whether the store knows by now that somebody waits for this key, if that can be seen. Without it those who wait
-   * get a head start of a tenth of a second. The contract is the same; what is tested of it is a little less certain.
+   * Whether the store knows already that somebody waits for this key. Optional: without it the cases give waiters a
+   * head start of a tenth of a second, and are a little less reliable.
    */
   isAwaited?: (id: string) => Promise<boolean>
   /**
-   * What is stored under this key, in any form in which two values can be compared, if that can be seen. With it the
-   * contract also checks that what is refused does not change a byte.
+   * What is stored for this key, in any form in which two values can be compared. Optional: with it the cases also
+   * check that a refused call does not change a byte.
    */
   stored?: (id: string) => Promise<string | null>
 }
@@ -27,18 +27,18 @@ export interface StoreCase {
   /** A sentence. No two cases have the same one. */
   readonly name: string
   /**
-   * Resolves if the promise is kept. Uses new, random keys and no clock but the real one, so that cases may share
-   * their stores and run at the same time. The records that it leaves are forgotten after ten minutes at the latest.
-   * @throws {AssertionError} saying what is not as it should be
+   * Resolves if the store keeps the promise. It uses new random keys and the real clock, so that cases may share their
+   * stores and run at the same time. The store forgets the records that a case leaves after ten minutes at the latest.
+   * @throws {AssertionError} that says what is wrong
    */
   readonly run: (stores: StoresUnderTest) => Promise<void>
 }
 
-/** What the body of a case is given. */
+/** What the body of a case gets. */
 export interface World extends StoresUnderTest {
-  /** A key's record that nobody else uses. */
+  /** The id of a record that nothing else uses. */
   id: string
-  /** Aborts with the end of the case, so that nobody waits longer than that. */
+  /** Aborts at the end of the case, so that no wait lasts longer. */
   ended: AbortSignal
 }
 
@@ -47,7 +47,7 @@ export function aCase (name: string, body: (world: World) => Promise<void>): Sto
     name,
     async run (stores) {
       const ending = new AbortController()
-      // Everybody who waits listens.
+      // Every wait adds a listener.
       setMaxListeners(0, ending.signal)
       try {
         await body({ ...stores, id: newId(), ended: ending.signal })
@@ -58,7 +58,7 @@ export function aCase (name: string, body: (world: World) => Promise<void>): Sto
   }
 }
 
-/** 43 characters, like the ids that the plugin makes of scope and key. */
+/** 43 characters, like the ids that the plugin makes from scope and key. */
 export function newId (): string {
   return randomBytes(32).toString('base64url')
 }

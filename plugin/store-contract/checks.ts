@@ -21,8 +21,13 @@ export function isSettled (result: ClaimResult, attempt: number, outcome: Outcom
   isOutcome(result.outcome, outcome)
 }
 
-/** A record in this state, whatever its times are. */
-export function isRecord (found: StoredRecord | null, state: StoredRecord['state'], attempt: number, outcome: Outcome | null = null): void {
+/** Checks everything in the record except for its times. */
+export function isRecord (
+  found: StoredRecord | null,
+  state: StoredRecord['state'],
+  attempt: number,
+  outcome: Outcome | null = null
+): void {
   assert.ok(found !== null, 'there is a record')
   assert.deepEqual({ state: found.state, attempt: found.attempt }, { state, attempt })
   assert.equal(found.leaseLeft === null, state !== 'running', 'a running record has a lease, and no other has')
@@ -30,7 +35,7 @@ export function isRecord (found: StoredRecord | null, state: StoredRecord['state
   else isOutcome(found.outcome, outcome)
 }
 
-/** The same status, headers and bytes. */
+/** Checks that status, headers and bytes are the same. */
 export function isOutcome (actual: Outcome | null, expected: Outcome): void {
   assert.ok(actual !== null, 'there is an outcome')
   assert.equal(actual.statusCode, expected.statusCode)
@@ -40,13 +45,14 @@ export function isOutcome (actual: Outcome | null, expected: Outcome): void {
   }
   assert.deepEqual(actual.response.headers, expected.response.headers)
   const [got, wanted] = [actual, expected].map(({ response }) => Buffer.from(response?.body as string))
-  // Not by a message that lists half a million bytes.
-  assert.ok(got?.equals(wanted as Buffer), `the body is the same, byte for byte (${wanted?.length} bytes, got ${got?.length})`)
+  // A comparison by `assert` itself would list half a million bytes in its message.
+  const lengths = `(${wanted?.length} bytes, got ${got?.length})`
+  assert.ok(got?.equals(wanted as Buffer), `the body is the same, byte for byte ${lengths}`)
 }
 
-/** Takes a picture of the record; the promised check says that it is the same one, with no more time than then. */
+/** Reads the record. The returned function checks that the record is still the same, and that its times went on. */
 export async function keepsAsItIs ({ store, id, stored }: World): Promise<() => Promise<void>> {
-  // So that a time that is set anew would be seen.
+  // After this pause a time that begins again is different from one that goes on.
   await aWhile()
   const bytes = await stored?.(id)
   const first = await timed(() => store.find(id))

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import type { ClaimResult } from '../store/store.ts'
 import { aCase, newId } from './case.ts'
-import type { StoreCase } from './case.ts'
+import type { StoreCase, World } from './case.ts'
 import { isClaimed, isMismatch, isRecord, isRunning, isSettled, keepsAsItIs } from './checks.ts'
 import { aClaim, ANOTHER_REQUEST, anOutcome, bringTo, LEASE, own, RETENTION, SHORT_LEASE, STATES } from './fixtures.ts'
 import { aWhile, isLeft, isRemembered, leaseRunsOut, timed, until } from './time.ts'
@@ -17,7 +18,7 @@ export const claimCases: StoreCase[] = [
   }),
 
   aCase('of many that claim a new key at once, one is granted it', async ({ store, other, id }) => {
-    const results = await Promise.all(Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? store : other).claim(id, aClaim())))
+    const results = await claimTwentyTimes({ store, other, id })
     assert.deepEqual(results.filter(({ state }) => state === 'claimed'), [{ state: 'claimed', attempt: 1 }])
     assert.equal(results.filter(({ state }) => state === 'running').length, 19)
   }),
@@ -32,19 +33,22 @@ export const claimCases: StoreCase[] = [
     await untouched()
   }),
 
-  aCase('a lease that ran out lets the next claim take over, with attempt 2 and a lease of its own', async ({ store, other, id }) => {
-    await own(store, id, aClaim({ lease: SHORT_LEASE }))
-    await leaseRunsOut(store, id)
-    const successor = aClaim()
-    const claimed = await timed(() => other.claim(id, successor))
-    isClaimed(claimed.value, 2)
-    const found = await timed(() => store.find(id))
-    isLeft(found.value?.leaseLeft, LEASE, claimed, found, 'the new lease')
-    isRemembered(found.value, successor, claimed, found)
-    isRunning(await store.claim(id, aClaim()), 'the next one is refused again')
-  }),
+  aCase(
+    'a lease that ran out lets the next claim take over, with attempt 2 and a lease of its own',
+    async ({ store, other, id }) => {
+      await own(store, id, aClaim({ lease: SHORT_LEASE }))
+      await leaseRunsOut(store, id)
+      const successor = aClaim()
+      const claimed = await timed(() => other.claim(id, successor))
+      isClaimed(claimed.value, 2)
+      const found = await timed(() => store.find(id))
+      isLeft(found.value?.leaseLeft, LEASE, claimed, found, 'the new lease')
+      isRemembered(found.value, successor, claimed, found)
+      isRunning(await store.claim(id, aClaim()), 'the next one is refused again')
+    }
+  ),
 
-  aCase('a lease is taken over no sooner than it ran out', async ({ store, other, id }) => {
+  aCase('a lease is not taken over before it ran out', async ({ store, other, id }) => {
     const lease = 300
     const claimed = await timed(() => own(store, id, aClaim({ lease })))
     let tookOver = NaN
@@ -53,14 +57,14 @@ export const claimCases: StoreCase[] = [
       tookOver = performance.now()
       return state === 'claimed'
     }, 'the key is taken over')
-    // A store may round a millisecond.
+    // A store may be wrong by a millisecond, since it rounds.
     assert.ok(tookOver - claimed.began >= lease - 2, `it lasted for its ${lease} ms, got ${tookOver - claimed.began}`)
   }),
 
   aCase('of many that take over at once, one is granted the key', async ({ store, other, id }) => {
     await own(store, id, aClaim({ lease: SHORT_LEASE }))
     await leaseRunsOut(store, id)
-    const results = await Promise.all(Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? store : other).claim(id, aClaim())))
+    const results = await claimTwentyTimes({ store, other, id })
     assert.deepEqual(results.filter(({ state }) => state === 'claimed'), [{ state: 'claimed', attempt: 2 }])
     assert.equal(results.filter(({ state }) => state === 'running').length, 19)
   }),
@@ -70,7 +74,7 @@ export const claimCases: StoreCase[] = [
     isClaimed(await other.claim(id, aClaim()), 2)
   }),
 
-  aCase('a settled key answers with its outcome, and runs no more', async (world) => {
+  aCase('a settled key is answered with its outcome, and nothing runs', async (world) => {
     const { store, other, id } = world
     await store.complete(id, await own(store, id), anOutcome('done', 200))
     const untouched = await keepsAsItIs(world)
@@ -78,7 +82,7 @@ export const claimCases: StoreCase[] = [
     await untouched()
   }),
 
-  aCase('an outcome tells which attempt it came from', async ({ store, id }) => {
+  aCase('an outcome has the number of the attempt that it came from', async ({ store, id }) => {
     await store.release(id, await own(store, id))
     await store.complete(id, await own(store, id), anOutcome())
     isSettled(await store.claim(id, aClaim()), 2, anOutcome())
@@ -96,7 +100,7 @@ export const claimCases: StoreCase[] = [
     assert.deepEqual(attempts, [1, 2, 3, 4, 5, 6])
   }),
 
-  aCase('a retry after a crash is told of the earlier attempt, also where the retention is shorter than the lease', async ({ store, other, id }) => {
+  aCase('a retry after a crash has attempt 2, even if the retention is short', async ({ store, other, id }) => {
     const claim = { lease: 1_000, retention: 900 }
     const crashed = await timed(() => own(store, id, aClaim(claim)))
     await leaseRunsOut(store, id)
@@ -107,7 +111,7 @@ export const claimCases: StoreCase[] = [
     isClaimed(retry.value, mayBeForgotten && isForgotten ? 1 : 2)
   }),
 
-  aCase('a claim whose answer was lost is granted again when it is sent again, as the same attempt', async ({ store, other, id }) => {
+  aCase('a claim whose answer was lost is granted again, as the same attempt', async ({ store, other, id }) => {
     const claim = aClaim({ lease: SHORT_LEASE })
     await own(store, id, claim)
     isClaimed(await store.claim(id, claim), 1)
@@ -117,10 +121,10 @@ export const claimCases: StoreCase[] = [
     const successor = aClaim()
     await own(other, id, successor)
     isClaimed(await other.claim(id, successor), 2, 'also one that took over')
-    isRunning(await store.claim(id, claim), 'but not when somebody else has the key by now')
+    isRunning(await store.claim(id, claim), 'but not once somebody else has the key')
   }),
 
-  aCase('the lease and the retention of the owner count, not those of who asks', async ({ store, other, id }) => {
+  aCase('the lease and the retention of the owner count, not those of a later claim', async ({ store, other, id }) => {
     await own(store, id)
     await aWhile()
     isRunning(await other.claim(id, aClaim({ lease: 1, retention: 1 })), 'a shorter lease takes nothing over')
@@ -130,14 +134,17 @@ export const claimCases: StoreCase[] = [
     isClaimed(await other.claim(shorter, aClaim()), 2, 'a longer one does not wait')
   }),
 
-  ...STATES.map(state => aCase(`another request with the key of one that is ${state} is told so, and changes nothing`, async (world) => {
-    const { store, other, id } = world
-    const owned = await bringTo(state, world)
-    const untouched = await keepsAsItIs(world)
-    isMismatch(await other.claim(id, aClaim({ fingerprint: ANOTHER_REQUEST })))
-    isMismatch(await store.claim(id, aClaim({ fingerprint: ANOTHER_REQUEST, owner: owned.owner })))
-    await untouched()
-  })),
+  ...STATES.map(state => aCase(
+    `a claim by another request of a key that is ${state} is a mismatch, and changes nothing`,
+    async (world) => {
+      const { store, other, id } = world
+      const owned = await bringTo(state, world)
+      const untouched = await keepsAsItIs(world)
+      isMismatch(await other.claim(id, aClaim({ fingerprint: ANOTHER_REQUEST })))
+      isMismatch(await store.claim(id, aClaim({ fingerprint: ANOTHER_REQUEST, owner: owned.owner })))
+      await untouched()
+    }
+  )),
 
   aCase('fingerprints and owners that differ in one character are different', async ({ store, id }) => {
     const claim = aClaim()
@@ -153,8 +160,15 @@ export const claimCases: StoreCase[] = [
   aCase('a key that was forgotten is new again', async ({ store, other, id }) => {
     await store.complete(id, await own(store, id), anOutcome())
     assert.equal(await other.forget(id), true)
-    isClaimed(await store.claim(id, aClaim({ fingerprint: ANOTHER_REQUEST, lease: SHORT_LEASE, retention: SHORT_LEASE })), 1)
+    const short = { lease: SHORT_LEASE, retention: SHORT_LEASE }
+    isClaimed(await store.claim(id, aClaim({ fingerprint: ANOTHER_REQUEST, ...short })), 1)
     await until(async () => await store.find(id) === null, 'the record of a crashed run is forgotten')
     isClaimed(await store.claim(id, aClaim()), 1, 'also one whose time is over')
   })
 ]
+
+/** Sends twenty claims of one key at the same time, half of them from the other process. */
+async function claimTwentyTimes ({ store, other, id }: Pick<World, 'store' | 'other' | 'id'>): Promise<ClaimResult[]> {
+  const stores = Array.from({ length: 20 }, (_, i) => i % 2 === 0 ? store : other)
+  return Promise.all(stores.map(store => store.claim(id, aClaim())))
+}

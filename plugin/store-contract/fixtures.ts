@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import type { Claim, Outcome, OwnedClaim, Store } from '../store/store.ts'
+import type { Claim, KeptResponse, Outcome, OwnedClaim, Store } from '../store/store.ts'
 import type { World } from './case.ts'
 import { leaseRunsOut } from './time.ts'
 
-/** Milliseconds: longer than any case takes, so that it lasts. */
+/** Milliseconds: a lease that lasts longer than any case. */
 export const LEASE = 30_000
-/** Milliseconds: a lease that is to run out while a case looks on. */
+/** Milliseconds: a lease that runs out during a case. */
 export const SHORT_LEASE = 50
 /** Milliseconds. */
 export const RETENTION = 600_000
 
-/** The SHA-256 of one request and of another. */
+/** The fingerprints of two different requests. */
 export const ONE_REQUEST = Buffer.alloc(32, 0xf1).toString('base64url')
 export const ANOTHER_REQUEST = Buffer.alloc(32, 0x0e).toString('base64url')
 
@@ -22,7 +22,7 @@ export function aClaim (claim: Partial<Claim> = {}): Claim {
   return { owner: newOwner(), fingerprint: ONE_REQUEST, lease: LEASE, retention: RETENTION, takeOver: true, ...claim }
 }
 
-/** Claims the key, and gives what its owner completes or releases it with. Rejects if it is not granted. */
+/** Claims the key, and returns what its owner completes or releases it with. Rejects if the claim is not granted. */
 export async function own (store: Store, id: string, claim: Claim = aClaim()): Promise<OwnedClaim> {
   const result = await store.claim(id, claim)
   if (result.state !== 'claimed') throw new Error(`the key is not granted: ${result.state}`)
@@ -30,13 +30,14 @@ export async function own (store: Store, id: string, claim: Claim = aClaim()): P
 }
 
 export function anOutcome (body: string | Buffer = '{"paid":true}', statusCode = 201): Outcome {
-  return { statusCode, response: { headers: [['content-type', 'application/json']], body: Buffer.from(body as string) } }
+  const headers: KeptResponse['headers'] = [['content-type', 'application/json']]
+  return { statusCode, response: { headers, body: Buffer.from(body as string) } }
 }
 
 export type StateOfRecord = 'running' | 'running out of lease' | 'released' | 'settled'
 export const STATES: StateOfRecord[] = ['running', 'running out of lease', 'released', 'settled']
 
-/** Brings the record into a state, and gives its owner. */
+/** Brings the record into a state, and returns its owner. */
 export async function bringTo (state: StateOfRecord, { store, id }: World): Promise<OwnedClaim> {
   const owned = await own(store, id, aClaim(state === 'running out of lease' ? { lease: SHORT_LEASE } : {}))
   switch (state) {

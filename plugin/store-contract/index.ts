@@ -9,7 +9,7 @@ import { withdrawCases } from './withdraw.ts'
 import type { StoreCase } from './case.ts'
 
 /**
- * What every store promises, each sentence of the `Store` interface, as cases for any test runner:
+ * What every store must do, as cases for any test runner. The cases cover each sentence of the `Store` interface:
  *
  * ```ts
  * import test from 'node:test'
@@ -20,12 +20,14 @@ import type { StoreCase } from './case.ts'
  * }
  * ```
  *
- * `store` and `other` are two instances on the same records, each with a connection of its own, or twice the same one
- * for a store that is one process's. They are used with random keys only, so one pair does for all cases.
+ * `store` and `other` are two instances with the same records, each with a connection of its own. For a store whose
+ * records never leave the process, pass the same instance twice. The cases use only random keys, so one pair of
+ * instances is enough for all cases.
  *
- * Nothing is mocked: leases and retentions are short and run out by the store's own clock, and what is left of them may
- * be told up to 20 ms wrong. No case needs a fast machine or database: a limit is measured from when a call began to
- * when its answer came. All together take some ten seconds one after the other, and about one at the same time.
+ * The cases use no mocks: leases and retentions are short and run out on the store's own clock, and a store may report
+ * their remaining time with an error of up to 20 ms. No case needs a fast machine or database: every limit is measured
+ * from the beginning of a call to its answer. All cases together take about ten seconds one after the other, and about
+ * one second at the same time.
  */
 export const storeContract: readonly StoreCase[] = [
   ...claimCases,

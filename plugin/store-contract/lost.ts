@@ -6,9 +6,11 @@ import { isClaimed, isRecord, isRunning, isSettled, keepsAsItIs } from './checks
 import { aClaim, anOutcome, LEASE, own } from './fixtures.ts'
 import { isLeft, isRemembered, timed } from './time.ts'
 
-/** A record that the store lost while its owner ran: a failover, an eviction, an operator. Nobody else owns the key. */
+/**
+ * Records that the store lost while their owner ran: by a failover, an eviction, an operator. Nobody else has the key.
+ */
 export const lostCases: StoreCase[] = [
-  aCase('the owner of a record that got lost renews it, and has the key as before', async (world) => {
+  aCase('the owner of a lost record renews its lease, and has the key as before', async (world) => {
     const { store, other, id } = world
     const owned = await ownAndLose(world)
     const renewed = await timed(() => store.renew(id, owned))
@@ -21,14 +23,14 @@ export const lostCases: StoreCase[] = [
     assert.equal(await store.complete(id, owned, anOutcome()), true)
   }),
 
-  aCase('the owner of a record that got lost settles it', async (world) => {
+  aCase('the owner of a lost record completes its run', async (world) => {
     const { store, other, id } = world
     const owned = await ownAndLose(world)
     assert.equal(await store.complete(id, owned, anOutcome('kept')), true)
     isSettled(await other.claim(id, aClaim()), 2, anOutcome('kept'))
   }),
 
-  aCase('the owner of a record that got lost releases it, and its attempt is remembered', async (world) => {
+  aCase('the owner of a lost record releases its key, and the attempt is remembered', async (world) => {
     const { store, other, id } = world
     const owned = await ownAndLose(world)
     assert.equal(await store.release(id, owned), true)
@@ -36,7 +38,7 @@ export const lostCases: StoreCase[] = [
     isClaimed(await other.claim(id, aClaim()), 3)
   }),
 
-  aCase('the owner of a record that got lost changes nothing once somebody else claimed the key', async (world) => {
+  aCase('the owner of a lost record changes nothing once somebody else claimed the key', async (world) => {
     const { store, other, id } = world
     const late = await own(store, id)
     await other.forget(id)
@@ -49,7 +51,7 @@ export const lostCases: StoreCase[] = [
   })
 ]
 
-/** A second attempt whose record is gone. */
+/** Claims the key for a second attempt, and erases the record. */
 async function ownAndLose ({ store, other, id }: World): Promise<OwnedClaim> {
   await store.release(id, await own(store, id))
   const owned = await own(store, id)

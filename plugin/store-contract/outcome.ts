@@ -39,11 +39,14 @@ export const outcomeCases: StoreCase[] = [
     await isKept(world, { statusCode: 200, response: { headers, body: Buffer.from('body') } })
   })),
 
-  ...[200, 201, 204, 302, 404, 422, 599].map(statusCode => aCase(`a duplicate gets the status ${statusCode}`, async (world) => {
-    await isKept(world, { statusCode, response: { headers: [], body: EVERY_BYTE } })
-  })),
+  ...[200, 201, 204, 302, 404, 422, 599].map(statusCode => aCase(
+    `a duplicate gets the status ${statusCode}`,
+    async (world) => {
+      await isKept(world, { statusCode, response: { headers: [], body: EVERY_BYTE } })
+    }
+  )),
 
-  aCase('a response that could not be kept leaves its status, and never runs again', async (world) => {
+  aCase('an outcome without a response has its status, and nothing runs again', async (world) => {
     const { store, other, id } = world
     await isKept(world, { statusCode: 202, response: null })
     isSettled(await other.claim(id, aClaim()), 1, { statusCode: 202, response: null })
@@ -51,7 +54,7 @@ export const outcomeCases: StoreCase[] = [
   })
 ]
 
-/** Completes a run with `outcome`, and checks that a claim and a look of another process find the same. */
+/** Completes a run with `outcome`, and checks that `claim` and `find` of another process return the same. */
 async function isKept ({ store, other, id }: World, outcome: Outcome): Promise<void> {
   const expected = copyOf(outcome)
   assert.equal(await store.complete(id, await own(store, id), outcome), true)
@@ -59,8 +62,11 @@ async function isKept ({ store, other, id }: World, outcome: Outcome): Promise<v
   isRecord(await other.find(id), 'settled', 1, expected)
 }
 
-/** A store that changes what it is given, or hands out what it keeps, must not be compared with itself. */
+/**
+ * The store may change what it is given, or return the object that it keeps, so its results are compared with a copy.
+ */
 function copyOf ({ statusCode, response }: Outcome): Outcome {
   if (response === null) return { statusCode, response }
-  return { statusCode, response: { headers: structuredClone(response.headers), body: Buffer.from(response.body as string) } }
+  const { headers, body } = response
+  return { statusCode, response: { headers: structuredClone(headers), body: Buffer.from(body as string) } }
 }

@@ -7,10 +7,10 @@ import { aClaim, anOutcome, LEASE, own, RETENTION, SHORT_LEASE } from './fixture
 import { aWhile, isLeft, isRemembered, leaseRunsOut, timed, until } from './time.ts'
 import type { Span } from './time.ts'
 
-/** Milliseconds: a retention that ends while a case looks on. */
+/** Milliseconds: a retention that ends during a case. */
 const SHORT_RETENTION = 300
 
-/** For how long a record is kept, and what an operator sees of it. */
+/** How long a record is kept, and what an operator sees of it. */
 export const retentionCases: StoreCase[] = [
   aCase('an outcome is kept for its retention, counted from its completion', async ({ store, other, id }) => {
     const owned = await own(store, id, aClaim({ retention: SHORT_RETENTION }))
@@ -59,7 +59,7 @@ export const retentionCases: StoreCase[] = [
     await isForgottenAfter(retention, store, id, completed)
   }),
 
-  aCase('an operator sees a key that nobody used as nothing', async ({ store, id }) => {
+  aCase('an operator sees nothing for a key that nobody used', async ({ store, id }) => {
     assert.equal(await store.find(id), null)
     assert.equal(await store.forget(id), false)
   }),
@@ -73,13 +73,16 @@ export const retentionCases: StoreCase[] = [
     isRemembered(found.value, claimed.value, claimed, found)
   }),
 
-  aCase('an operator sees a key whose owner was silent for longer than its lease as running, with none of it left', async ({ store, other, id }) => {
-    await own(store, id, aClaim({ lease: SHORT_LEASE }))
-    await leaseRunsOut(store, id)
-    const found = await other.find(id)
-    isRecord(found, 'running', 1)
-    assert.equal(found?.leaseLeft, 0)
-  }),
+  aCase(
+    'an operator sees a key as running, with no time left, if its owner’s lease ran out',
+    async ({ store, other, id }) => {
+      await own(store, id, aClaim({ lease: SHORT_LEASE }))
+      await leaseRunsOut(store, id)
+      const found = await other.find(id)
+      isRecord(found, 'running', 1)
+      assert.equal(found?.leaseLeft, 0)
+    }
+  ),
 
   aCase('an operator sees a released and a settled key, which have no lease', async ({ store, other, id }) => {
     await store.release(id, await own(store, id))
@@ -88,20 +91,23 @@ export const retentionCases: StoreCase[] = [
     isRecord(await other.find(id), 'settled', 2, anOutcome('seen', 404))
   }),
 
-  ...(['running', 'released', 'settled'] as const).map(state => aCase(`an operator erases a key that is ${state}, once`, async ({ store, other, id }) => {
-    const owned = await own(store, id)
-    if (state === 'released') await store.release(id, owned)
-    if (state === 'settled') await store.complete(id, owned, anOutcome())
-    assert.equal(await other.forget(id), true)
-    assert.equal(await store.find(id), null)
-    assert.equal(await other.forget(id), false)
-  }))
+  ...(['running', 'released', 'settled'] as const).map(state => aCase(
+    `an operator erases a key that is ${state}, once`,
+    async ({ store, other, id }) => {
+      const owned = await own(store, id)
+      if (state === 'released') await store.release(id, owned)
+      if (state === 'settled') await store.complete(id, owned, anOutcome())
+      assert.equal(await other.forget(id), true)
+      assert.equal(await store.find(id), null)
+      assert.equal(await other.forget(id), false)
+    }
+  ))
 ]
 
-/** The record is there for `milliseconds` at least since that call, and is gone some time after it. */
-async function isForgottenAfter (milliseconds: number, store: Store, id: string, since: Span): Promise<void> {
+/** Checks that the record exists for at least `milliseconds` after that call, and is forgotten some time later. */
+async function isForgottenAfter (milliseconds: number, store: Store, id: string, call: Span): Promise<void> {
   await until(async () => await store.find(id) === null, 'the record is forgotten')
-  // A store may round a millisecond.
-  const kept = performance.now() - since.began
+  // A store may be wrong by a millisecond, since it rounds.
+  const kept = performance.now() - call.began
   assert.ok(kept >= milliseconds - 2, `the record is kept for ${milliseconds} ms, got ${kept}`)
 }

@@ -15,18 +15,21 @@ export const withdrawCases: StoreCase[] = [
     isClaimed(await other.claim(id, aClaim({ fingerprint: ANOTHER_REQUEST })), 1, 'also for another request')
   }),
 
-  aCase('a withdrawn claim of a released key does not count: the key is released with the attempt that it had', async ({ store, other, id }) => {
-    await store.release(id, await own(store, id))
-    await store.release(id, await own(store, id))
-    const claim = aClaim()
-    isClaimed(await store.claim(id, claim), 3)
-    const withdrawn = await timed(() => store.withdraw(id, claim))
-    assert.equal(withdrawn.value, true)
-    const found = await timed(() => store.find(id))
-    isRecord(found.value, 'released', 2)
-    isRemembered(found.value, claim, withdrawn, found)
-    isClaimed(await other.claim(id, aClaim()), 3)
-  }),
+  aCase(
+    'a withdrawn claim of a released key does not count: the key has the attempt that it had',
+    async ({ store, other, id }) => {
+      await store.release(id, await own(store, id))
+      await store.release(id, await own(store, id))
+      const claim = aClaim()
+      isClaimed(await store.claim(id, claim), 3)
+      const withdrawn = await timed(() => store.withdraw(id, claim))
+      assert.equal(withdrawn.value, true)
+      const found = await timed(() => store.find(id))
+      isRecord(found.value, 'released', 2)
+      isRemembered(found.value, claim, withdrawn, found)
+      isClaimed(await other.claim(id, aClaim()), 3)
+    }
+  ),
 
   aCase('a withdrawn claim that took over from a crashed owner does not count', async ({ store, other, id }) => {
     await own(store, id, aClaim({ lease: SHORT_LEASE }))
@@ -38,17 +41,20 @@ export const withdrawCases: StoreCase[] = [
     isClaimed(await store.claim(id, aClaim()), 2)
   }),
 
-  aCase('an owner whose key was taken over by a claim that is withdrawn can still settle it', async ({ store, other, id }) => {
-    const late = await own(store, id, aClaim({ lease: SHORT_LEASE }))
-    await leaseRunsOut(store, id)
-    const claim = aClaim()
-    isClaimed(await other.claim(id, claim), 2)
-    await other.withdraw(id, claim)
-    assert.equal(await store.complete(id, late, anOutcome()), true)
-    isRecord(await other.find(id), 'settled', 1, anOutcome())
-  }),
+  aCase(
+    'an owner can complete its run after a claim that took the key over was withdrawn',
+    async ({ store, other, id }) => {
+      const late = await own(store, id, aClaim({ lease: SHORT_LEASE }))
+      await leaseRunsOut(store, id)
+      const claim = aClaim()
+      isClaimed(await other.claim(id, claim), 2)
+      await other.withdraw(id, claim)
+      assert.equal(await store.complete(id, late, anOutcome()), true)
+      isRecord(await other.find(id), 'settled', 1, anOutcome())
+    }
+  ),
 
-  aCase('a claim is withdrawn as long as nobody took its key over, also when its lease ran out', async ({ store, id }) => {
+  aCase('a claim whose lease ran out can be withdrawn as long as nobody took the key over', async ({ store, id }) => {
     const claim = aClaim({ lease: SHORT_LEASE })
     await own(store, id, claim)
     await leaseRunsOut(store, id)
@@ -56,7 +62,7 @@ export const withdrawCases: StoreCase[] = [
     assert.equal(await store.find(id), null)
   }),
 
-  aCase('withdrawing a second time, or what was never granted, changes nothing', async (world) => {
+  aCase('withdrawing a claim twice, or one that was never granted, changes nothing', async (world) => {
     const { store, id } = world
     const never = aClaim()
     assert.equal(await store.withdraw(id, never), false)
@@ -70,21 +76,27 @@ export const withdrawCases: StoreCase[] = [
     await untouched()
   }),
 
-  ...STATES.map(state => aCase(`nobody else’s claim can be withdrawn: a key that is ${state} stays as it is`, async (world) => {
-    await bringTo(state, world)
-    const untouched = await keepsAsItIs(world)
-    for (const process of [world.store, world.other]) assert.equal(await process.withdraw(world.id, aClaim()), false)
-    await untouched()
-  })),
+  ...STATES.map(state => aCase(
+    `nobody else’s claim can be withdrawn: a key that is ${state} stays as it is`,
+    async (world) => {
+      await bringTo(state, world)
+      const untouched = await keepsAsItIs(world)
+      for (const process of [world.store, world.other]) assert.equal(await process.withdraw(world.id, aClaim()), false)
+      await untouched()
+    }
+  )),
 
-  ...(['released', 'settled'] as const).map(state => aCase(`an owner cannot withdraw a claim whose run is ${state}`, async (world) => {
-    const owned = await bringTo(state, world)
-    const untouched = await keepsAsItIs(world)
-    assert.equal(await world.store.withdraw(world.id, owned), false)
-    await untouched()
-  })),
+  ...(['released', 'settled'] as const).map(state => aCase(
+    `an owner cannot withdraw a claim whose run is ${state}`,
+    async (world) => {
+      const owned = await bringTo(state, world)
+      const untouched = await keepsAsItIs(world)
+      assert.equal(await world.store.withdraw(world.id, owned), false)
+      await untouched()
+    }
+  )),
 
-  aCase('a withdrawn claim can neither be renewed nor settled once somebody else has the key', async (world) => {
+  aCase('a withdrawn claim can neither be renewed nor completed once somebody else has the key', async (world) => {
     const { store, other, id } = world
     const claim = aClaim()
     const withdrawn = await own(store, id, claim)

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { ID_LENGTH, OFFSET, OWNER_LEFT, STATE } from './record.ts'
 
-/** A Lua script and the SHA-1 that EVALSHA names it by. */
+/** A Lua script and its SHA-1, by which EVALSHA calls it. */
 export interface Script {
   lua: string
   sha: string
@@ -11,30 +11,40 @@ export function script (lua: string): Script {
   return { lua, sha: createHash('sha1').update(lua).digest('hex') }
 }
 
-/** Lua's `string.sub` counts from 1 and includes the end. */
+/** The Lua expression of a part of a record. `string.sub` counts from 1 and includes the end. */
 export function field (value: string, from: number, to: number): string {
   return `string.sub(${value}, ${from + 1}, ${to})`
 }
 
+/** The Lua expression of a hexadecimal number in a record. */
+function number (value: string, from: number, to: number): string {
+  return `tonumber(${field(value, from, to)}, 16)`
+}
+
 export const version = (value: string): string => field(value, 0, OFFSET.state)
 export const fingerprint = (value: string): string => field(value, OFFSET.fingerprint, OFFSET.attempt)
-export const attempt = (value: string): string => `tonumber(${field(value, OFFSET.attempt, OFFSET.owner)}, 16)`
+export const attempt = (value: string): string => number(value, OFFSET.attempt, OFFSET.owner)
 export const owner = (value: string): string => field(value, OFFSET.owner, OFFSET.lease)
-export const lease = (value: string): string => `tonumber(${field(value, OFFSET.lease, OFFSET.timeToLive)}, 16)`
-export const timeToLive = (value: string): string => `tonumber(${field(value, OFFSET.timeToLive, OFFSET.runningEnd)}, 16)`
-export const ownerLeft = (value: string): string => `${field(value, OFFSET.runningEnd, OFFSET.runningEnd + 1)} == '${OWNER_LEFT}'`
+export const lease = (value: string): string => number(value, OFFSET.lease, OFFSET.timeToLive)
+export const timeToLive = (value: string): string => number(value, OFFSET.timeToLive, OFFSET.runningEnd)
+export const ownerLeft = (value: string): string =>
+  `${field(value, OFFSET.runningEnd, OFFSET.runningEnd + 1)} == '${OWNER_LEFT}'`
 
-/** What the error reply to a record that cannot be read starts with. */
+/** The first word of the error reply to a record that cannot be read. */
 export const UNREADABLE = 'IDEMPOTENCY'
 
 const ANY_FINGERPRINT = '.'.repeat(OFFSET.attempt - OFFSET.fingerprint)
 const ANY_ATTEMPT = '%x'.repeat(OFFSET.owner - OFFSET.attempt)
 const ANY_OWNER = '.'.repeat(OFFSET.lease - OFFSET.owner)
 const ANY_TIMES = '%x'.repeat(OFFSET.runningEnd - OFFSET.lease)
-const OWNED = `^[12][${STATE.running}${STATE.awaited}${STATE.released}]${ANY_FINGERPRINT}${ANY_ATTEMPT}${ANY_OWNER}${ANY_TIMES}`
-const SETTLED = `^[12][${STATE.settled}${STATE.settledWithoutResponse}]${ANY_FINGERPRINT}${ANY_ATTEMPT}%d%d%d\\n`
+const ANY_REQUEST = ANY_FINGERPRINT + ANY_ATTEMPT
+const OWNED = `^[12][${STATE.running}${STATE.awaited}${STATE.released}]${ANY_REQUEST}${ANY_OWNER}${ANY_TIMES}`
+const SETTLED = `^[12][${STATE.settled}${STATE.settledWithoutResponse}]${ANY_REQUEST}%d%d%d\\n`
 
-/** Reads `record` and its `state`; false and nil if there is none. What cannot be read ends the script, as it is. */
+/**
+ * Reads the variables `record` and `state`: false and nil if there is no record. If the record cannot be read, the
+ * script ends here and leaves the record as it is.
+ */
 export const READ = `
   local record = redis.call('GET', KEYS[1])
   local state
@@ -49,15 +59,19 @@ export const isRunning = `(state == '${STATE.running}' or state == '${STATE.awai
 export const isSettled = `(state == '${STATE.settled}' or state == '${STATE.settledWithoutResponse}')`
 
 /**
- * A write that changes nothing, since every record has an expiry. Whatever Redis refuses writes for (it is read-only,
- * lacks replicas, cannot save) it refuses here, and what follows it carries out even if it is full: a script that has
- * written is not stopped half-way. For writes that take no more room than a claim did.
+ * A write that changes nothing, since every record has an expiry already. If Redis refuses writes for any reason (it is
+ * read-only, lacks replicas, or cannot save), it refuses this one. If it accepts this one, it also carries out the
+ * writes that follow, even if it is full: Redis does not stop a script that has written. Only for writes that need no
+ * more room than a claim.
  */
 export const open = (timeToLive: string): string => `redis.call('PEXPIRE', KEYS[1], ${timeToLive}, 'NX')`
 
-/** Wakes whoever waits. What is written stands, also where an access list forbids to say so. */
+/** Wakes the waiters. If an access list forbids PUBLISH, what the script has written stays all the same. */
 export const wake = (channel: string): string =>
   `redis.pcall('PUBLISH', ${channel}, string.sub(KEYS[1], -${ID_LENGTH}))`
 
-/** Milliseconds left of the lease of a running record: its TTL was set to `timeToLive` when the lease began. */
+/**
+ * The milliseconds that are left of the lease of a running record, whose TTL was set to `timeToLive` when the lease
+ * began.
+ */
 export const LEASE_LEFT = `${lease('record')} - (${timeToLive('record')} - redis.call('PTTL', KEYS[1]))`

@@ -1,12 +1,15 @@
+import { anInteger, checkOptions } from '../shared/check-options.ts'
+import type { RulesOf } from '../shared/check-options.ts'
+import { Wake } from '../shared/wait.ts'
 import { timeToLive } from './record.ts'
 import { StoreRefusedError } from './store.ts'
-import { Wake } from '../shared/wait.ts'
 import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
 
 export interface MemoryStoreOptions {
   /**
-   * Bytes of kept responses, estimated. Beyond it the records that were settled or released first are forgotten
-   * before their retention is over. Running ones never are: a claim that finds no room is refused. Default 64 MiB.
+   * Bytes: the limit of the estimated size of all records. When it is reached, the store forgets the records that were
+   * settled or released first before their retention is over. It never forgets running ones: if there is no room, it
+   * refuses the claim. Default 64 MiB.
    */
   maxSize?: number
 }
@@ -17,34 +20,35 @@ interface MemoryRecord {
   fingerprint: string
   attempt: number
   lease: number
-  /** Milliseconds from `since` until the record is forgotten. */
+  /** Milliseconds from `changedAt` until the record is forgotten. */
   timeToLive: number
   /** When the record was last claimed, renewed, settled or released, by `performance.now()`. */
-  since: number
+  changedAt: number
   outcome: Outcome | null
   ownerLeft: boolean
   size: number
 }
 
-/** What a record without a response is counted as. */
+/** Bytes: the estimated size of a record without a response. */
 const RECORD_SIZE = 512
 
+const RULES: RulesOf<MemoryStoreOptions> = { maxSize: anInteger(RECORD_SIZE, Number.MAX_SAFE_INTEGER, 'bytes') }
+
 /**
- * Records in this process's memory: for demos, tests, and apps that are and stay one process. Another process does
- * not see them, and they are gone when this one ends. Bounded by `maxSize`.
+ * Keeps records in the memory of this process: for demos, tests, and apps that always run as one process. Other
+ * processes do not see the records, and they are lost when this process ends. `maxSize` limits their size.
  */
 export class MemoryStore implements Store {
   readonly #maxSize: number
-  /** In the order of the last transition, so that the first ones expire first, given one retention. */
+  /** In the order of the last change: with one retention for all, the first records expire first. */
   readonly #records = new Map<string, MemoryRecord>()
+  /** By record id, the wake-up call that its waiters share. */
   readonly #awaited = new Map<string, Wake>()
   #size = 0
 
-  constructor ({ maxSize = 64 * 1024 * 1024 }: MemoryStoreOptions = {}) {
-    if (!Number.isSafeInteger(maxSize) || maxSize < RECORD_SIZE) {
-      throw new TypeError(`MemoryStore: option "maxSize" must be an integer of at least ${RECORD_SIZE} bytes, got ${String(maxSize)}`)
-    }
-    this.#maxSize = maxSize
+  constructor (options: MemoryStoreOptions = {}) {
+    checkOptions('MemoryStore', RULES, options)
+    this.#maxSize = options.maxSize ?? 64 * 1024 * 1024
   }
 
   async claim (id: string, claim: Claim): Promise<ClaimResult> {
@@ -62,9 +66,10 @@ export class MemoryStore implements Store {
 
   #grant (id: string, claim: Claim, attempt: number): ClaimResult {
     this.#makeRoom(id, RECORD_SIZE)
-    // What ran must be remembered even if that takes more room; only a new run can be refused.
+    // The outcome of a run must be kept even if that exceeds the limit. Only a new run can be refused.
     if (this.#size + RECORD_SIZE - (this.#records.get(id)?.size ?? 0) > this.#maxSize) {
-      throw new StoreRefusedError(`MemoryStore: no room for another record: "maxSize" is ${this.#maxSize} bytes, all held by requests that still run`)
+      throw new StoreRefusedError(`MemoryStore: no room for another record: "maxSize" is ${this.#maxSize} bytes, ` +
+        'all held by requests that still run')
     }
     this.#put(id, 'running', { ...claim, attempt }, null)
     return { state: 'claimed', attempt }
@@ -81,8 +86,9 @@ export class MemoryStore implements Store {
     const found = this.#get(id)
     if (found !== undefined) {
       const isOwner = found.owner === owned.owner
-      // Whoever took the key over let nothing run, and gave it back with the attempt that it had.
-      const isGivenBack = found.state === 'released' && !isOwner && found.attempt === owned.attempt && found.fingerprint === owned.fingerprint
+      // A claim took the key over and was withdrawn: nothing ran, and the record has the same attempt as before.
+      const isGivenBack = found.state === 'released' && !isOwner &&
+        found.attempt === owned.attempt && found.fingerprint === owned.fingerprint
       if (!isGivenBack && (!isOwner || found.state === 'released')) return false
       if (found.state === 'settled') return true
     }
@@ -143,7 +149,7 @@ export class MemoryStore implements Store {
     return {
       state: found.state,
       attempt: found.attempt,
-      expiresIn: Math.ceil(found.since + found.timeToLive - performance.now()),
+      expiresIn: Math.ceil(found.changedAt + found.timeToLive - performance.now()),
       leaseLeft: found.state === 'running' ? Math.max(0, leaseLeftOf(found)) : null,
       outcome: found.outcome
     }
@@ -157,7 +163,7 @@ export class MemoryStore implements Store {
 
   #get (id: string): MemoryRecord | undefined {
     const found = this.#records.get(id)
-    if (found === undefined || performance.now() - found.since < found.timeToLive) return found
+    if (found === undefined || performance.now() - found.changedAt < found.timeToLive) return found
     this.#delete(id)
     return undefined
   }
@@ -174,7 +180,7 @@ export class MemoryStore implements Store {
       attempt,
       lease,
       timeToLive: state === 'settled' ? retention : timeToLive(owned),
-      since: performance.now(),
+      changedAt: performance.now(),
       outcome,
       ownerLeft,
       size
@@ -187,12 +193,12 @@ export class MemoryStore implements Store {
     this.#records.delete(id)
   }
 
-  /** Makes room for a record of `size` bytes in place of the one that `id` has now, if any. */
+  /** Makes room for a record of `size` bytes that replaces the present record of `id`, if there is one. */
   #makeRoom (id: string, size: number): void {
     const now = performance.now()
     const needed = size - (this.#records.get(id)?.size ?? 0)
     for (const [other, record] of this.#records) {
-      const expired = now - record.since >= record.timeToLive
+      const expired = now - record.changedAt >= record.timeToLive
       if (!expired && this.#size + needed <= this.#maxSize) return
       if (other !== id && (expired || record.state !== 'running')) this.#delete(other)
     }
@@ -200,7 +206,7 @@ export class MemoryStore implements Store {
 }
 
 function leaseLeftOf (record: MemoryRecord): number {
-  return Math.ceil(record.lease - (performance.now() - record.since))
+  return Math.ceil(record.lease - (performance.now() - record.changedAt))
 }
 
 function sizeOf ({ headers, body }: NonNullable<Outcome['response']>): number {

@@ -2,8 +2,8 @@ import { RecordUnreadableError } from './store.ts'
 import type { Claim, KeptResponse, Outcome, OwnedClaim } from './store.ts'
 
 /*
- * The value of a Redis key. Text, and numbers in hexadecimal, since clients write text with less effort than bytes;
- * only the body of a response may be bytes.
+ * The value of a Redis key. It is text, with numbers in hexadecimal, since clients write text faster than bytes. Only
+ * the body of a response may be bytes.
  *
  *   offset  characters
  *        0      1  version
@@ -14,20 +14,20 @@ import type { Claim, KeptResponse, Outcome, OwnedClaim } from './store.ts'
  *       53     18  owner                 53      3  status code, decimal, and a line feed
  *       71      8  lease, ms             57         headers, a line each, and an empty line; then the body
  *       79     12  time to live, ms
- *       91      1  running only: L if the owner's client has left, else nothing
+ *       91      1  running only: L if the owner's client has disconnected, else nothing
  *
- * What the scripts compare and swap stands at fixed places. Lease and time to live are the owner's, so that processes
- * with other settings measure it by its own: what is left of the lease follows from what is left of the time to live,
- * on Redis's clock alone.
+ * Everything that the scripts compare and replace is at a fixed offset. Lease and time to live are those of the owner,
+ * so that processes with other settings measure the owner's lease correctly: the rest of the lease follows from the
+ * rest of the time to live, on the clock of Redis alone.
  *
- * The versions differ in what the fingerprint is taken of: 1, the body after the route's validation; 2, as it was
- * parsed. So each says of the other's records only with the other's fingerprint whether they are the same request's.
+ * The fingerprint covers the body: in version 1 as it is after the route's validation, in version 2 as it was parsed.
+ * So only the fingerprint in the other version's form can be compared with a record of the other version.
  */
 
-/** The versions that are read. One of them is written. */
+/** The versions that this package reads. It writes one of them. */
 export const RECORD_VERSIONS = [1, 2] as const
 export type RecordVersion = typeof RECORD_VERSIONS[number]
-/** The version that is written unless another is asked for. */
+/** The version that is written by default. */
 export const RECORD_VERSION: RecordVersion = 2
 
 /** Characters of a record's id. */
@@ -35,7 +35,7 @@ export const ID_LENGTH = 43
 
 export const STATE = {
   running: 'r',
-  /** Running, and a duplicate waits to be woken. */
+  /** Running, and somebody waits to be woken. */
   awaited: 'w',
   released: 'f',
   settled: 's',
@@ -43,7 +43,7 @@ export const STATE = {
   settledWithoutResponse: 'n'
 } as const
 
-/** Stands behind a running record whose owner's client has left. */
+/** Follows a running record whose owner's client has disconnected. */
 export const OWNER_LEFT = 'L'
 
 export const OFFSET = {
@@ -73,7 +73,7 @@ export interface DecodedOwned {
   ownerLeft: boolean
 }
 
-/** Milliseconds for which a record that is not settled is remembered: for `retention` after its lease has run out. */
+/** Milliseconds after which a record that is not settled is forgotten: `retention` after the end of its lease. */
 export function timeToLive (claim: Claim): number {
   return claim.lease + claim.retention
 }
@@ -90,7 +90,7 @@ function encodeOwned (state: string, claim: Claim, attempt: number, version: Rec
   return version + state + claim.fingerprint + hex(attempt, 8) + claim.owner + encodeTimes(claim)
 }
 
-/** The times of the last claim and their text: those of one route are always the same. */
+/** The times of the last claim and their text, to be used again: the times of one route never change. */
 let times = { lease: NaN, retention: NaN, text: '' }
 
 function encodeTimes (claim: Claim): string {
@@ -101,8 +101,9 @@ function encodeTimes (claim: Claim): string {
   return times.text
 }
 
-/** Text if the body is text. */
-export function encodeSettled (owned: OwnedClaim, { statusCode, response }: Outcome, version: RecordVersion): string | Buffer {
+/** Returns text if the body is text. */
+export function encodeSettled (owned: OwnedClaim, outcome: Outcome, version: RecordVersion): string | Buffer {
+  const { statusCode, response } = outcome
   const state = response === null ? STATE.settledWithoutResponse : STATE.settled
   const lines = response === null ? '' : encodeHeaders(response.headers)
   const head = `${version}${state}${owned.fingerprint}${hex(owned.attempt, 8)}${statusCode}\n${lines}\n`
@@ -114,7 +115,7 @@ export function hex (value: number, digits: number): string {
   return value.toString(16).padStart(digits, '0')
 }
 
-/** `name:value` for each value, and `:name` for a header that is to be removed. */
+/** One line for each value, `name:value`, and `:name` for a header that was removed. */
 function encodeHeaders (headers: KeptResponse['headers']): string {
   let lines = ''
   for (const [name, value] of headers) {
@@ -125,7 +126,10 @@ function encodeHeaders (headers: KeptResponse['headers']): string {
   return lines
 }
 
-/** Node.js refuses to send a line feed in a header, but only after it was kept. It must not become another header. */
+/**
+ * Escapes line feeds. Node.js refuses to send a header with a line feed, but only after the header has been stored. The
+ * line feed must not begin another header there.
+ */
 function escape (text: string): string {
   return /[\\\n]/.test(text) ? text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n') : text
 }
@@ -134,7 +138,7 @@ function unescape (text: string): string {
   return text.includes('\\') ? text.replace(/\\(.)/g, (_, char) => char === 'n' ? '\n' : '\\') : text
 }
 
-/** @throws {RecordUnreadableError} on whatever is no record of a version that is read */
+/** @throws {RecordUnreadableError} if the value is not a record of a version that this package reads */
 export function decode (record: Buffer): DecodedRecord {
   const version = RECORD_VERSIONS.find(version => record[0] === String(version).charCodeAt(0))
   if (version === undefined) throw unreadable()

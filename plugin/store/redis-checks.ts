@@ -1,19 +1,21 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import { bareError, factsOf } from '../shared/error-facts.ts'
+import { isDoneWithin, Wake } from '../shared/wait.ts'
 import { script } from './lua.ts'
 import type { RedisClient } from './redis-client.ts'
 
-/** Redis is not as it must be: nothing could be protected. */
+/** Redis is set up in a way with which nothing can be protected. */
 export class RedisUnusableError extends Error {
   override name = 'RedisUnusableError'
 }
 
 /**
- * Every command that the store sends or runs in its scripts, each by itself, and what it is refused with.
+ * Tries every command that the store sends or runs in its scripts, one by one.
  *
- * KEYS[1] a key that nobody has, and that is gone again when this ends; ARGV[1] the channel that wakes those who wait
- * Answers {name of a command that was refused, error, …}
+ * KEYS[1] a key that nobody uses, and that does not exist any more when this ends; ARGV[1] the channel that wakes
+ * waiters
+ * Returns {name of a refused command, its error, …}
  */
 const PROBE = script(`
   local refused = {}
@@ -34,96 +36,111 @@ const PROBE = script(`
   return refused
 `)
 
-/** Of no script: a server that answers NOSCRIPT lets EVALSHA be run. */
-const NO_SCRIPT = '0'.repeat(40)
+/** The SHA-1 of no script: a server that answers NOSCRIPT has permitted EVALSHA. */
+const UNKNOWN_SHA = '0'.repeat(40)
 
-/** What is said of a wrong or missing password, by Redis 6 and later, and before. */
+/** The errors for a wrong password, of Redis 6 and later and of older versions, and for a missing password. */
 const WRONG_PASSWORD = /^WRONGPASS |^ERR invalid password/
 const NO_PASSWORD = /^NOAUTH /
-/** An access list says so natively, in scripts of Redis 7.0, and in those of later ones. The last: a command that was renamed. */
+/**
+ * The errors for a missing right: outside of scripts, in the scripts of Redis 7.0, and in the scripts of later
+ * versions. The last one is the error for a command that was renamed.
+ */
 const NO_RIGHT = /^NOPERM |The user executing the script can't|ACL failure in script|unknown (?:redis )?command/i
-/** What a Redis before 7.0 says of SET … NX GET and PEXPIRE … NX. */
+/** The errors of a Redis before 7.0 for SET … NX GET and PEXPIRE … NX. */
 const TOO_OLD = /syntax error|wrong number of arg/i
 const REPLICA = /^READONLY /
 
-/** Milliseconds between two looks at a Redis of which it is not known how it is: twice as long each time. */
+/** Milliseconds between two checks while the result is not known. The pause doubles after each check. */
 const SHORTEST_PAUSE = 1_000
 const LONGEST_PAUSE = 30_000
 
 export interface RedisCheckOptions {
   keyPrefix: string
   channel: string
-  /** Milliseconds for which the start of the app waits for the answers. */
+  /** Milliseconds: how long the start of the app waits for the result. */
   patience: number
   log: FastifyBaseLogger
-  /** Aborts when the app closes: nothing listens to the client after that. */
+  /** Aborts when the app closes. After that no listener is left on the client. */
   closing: AbortSignal
 }
 
 /**
- * Finds out, before the app is ready, whether its Redis will work on the day that it is needed: in one round trip, if it
- * can be reached. One that cannot be reached, or takes no writes just now, does not keep the app from starting: it is
- * looked at until that is known. So is that of a client which connects only when it is asked (`lazyConnect`), once it
- * does. The log says what is wrong then.
- * @throws {RedisUnusableError} saying what is wrong, and what to do
+ * Finds out, before the app is ready, whether its Redis can protect requests. One round trip is enough if Redis can be
+ * reached. If it cannot be reached, or accepts no writes at the moment, the app starts all the same, and the check is
+ * repeated until its result is known. A client that connects with its first command (`lazyConnect`) is checked once it
+ * has connected. In both cases the log says later what is wrong.
+ * @throws {RedisUnusableError} that says what is wrong, and what to do
  */
 export async function checkRedis (redis: RedisClient, options: RedisCheckOptions): Promise<void> {
   const { patience, log, closing } = options
   const isLazy = redis.status === 'wait'
-  const answer = look(redis, options)
+  const result = checkOnce(redis, options)
   if (isLazy) {
-    void lookAgain(redis, options, answer)
+    void checkUntilKnown(redis, options, result)
     return
   }
   try {
-    await within(patience, answer)
+    if (!await isDoneWithin(result, patience)) throw new Error(`Redis did not answer within ${patience} ms`)
   } catch (error) {
     if (closing.aborted) return
     const cause = causeOfFailure(error)
     if (cause instanceof RedisUnusableError) throw cause
-    log.warn({ err: factsOf(cause) }, 'idempotency: Redis could not be checked, and will be once it can be reached: until then what is protected is refused, or runs unprotected, as "onStoreError" says')
-    void lookAgain(redis, options, answer, cause)
+    log.warn({ err: factsOf(cause) }, 'idempotency: Redis could not be checked, and will be once it can be reached: ' +
+      'until then protected requests are refused, or run unprotected, as "onStoreError" says')
+    void checkUntilKnown(redis, options, result, cause)
   }
 }
 
-/** @throws what is wrong, also if a try to connect failed */
-async function look (redis: RedisClient, options: RedisCheckOptions): Promise<void> {
-  await contact(redis, options.closing)
-  await ask(redis, options)
+/** @throws what is wrong, also if an attempt to connect failed */
+async function checkOnce (redis: RedisClient, options: RedisCheckOptions): Promise<void> {
+  await connected(redis, options.closing)
+  await checkServer(redis, options)
 }
 
 /**
- * Until it is known how Redis is.
- * @param answer of the look that is under way
- * @param told what the log has been told already
+ * Repeats the check until its result is known, and logs what is wrong.
+ * @param result of the check that is under way
+ * @param logged the error that has been logged already
  */
-async function lookAgain (redis: RedisClient, options: RedisCheckOptions, answer: Promise<void>, told?: Error): Promise<void> {
+async function checkUntilKnown (
+  redis: RedisClient,
+  options: RedisCheckOptions,
+  result: Promise<void>,
+  logged?: Error
+): Promise<void> {
   const { log, closing } = options
   for (let pause = SHORTEST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
     try {
-      return await answer
+      return await result
     } catch (error) {
       if (closing.aborted) return
       const cause = causeOfFailure(error)
-      // The same trouble is told once, however long it lasts.
-      if (cause.message !== told?.message) {
-        if (cause instanceof RedisUnusableError) log.error({ err: cause }, 'idempotency: Redis cannot be used: nothing is protected')
-        else log.warn({ err: factsOf(cause) }, 'idempotency: Redis could not be checked')
-      }
-      told = cause
-      // What Redis itself answered is final. A refused password may be another one when the client connects again.
+      // The same error is logged once, however long it lasts.
+      if (cause.message !== logged?.message) logFailure(cause, log)
+      logged = cause
+      // An answer of Redis itself is final. A refused password is not: the client may have another one when it connects
+      // again.
       if (error instanceof RedisUnusableError) return
     }
     await readyOrAfter(pause, redis, closing)
-    answer = look(redis, options)
+    result = checkOnce(redis, options)
+  }
+}
+
+function logFailure (cause: Error, log: FastifyBaseLogger): void {
+  if (cause instanceof RedisUnusableError) {
+    log.error({ err: cause }, 'idempotency: Redis cannot be used: nothing is protected')
+  } else {
+    log.warn({ err: factsOf(cause) }, 'idempotency: Redis could not be checked')
   }
 }
 
 /**
- * Resolves once the client is ready. Rejects when a try to connect failed, or the app closes. It listens for errors
- * no longer than that: ioredis prints those that nobody listens for, and an app may rely on it.
+ * Resolves once the client is ready. Rejects when an attempt to connect fails, or the app closes. After that it does
+ * not listen for errors any more: ioredis prints errors that have no listener, and an app may rely on that.
  */
-async function contact (redis: RedisClient, closing: AbortSignal): Promise<void> {
+async function connected (redis: RedisClient, closing: AbortSignal): Promise<void> {
   closing.throwIfAborted()
   if (redis.status === 'ready') return
   if (redis.status === 'end') throw new Error('The Redis client has ended')
@@ -148,19 +165,12 @@ async function contact (redis: RedisClient, closing: AbortSignal): Promise<void>
   })
 }
 
-/** Resolves when the client is ready again, after `pause` ms, or when the app closes. */
-async function readyOrAfter (pause: number, redis: RedisClient, closing: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const stop = (): void => {
-      clearTimeout(timer)
-      redis.off('ready', stop)
-      closing.removeEventListener('abort', stop)
-      resolve()
-    }
-    const timer = setTimeout(stop, pause).unref()
-    redis.once('ready', stop)
-    closing.addEventListener('abort', stop)
-  })
+/** Resolves when the client is ready again, after `milliseconds`, or when the app closes. */
+async function readyOrAfter (milliseconds: number, redis: RedisClient, closing: AbortSignal): Promise<void> {
+  const ready = new Wake()
+  redis.once('ready', ready.now)
+  await ready.orAfter(milliseconds, closing, false)
+  redis.off('ready', ready.now)
 }
 
 function causeOfFailure (error: unknown): Error {
@@ -168,61 +178,79 @@ function causeOfFailure (error: unknown): Error {
   return refusedPassword(cause) ?? cause
 }
 
-/** @param error of a client; a Cluster's has what its nodes said on it */
+/** @param error of a client. The error of a Cluster contains the last error of a node */
 function refusedPassword (error: Error & { lastNodeError?: unknown }): RedisUnusableError | null {
   const cause = error.lastNodeError instanceof Error ? error.lastNodeError : error
-  if (WRONG_PASSWORD.test(cause.message)) return unusable('it refuses the password. Give the client of the option "redis" the username and the password that Redis knows', cause)
-  if (NO_PASSWORD.test(cause.message)) return unusable('it asks for a password, and the client has none. Give the client of the option "redis" a password, and a username if Redis has others than the default one', cause)
+  if (WRONG_PASSWORD.test(cause.message)) {
+    return unusable('it refuses the password. Give the client of the option "redis" the username and the password ' +
+      'that Redis knows', cause)
+  }
+  if (NO_PASSWORD.test(cause.message)) {
+    return unusable('it asks for a password, and the client has none. Give the client of the option "redis" a ' +
+      'password, and a username if Redis has others than the default one', cause)
+  }
   return null
 }
 
-/** @throws {RedisUnusableError} */
-async function ask (redis: RedisClient, { keyPrefix, channel, log }: RedisCheckOptions): Promise<void> {
+/** @throws {RedisUnusableError} if Redis answers, and cannot be used */
+async function checkServer (redis: RedisClient, options: RedisCheckOptions): Promise<void> {
+  const { keyPrefix, channel, log } = options
   const key = `${keyPrefix}check:${randomUUID()}`
-  // Sent together. Managed services forbid some: what they would have told is not known then.
-  const [known, probed, info, saves] = await Promise.all([
-    refusalOf(redis.evalsha(NO_SCRIPT, 1, key)),
+  // These are sent together. Managed services forbid some of them: then the facts that they report are not known.
+  const [evalSha, probed, info, saves] = await Promise.all([
+    refusalOf(redis.evalsha(UNKNOWN_SHA, 1, key)),
     redis.eval(PROBE.lua, 1, key, channel).catch(asError),
     textOf(redis.info?.()),
     textOf(redis.config?.('GET', 'save'))
   ])
-  const refused = refusedCommands(known, probed)
+  const refused = refusedCommands(evalSha, probed)
   const fact = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1]
 
   if (refused.some(([, error]) => TOO_OLD.test(error.message))) {
-    throw unusable(`version 7.0 or later is needed, and this one is ${fact('redis_version') ?? 'older'}. Upgrade it, or take a Valkey`, causeOf(refused, TOO_OLD))
+    throw unusable(`version 7.0 or later is needed, and this one is ${fact('redis_version') ?? 'older'}. Upgrade it, ` +
+      'or use Valkey', causeOf(refused, TOO_OLD))
   }
-  if (refused.some(([, error]) => REPLICA.test(error.message)) || (fact('role') === 'slave' && redis.isCluster !== true)) {
-    throw unusable('it is a replica, which takes no writes or loses them. Connect the client of the option "redis" to the master', causeOf(refused, REPLICA))
+  const isReplica = refused.some(([, error]) => REPLICA.test(error.message))
+  if (isReplica || (fact('role') === 'slave' && redis.isCluster !== true)) {
+    throw unusable('it is a replica, which takes no writes or loses them. Connect the client of the option "redis" ' +
+      'to the master', causeOf(refused, REPLICA))
   }
   const forbidden = refused.filter(([, error]) => NO_RIGHT.test(error.message)).map(([command]) => command)
   if (forbidden.length > 0) {
-    throw unusable(`its user has not the right to run ${forbidden.join(', ')} on keys and channels that begin with "${keyPrefix}". Grant it: +set +get +evalsha +eval +setrange +pttl +pexpire +del +publish +subscribe`, causeOf(refused, NO_RIGHT))
+    throw unusable(`its user lacks the right to run ${forbidden.join(', ')} on keys and channels that begin with ` +
+      `"${keyPrefix}". Grant it: +set +get +evalsha +eval +setrange +pttl +pexpire +del +publish +subscribe`,
+    causeOf(refused, NO_RIGHT))
   }
   const [other] = refused
   if (other !== undefined) throw other[1]
 
   const policy = fact('maxmemory_policy')
   if (policy !== undefined && policy !== 'noeviction') {
-    log.warn(`idempotency: Redis has the maxmemory-policy ${policy}, not noeviction: when it is full it forgets keys, and a retry of theirs runs again`)
+    log.warn(`idempotency: Redis has the maxmemory-policy ${policy}, not noeviction: ` +
+      'a full Redis forgets keys, and then their retries run again')
   }
-  // Where CONFIG is forbidden it is not known whether there are snapshots.
+  // If CONFIG is forbidden, it is not known whether Redis saves snapshots.
   if (fact('aof_enabled') === '0' && /^save,$/.test(saves)) {
-    log.warn('idempotency: Redis keeps nothing on disk (appendonly no, and no save): when it restarts all keys are forgotten, and retries run again')
+    log.warn('idempotency: Redis keeps nothing on disk (appendonly no, and no save): ' +
+      'a restart of Redis forgets all keys, and then their retries run again')
   }
 }
 
-/** The commands that were refused, by name, with what Redis said. @throws what is no answer of Redis's */
-function refusedCommands (known: Error | null, probed: unknown): Array<[command: string, error: Error]> {
+/** The names of the commands that Redis refused, and its errors. */
+function refusedCommands (evalSha: Error | null, probed: unknown): Array<[command: string, error: Error]> {
   const refused: Array<[string, Error]> = []
-  if (known !== null && !known.message.startsWith('NOSCRIPT')) refused.push(['EVALSHA', known])
+  if (evalSha !== null && !evalSha.message.startsWith('NOSCRIPT')) refused.push(['EVALSHA', evalSha])
   if (probed instanceof Error) refused.push(['EVAL', probed])
-  else if (Array.isArray(probed)) for (let i = 0; i + 1 < probed.length; i += 2) refused.push([String(probed[i]), new Error(String(probed[i + 1]))])
+  if (!Array.isArray(probed)) return refused
+  for (let i = 0; i + 1 < probed.length; i += 2) {
+    refused.push([String(probed[i]), new Error(String(probed[i + 1]))])
+  }
   return refused
 }
 
 function unusable (what: string, cause: Error | undefined): RedisUnusableError {
-  return new RedisUnusableError(`fastify-idempotency: Redis cannot be used: ${what}`, { cause: cause && bareError(cause) })
+  const message = `fastify-idempotency: Redis cannot be used: ${what}`
+  return new RedisUnusableError(message, { cause: cause && bareError(cause) })
 }
 
 function causeOf (refused: Array<[string, Error]>, pattern: RegExp): Error | undefined {
@@ -237,18 +265,10 @@ function asError (error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error))
 }
 
-/** An answer that may be forbidden, and may be a list or, from some clients, an object. */
+/** The answer as text. It may be a list or, from some clients, an object. Empty if the command is forbidden. */
 async function textOf (call: Promise<unknown> | undefined): Promise<string> {
   const answer = await call?.catch(() => '')
   if (typeof answer === 'string') return answer
-  return typeof answer === 'object' && answer !== null ? (Array.isArray(answer) ? answer : Object.entries(answer).flat()).join() : ''
-}
-
-/** @throws if it takes longer */
-async function within (milliseconds: number, answer: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const tooLong = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`Redis did not answer within ${milliseconds} ms`)), milliseconds)
-  })
-  await Promise.race([answer, tooLong]).finally(() => clearTimeout(timer))
+  if (typeof answer !== 'object' || answer === null) return ''
+  return (Array.isArray(answer) ? answer : Object.entries(answer).flat()).join()
 }

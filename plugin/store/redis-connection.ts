@@ -1,20 +1,20 @@
 import { PUNCTUAL } from '../shared/punctual.ts'
+import { Wake } from '../shared/wait.ts'
 import type { RedisClient } from './redis-client.ts'
 import { StoreUnreachableError } from './store.ts'
-import { Wake } from '../shared/wait.ts'
 
-/** What the status of a client is between two tries to connect. */
+/** The states of a client that has no connection and will try to connect again. */
 const AWAY = ['close', 'reconnecting', 'disconnecting']
 
-/** Whether the app's client can be asked. */
+/** Knows whether the app's client is connected. */
 export class RedisConnection {
   readonly #redis: RedisClient
   readonly #connectTimeout: number
-  /** Wakes those who wait for the first connection, when it is there, or the client gives up. */
+  /** Wakes the calls that wait for the first connection, as soon as it exists or the client gives up. */
   #attempt = new Wake()
   readonly #listeners = new Set<() => void>()
   #wasReady: boolean
-  /** A connection broke, or could not be made, since the client was ready last. */
+  /** Whether a connection broke, or could not be made, since the client was last ready. */
   #wasAway: boolean
 
   /** @param connectTimeout milliseconds for which a client that connects for the first time is waited for */
@@ -27,7 +27,7 @@ export class RedisConnection {
     redis.on('close', this.#wentAway)
   }
 
-  /** Asked first where every request comes by, which then need not wait for a promise. */
+  /** Every request asks this first: if it is true, the request need not wait for a promise. */
   get isReady (): boolean {
     return this.#redis.status === 'ready'
   }
@@ -38,27 +38,28 @@ export class RedisConnection {
     this.#wasAway = false
     this.#wasReady = true
     this.#attempt.now()
-    // A process that starts and is connected at its first try comes out of no outage.
+    // A client that connects at the first try was not cut off before, so the listeners are not called.
     if (wasAway) for (const listener of this.#listeners) listener()
   }
 
   #wentAway = (): void => {
     this.#wasAway = true
     if (this.#redis.status !== 'end') return
-    // It tries no more, unless the app makes it.
+    // The client does not try again, unless the app tells it to.
     this.#attempt.now()
     this.#attempt = new Wake()
   }
 
   /**
-   * A client that lost its connection would queue commands until it has one again: a request is better told at once.
-   * One that has never had a connection belongs to an app that starts, and is waited for.
-   * @throws {StoreUnreachableError}
+   * Resolves if a command can be sent. A client that has lost its connection would queue commands until it has a new
+   * one, but a request is better refused at once. A client that has never been connected belongs to an app that has
+   * just started: this waits for its first connection.
+   * @throws {StoreUnreachableError} if the client is not connected
    */
   async reachable (): Promise<void> {
     if (this.isReady) return
     if (this.#wasReady || this.#redis.status === 'end') throw this.#notConnected()
-    // A lazy client would connect by itself with the first command, and lose that if it has no offline queue.
+    // A lazy client connects with its first command, but without an offline queue it would refuse that command.
     if (this.#redis.status === 'wait') this.#redis.connect?.().catch(() => {})
     const attempt = this.#attempt
     await this.#firstConnection(attempt)
@@ -72,22 +73,22 @@ export class RedisConnection {
   }
 
   async #firstConnection (attempt: Wake): Promise<void> {
-    const began = performance.now()
+    const startedAt = performance.now()
     await attempt.orAfter(this.#connectTimeout)
-    // This process was busy itself, and has yet to read what Redis said.
-    const wasBusy = performance.now() - began - this.#connectTimeout > PUNCTUAL
+    // A late timer shows that this process was busy, and so it may not have read the answer of Redis yet.
+    const wasBusy = performance.now() - startedAt - this.#connectTimeout > PUNCTUAL
     if (!this.#wasReady && wasBusy) await attempt.orAfter(this.#connectTimeout)
   }
 
   /** See `Store.onReady`. */
   onReady (listener: () => void): () => void {
-    // The same function may be given twice.
+    // The wrapper keeps two registrations of the same function apart.
     const own = (): void => listener()
     this.#listeners.add(own)
     return () => { this.#listeners.delete(own) }
   }
 
-  /** Lets go of the client. */
+  /** Removes all listeners from the app's client. */
   close (): void {
     this.#redis.off('ready', this.#becameReady)
     this.#redis.off('close', this.#wentAway)

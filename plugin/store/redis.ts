@@ -16,31 +16,31 @@ import { WakeUps } from './wake-ups.ts'
 export type { RedisClient, RedisSubscriber } from './redis-client.ts'
 
 export interface RedisStoreOptions {
-  /** What the names of keys and of the channel start with. */
+  /** The prefix of the names of all keys and of the channel. */
   keyPrefix: string
-  /** Milliseconds for which a client that connects for the first time is waited for. */
+  /** Milliseconds: how long a command waits for the client's first connection. */
   connectTimeout: number
   /**
-   * The version of the records that are written, 2 unless 1 is asked for. Both are read. A deployment that comes from a
-   * release which reads version 1 only goes on writing that until no process of that release is left.
+   * The version of the records that this process writes. It reads both. A deployment that replaces a release which
+   * reads only version 1 must write version 1 until no process of that release is left. Default 2.
    */
   recordVersion?: RecordVersion
 }
 
-/** How often a claim looks at a record that is another one each time before it gives up. */
-const MOST_LOOKS = 3
-/** What PTTL answers of a key that never expires, as no record of this store is. */
+/** How often a claim reads the record again, if it has changed each time, before it gives up. */
+const MAX_READS = 3
+/** The answer of PTTL for a key that never expires. Every record of this store expires. */
 const NO_EXPIRY = -1
 
 const FIRST_CLAIM: ClaimResult = { state: 'claimed', attempt: 1 }
 
 /**
- * Records in Redis 7.0 or later, one key each: `keyPrefix` and the record's id. Claims and completions, which every
- * request needs, are chained promises: an async function for each would be the larger part of what they cost.
+ * Keeps records in Redis 7.0 or later. Each record has one Redis key: `keyPrefix` and the record's id. Claims and
+ * completions, which every request needs, are chained promises: async functions would cost more than all the rest.
  */
 export class RedisStore implements Store {
   readonly #redis: RedisClient
-  /** Of a Cluster: what follows a slot that has moved. */
+  /** Only for a Cluster: commands that follow a slot to another node. */
   readonly #alone: RedisCommands | null
   readonly #keyPrefix: string
   readonly #recordVersion: RecordVersion
@@ -62,29 +62,41 @@ export class RedisStore implements Store {
     return this.#connection.reachable().then(() => this.#claim(id, claim, 1))
   }
 
-  #claim (id: string, claim: Claim, look: number, commands: RedisCommands = this.#redis): Promise<ClaimResult> {
+  #claim (id: string, claim: Claim, reads: number, commands: RedisCommands = this.#redis): Promise<ClaimResult> {
     const key = this.#keyPrefix + id
     const running = encodeRunning(claim, 1, this.#recordVersion)
     return commands.setBuffer(key, running, 'PX', timeToLive(claim), 'NX', 'GET').then(
-      value => value === null ? FIRST_CLAIM : this.#follow(id, claim, running, decode(value), look),
+      value => value === null ? FIRST_CLAIM : this.#claimExisting(id, claim, running, decode(value), reads),
       (error: unknown) => this.#alone !== null && commands !== this.#alone && isMisdirected(error)
-        ? this.#claim(id, claim, look, this.#alone)
-        : this.#read(key, claim, explained(error))
+        ? this.#claim(id, claim, reads, this.#alone)
+        : this.#claimWithoutWrite(key, claim, explained(error))
     )
   }
 
-  /** What to make of the record that has the key. */
-  #follow (id: string, claim: Claim, running: string, found: DecodedRecord, look: number): ClaimResult | Promise<ClaimResult> {
+  /** Claims a key that has a record. */
+  #claimExisting (
+    id: string,
+    claim: Claim,
+    running: string,
+    found: DecodedRecord,
+    reads: number
+  ): ClaimResult | Promise<ClaimResult> {
     const fingerprint = this.#fingerprintFor(found, claim)
-    return answerOf(found, claim, fingerprint) ?? this.#takeOver(id, claim, running, fingerprint, look)
+    return resultOf(found, claim, fingerprint) ?? this.#takeOver(id, claim, running, fingerprint, reads)
   }
 
-  /** What the record's fingerprint is if it was made by the same request. Empty if that is not known. */
+  /** The fingerprint that the record has if it belongs to the same request. Empty if that is not known. */
   #fingerprintFor (found: DecodedRecord, claim: Claim): string {
     return found.version === this.#recordVersion ? claim.fingerprint : claim.alternativeFingerprint?.() ?? ''
   }
 
-  async #takeOver (id: string, claim: Claim, running: string, fingerprint: string, look: number): Promise<ClaimResult> {
+  async #takeOver (
+    id: string,
+    claim: Claim,
+    running: string,
+    fingerprint: string,
+    reads: number
+  ): Promise<ClaimResult> {
     const permission = scripts.permission(claim.takeOver, fingerprint === claim.fingerprint ? '' : fingerprint)
     const answer = await this.#run(scripts.takeOver, this.#keyPrefix + id, running, permission)
     if (!Array.isArray(answer)) throw oddAnswer()
@@ -96,21 +108,21 @@ export class RedisStore implements Store {
       case scripts.TAKE_OVER.mismatch:
         return { state: 'mismatch' }
       case scripts.TAKE_OVER.changed:
-        // Mostly settled since the first command, which finds the outcome now.
-        if (look < MOST_LOOKS) return this.#claim(id, claim, look + 1)
+        // Usually the key was settled since the first command. That command, sent again, finds the outcome.
+        if (reads < MAX_READS) return this.#claim(id, claim, reads + 1)
     }
     throw oddAnswer()
   }
 
-  /** Redis takes no writes, or not this one. What is there can be read all the same. */
-  async #read (key: string, claim: Claim, refused: unknown): Promise<ClaimResult> {
+  /** Redis refused the write. It may still be able to read the record, and some claims are answered from that alone. */
+  async #claimWithoutWrite (key: string, claim: Claim, refused: unknown): Promise<ClaimResult> {
     if (!(refused instanceof StoreRefusedError)) throw refused
     try {
       const value = await this.#ask(commands => commands.getBuffer(key))
       if (value === null) throw refused
       const found = decode(value)
-      const answer = answerOf(found, claim, this.#fingerprintFor(found, claim))
-      if (answer !== null) return answer
+      const result = resultOf(found, claim, this.#fingerprintFor(found, claim))
+      if (result !== null) return result
       if (found.state !== 'running') throw refused
       const leaseLeft = leaseLeftOf(found, integer(await this.#ask(commands => commands.pttl(key))))
       if (leaseLeft === 0 && claim.takeOver) throw refused
@@ -186,9 +198,9 @@ export class RedisStore implements Store {
   }
 
   /**
-   * To be called once, before the app is ready.
-   * @param patience milliseconds for which it waits at most
-   * @throws {RedisUnusableError} saying what is wrong, and what to do
+   * Checks that Redis can be used. Call it once, before the app is ready.
+   * @param patience milliseconds: how long it waits at most
+   * @throws {RedisUnusableError} that says what is wrong, and what to do
    */
   async check (patience: number, log: FastifyBaseLogger): Promise<void> {
     const { channel } = this.#wakeUps
@@ -199,7 +211,7 @@ export class RedisStore implements Store {
     return this.#connection.onReady(listener)
   }
 
-  /** Lets go of the app's client, and closes the connection that was opened for those who wait. */
+  /** Removes all listeners from the app's client, and closes the connection that was opened for the waiters. */
   close (): void {
     this.#closing.abort()
     this.#connection.close()
@@ -207,11 +219,20 @@ export class RedisStore implements Store {
   }
 
   #run (script: scripts.Script, key: string, ...args: Array<string | Buffer>): Promise<unknown> {
-    return this.#redis.evalsha(script.sha, 1, key, ...args).catch((error: unknown) => this.#runAgain(error, script, key, args))
+    return this.#redis.evalsha(script.sha, 1, key, ...args)
+      .catch((error: unknown) => this.#runAgain(error, script, key, args))
   }
 
-  /** EVALSHA where the key is now, and EVAL where Redis does not know the script yet (it restarted, or another node has the key). */
-  async #runAgain (refused: unknown, script: scripts.Script, key: string, args: Array<string | Buffer>): Promise<unknown> {
+  /**
+   * Sends the script to the node that serves the key's slot now. Sends EVAL if Redis does not know the script yet,
+   * since it restarted or another node serves the slot now.
+   */
+  async #runAgain (
+    refused: unknown,
+    script: scripts.Script,
+    key: string,
+    args: Array<string | Buffer>
+  ): Promise<unknown> {
     try {
       if (this.#alone !== null && isMisdirected(refused)) return await this.#alone.evalsha(script.sha, 1, key, ...args)
     } catch (error) {
@@ -221,7 +242,7 @@ export class RedisStore implements Store {
     return this.#ask(commands => commands.eval(script.lua, 1, key, ...args)).catch(rethrow)
   }
 
-  /** Asks once more, where the key is now. */
+  /** Sends a command. If another node serves the key's slot now, sends the command to that node. */
   async #ask<T> (command: (commands: RedisCommands) => Promise<T>): Promise<T> {
     try {
       return await command(this.#redis)
@@ -232,16 +253,18 @@ export class RedisStore implements Store {
   }
 }
 
-/** What is known without asking again, or `null`. */
-function answerOf (found: DecodedRecord, claim: Claim, fingerprint: string): ClaimResult | null {
+/**
+ * The result of a claim as far as it follows from the record that was read, or `null` if the record may be replaced.
+ */
+function resultOf (found: DecodedRecord, claim: Claim, fingerprint: string): ClaimResult | null {
   if (found.fingerprint !== fingerprint) return { state: 'mismatch' }
   if (found.state === 'settled') return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
-  // The answer to this very claim was lost, and the client sent it again.
+  // This claim was granted before, but its answer was lost, and the client sent the command again.
   if (found.state === 'running' && found.owner === claim.owner) return { state: 'claimed', attempt: found.attempt }
   return null
 }
 
-/** @param timeToLive milliseconds, as Redis says: it was set to the record's own when the lease began */
+/** @param timeToLive the rest of the record's time to live, in milliseconds, as Redis reports it */
 function leaseLeftOf (found: DecodedOwned, timeToLive: number): number {
   return Math.min(found.lease, Math.max(0, found.lease - (found.timeToLive - timeToLive)))
 }

@@ -1,32 +1,33 @@
 import {
-  attempt, field, fingerprint, isRunning, isSettled, lease, LEASE_LEFT, open, owner, ownerLeft, READ, script, timeToLive, version, wake
+  attempt, field, fingerprint, isRunning, isSettled, lease, LEASE_LEFT, open, owner, ownerLeft, READ, script,
+  timeToLive, version, wake
 } from './lua.ts'
 import { hex, OFFSET, OWNER_LEFT, STATE } from './record.ts'
 
 export type { Script } from './lua.ts'
 
 /*
- * Each script changes the record in one command, after which nothing is called that can be refused: an error reply says
- * that nothing was changed.
+ * Each script changes the record in one command, and calls nothing after it that Redis could refuse. So an error reply
+ * means that nothing was changed.
  */
 
-/** What `takeOver` answers first. `changed`: the record is not the one that was read before; ask again. */
+/** The first value that `takeOver` returns. `changed`: the record is not the one that was read before; claim again. */
 export const TAKE_OVER = { running: 0, claimed: 1, changed: 2, mismatch: 3 } as const
 
-/** What `takeOver` is told beside the record, in one text. */
+/** The second argument of `takeOver`. */
 export function permission (takeOver: boolean, alternativeFingerprint = ''): string {
   return `${takeOver ? 1 : 0}${alternativeFingerprint}`
 }
 
 /**
- * Take a key over whose owner released it or let its lease run out.
+ * Take a key over that was released, or whose owner's lease ran out.
  *
  * KEYS[1] the record
- * ARGV[1] the running record to write; its attempt is filled in here
- * ARGV[2] 1 if an owner whose lease ran out may be replaced, else 0; then the fingerprint to compare with if the record
- *   is of another version than ARGV[1], if that is known
- * Answers {running, ms left of the lease, 1 if the owner's client has left, else 0} | {claimed, attempt} | {changed} |
- *   {mismatch}
+ * ARGV[1] the running record to write; the script fills its attempt in
+ * ARGV[2] 1 if an owner whose lease ran out may be replaced, else 0; then, if it is known, the fingerprint to compare
+ *   with a record of another version than ARGV[1]
+ * Returns {running, ms left of the lease, 1 if the owner's client has disconnected, else 0} | {claimed, attempt} |
+ *   {changed} | {mismatch}
  */
 export const takeOver = script(`
   local mine = ARGV[1]
@@ -54,14 +55,14 @@ export const takeOver = script(`
       end
       local left = ${LEASE_LEFT}
       if left > ${lease('record')} then
-        -- Redis's clock was set back, and nobody is to own a key for longer than a lease because of that
+        -- the clock of Redis was set back, which must not give the owner more time than its lease
         redis.call('PEXPIRE', KEYS[1], ${timeToLive('record')})
         left = ${lease('record')}
       end
       if left > 0 or string.sub(ARGV[2], 1, 1) == '0' then
         return {${TAKE_OVER.running}, math.max(left, 0), ${ownerLeft('record')} and 1 or 0}
       end
-      -- whoever waits for the old owner now waits for the new one
+      -- the waiters of the old owner now wait for the new one
       written = state
     end
     attempt = attempt + 1
@@ -74,10 +75,10 @@ export const takeOver = script(`
 `)
 
 /**
- * Mark a running record so that its completion or release wakes whoever waits.
+ * Mark a running record so that its completion or release wakes the waiters.
  *
  * KEYS[1] the record
- * Answers 1 if the record is marked and there is something to wait for, else 0
+ * Returns 1 if the record is marked and there is something to wait for, else 0
  */
 export const markAwaited = script(`
   ${READ}
@@ -92,18 +93,19 @@ export const markAwaited = script(`
 `)
 
 /**
- * Start the lease anew. A record that Redis lost is written again, since nobody else owns the key then.
+ * Renew the lease. A record that Redis lost is written again, since nobody else owns the key then.
  *
  * KEYS[1] the record
  * ARGV[1] the running record as its owner knows it
- * Answers 1, or 0 if the key is not the owner's any more
+ * Returns 1, or 0 if the owner does not have the key any more
  */
 export const renew = script(`
   ${READ}
   if not record then
     ${open(timeToLive('ARGV[1]'))}
-    -- that somebody waits may have been lost with it
-    redis.call('SET', KEYS[1], ${version('ARGV[1]')} .. '${STATE.awaited}' .. ${field('ARGV[1]', OFFSET.fingerprint, OFFSET.runningEnd)},
+    -- the mark that somebody waits may have been lost with the record
+    redis.call('SET', KEYS[1],
+      ${version('ARGV[1]')} .. '${STATE.awaited}' .. ${field('ARGV[1]', OFFSET.fingerprint, OFFSET.runningEnd)},
       'PX', ${timeToLive('ARGV[1]')})
     return 1
   end
@@ -114,7 +116,7 @@ export const renew = script(`
   return 1
 `)
 
-/** What `complete` is told beside the record, in one text: clients write each argument with as much effort. */
+/** The parts of the second argument of `complete`. They are one text, since every argument costs a client time. */
 const COMPLETION = { owner: 0, retention: 18, channel: 30 } as const
 
 export function completion (owner: string, retention: number, channel: string): string {
@@ -124,12 +126,13 @@ export function completion (owner: string, retention: number, channel: string): 
 const retention = `tonumber(${field('ARGV[2]', COMPLETION.retention, COMPLETION.channel)}, 16)`
 
 /**
- * Settle the key, if the owner still has it or nobody has. Without its response that is done in a full Redis too.
+ * Store the outcome, if the owner still has the key or nobody has it. An outcome without a response can be stored even
+ * if Redis is full.
  *
  * KEYS[1] the record, whose name ends with its id
  * ARGV[1] the settled record
- * ARGV[2] the owner (18 characters), the retention in ms (12, hexadecimal), and the channel that wakes those who wait
- * Answers 1, also when it was settled with this very record before, or 0 if the key is not the owner's any more
+ * ARGV[2] the owner (18 characters), the retention in ms (12, hexadecimal), and the channel that wakes waiters
+ * Returns 1, also if the key was settled with the same record before, or 0 if the owner does not have the key any more
  */
 export const complete = script(`
   ${READ}
@@ -139,8 +142,9 @@ export const complete = script(`
   if record then
     local mine = ${owner('record')} == ${field('ARGV[2]', COMPLETION.owner, COMPLETION.retention)}
     if state == '${STATE.released}' then
-      -- whoever took the key over let nothing run, and gave it back with the attempt that it had
-      mine = not mine and ${field('record', OFFSET.fingerprint, OFFSET.owner)} == ${field('ARGV[1]', OFFSET.fingerprint, OFFSET.owner)}
+      -- a claim took the key over and was withdrawn: nothing ran, and the record has the same attempt as before
+      mine = not mine and
+        ${field('record', OFFSET.fingerprint, OFFSET.owner)} == ${field('ARGV[1]', OFFSET.fingerprint, OFFSET.owner)}
     end
     if not mine then
       return 0
@@ -150,7 +154,7 @@ export const complete = script(`
     ${open(retention)}
   end
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ${retention})
-  -- whether somebody waits is not known of a record that got lost
+  -- if the record was lost, it is not known whether somebody waits
   if state == '${STATE.awaited}' or not record then
     ${wake(`string.sub(ARGV[2], ${COMPLETION.channel + 1})`)}
   end
@@ -158,12 +162,12 @@ export const complete = script(`
 `)
 
 /**
- * Give the key back, if the owner still has it. Its attempt stays, also when Redis lost the record.
+ * Give the key back, if the owner still has it. Its attempt is remembered, also if Redis lost the record.
  *
  * KEYS[1] the record, whose name ends with its id
- * ARGV[1] the released record as its owner knows it; attempt 0 if the answer to its claim never came
- * ARGV[2] the channel that wakes those who wait
- * Answers 1, also when it was released by the same owner before, or 0 if the key is not the owner's any more
+ * ARGV[1] the released record as its owner knows it; attempt 0 if the owner never got the answer to its claim
+ * ARGV[2] the channel that wakes waiters
+ * Returns 1, also if the same owner released it before, or 0 if the owner does not have the key any more
  */
 export const release = script(`
   ${READ}
@@ -194,8 +198,8 @@ export const release = script(`
  * Undo a claim that let nothing run: the key is absent again, or released with the attempt that it had before.
  *
  * KEYS[1] the record, whose name ends with its id
- * ARGV[1] the owner, ARGV[2] the channel that wakes those who wait
- * Answers 1, or 0 if the key is not this claim's
+ * ARGV[1] the owner, ARGV[2] the channel that wakes waiters
+ * Returns 1, or 0 if the key does not belong to this claim
  */
 export const withdraw = script(`
   ${READ}
@@ -219,11 +223,12 @@ export const withdraw = script(`
 `)
 
 /**
- * Note that the owner's client has left, behind the record, where versions that know nothing of it do not look.
+ * Note that the owner's client has disconnected. The note follows the record, where earlier versions of this package do
+ * not read.
  *
  * KEYS[1] the record, whose name ends with its id
- * ARGV[1] the owner, ARGV[2] the channel that wakes those who wait
- * Answers 1, or 0 if the key is not the owner's any more
+ * ARGV[1] the owner, ARGV[2] the channel that wakes waiters
+ * Returns 1, or 0 if the owner does not have the key any more
  */
 export const markLeft = script(`
   ${READ}

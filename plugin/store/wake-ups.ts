@@ -1,22 +1,23 @@
-import { Wake } from '../shared/wait.ts'
+import { isDoneWithin, Wake } from '../shared/wait.ts'
 import type { RedisSubscriber } from './redis-client.ts'
 
-/** Milliseconds: how soon waiters look again while there is no subscription to be woken by. */
+/** Milliseconds after which waiters claim again while there is no subscription that could wake them. */
 const POLL_INTERVAL = 250
 /**
- * Milliseconds: how soon they look again if there was nothing to wait for. Mostly the key was settled just now; but
- * whatever a server answers, those who claim and wait in turn must not do so without a pause.
+ * Milliseconds after which waiters claim again if the key was not running any more. Usually it was settled a moment
+ * before. The pause makes sure that a loop of claims and waits never runs without one, whatever the server answers.
  */
-const MOMENT = 20
+const SHORTEST_WAIT = 20
 
 /**
- * Wakes the waiters of this process when a key that they wait for is settled or released, wherever that happened.
- * One connection and one channel a process, opened by the first waiter; one mark a key, however many wait for it.
+ * Wakes the waiters of this process when any process settles or releases the key that they wait for. A process has one
+ * connection and one channel for this, which the first waiter opens. However many waiters a key has, one process marks
+ * its record once.
  */
 export class WakeUps {
   readonly channel: string
   readonly #connect: () => RedisSubscriber
-  /** By record id, a promise shared by its waiters. */
+  /** By record id, the wake-up call that its waiters share. */
   readonly #awaited = new Map<string, Wake>()
   #subscriber: RedisSubscriber | null = null
   #subscribed: Promise<boolean> | null = null
@@ -27,8 +28,9 @@ export class WakeUps {
   }
 
   /**
-   * See `Store.wait`. `mark` asks the store to publish when the key is settled or released, and answers whether there
-   * is anything to wait for. It is called with the subscription in place, or a message could be missed.
+   * See `Store.wait`.
+   * @param mark asks Redis to publish a message when the key is settled or released, and resolves to whether the key is
+   *   running. It is called after the subscription is in place, so that no message is missed
    */
   async wait (id: string, timeout: number, signal: AbortSignal, mark: () => Promise<boolean>): Promise<void> {
     if (signal.aborted) return
@@ -49,23 +51,23 @@ export class WakeUps {
     try {
       if (await this.#subscribe()) {
         if (await mark()) return
-        pause = MOMENT
+        pause = SHORTEST_WAIT
       }
     } catch {
-      // The claim that the waiter makes next meets the same trouble, and reports it.
+      // The waiter's next claim meets the same failure and reports it.
     }
     setTimeout(() => this.#wake(id, wake), pause).unref()
   }
 
-  /** Whether messages arrive. Waited for no longer than it would take to look again without them. */
+  /** Whether messages arrive. Waits no longer than waiters without a subscription wait before they claim again. */
   async #subscribe (): Promise<boolean> {
     if (this.#subscribed === null) {
       const opening = this.#subscribed = this.#open()
-      // It was refused, or there is no server and no more try to connect: the next waiter begins anew.
+      // Redis refused it, or the client has given up connecting: the next waiter tries it again.
       void opening.then((opened) => { if (!opened) this.#subscribed = null })
     }
-    const subscribed = await Promise.race([this.#subscribed, elapsed(POLL_INTERVAL)])
-    return subscribed === true && this.#subscriber?.status === 'ready'
+    const subscribed = this.#subscribed
+    return await isDoneWithin(subscribed, POLL_INTERVAL) && await subscribed && this.#subscriber?.status === 'ready'
   }
 
   async #open (): Promise<boolean> {
@@ -73,13 +75,13 @@ export class WakeUps {
       const subscriber = this.#connect()
       this.#subscriber = subscriber
       subscriber.on('message', (_channel, id) => this.#wake(id))
-      // The app's own client reports the same trouble; without a listener ioredis would print it once more.
+      // The app's own client reports the same errors. Without a listener ioredis would print them a second time.
       subscriber.on('error', () => {})
       if (subscriber.status === 'wait') subscriber.connect().catch(() => {})
-      // Without an offline queue it refuses what comes before.
+      // A client without an offline queue refuses commands before it is ready.
       await untilReady(subscriber)
       await subscriber.subscribe(this.channel)
-      // From now on only after the connection was lost, and with it what was published meanwhile.
+      // From now on this event follows a lost connection, and messages may have been lost with it.
       subscriber.on('ready', () => this.#wakeAll())
       return true
     } catch {
@@ -88,7 +90,7 @@ export class WakeUps {
     }
   }
 
-  /** Once woken, a `Wake` is done: who still has to wait afterwards waits on a new one, with a new mark. */
+  /** A `Wake` works once. A waiter that has to wait again uses a new one, with a new mark. */
   #wake (id: string, wake = this.#awaited.get(id)): void {
     if (wake === undefined) return
     this.#forget(id, wake)
@@ -109,15 +111,11 @@ export class WakeUps {
   }
 }
 
-/** Rejects if the client gives up. */
+/** Resolves once the client is ready. Rejects if it gives up connecting. */
 async function untilReady (subscriber: RedisSubscriber): Promise<void> {
   if (subscriber.status === 'ready') return
   await new Promise<void>((resolve, reject) => {
     subscriber.once('ready', resolve)
     subscriber.once('end', () => { reject(new Error('The connection ended')) })
   })
-}
-
-function elapsed (milliseconds: number): Promise<false> {
-  return new Promise((resolve) => { setTimeout(resolve, milliseconds, false).unref() })
 }

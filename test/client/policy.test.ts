@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { Operation } from '../../plugin/client/operation.ts'
-import { checkOptions } from '../../plugin/client/options.ts'
+import { readOptions } from '../../plugin/client/options.ts'
 import { backOff, isGathered, judge, readRetryAfter } from '../../plugin/client/policy.ts'
 
 t.test('the wait before a try is anything up to a bound, which doubles until it has reached its limit', async (t) => {
@@ -37,7 +37,7 @@ t.test('without a Date of the server, a date is read by the clock of this machin
 })
 
 t.test('a Retry-After that asks for less than the back-off does not end it', async (t) => {
-  const settings = checkOptions({ firstDelay: 100, maxDelay: 10_000 })
+  const settings = readOptions({ firstDelay: 100, maxDelay: 10_000 })
   const waits = (retryAfter: string): number[] => Array.from({ length: 200 }, () => {
     const operation = new Operation('k', settings)
     let wait = 0
@@ -61,9 +61,9 @@ t.test('whatever a 409 carries, it is final unless it says in so many words that
     })()
     const { retryable, code } = Object(parsed) as { retryable?: unknown, code?: unknown }
     const isRetried = retryable === true || (code === 'FST_IDEMPOTENCY_IN_PROGRESS' && retryable !== false)
-    return judge(conflict(body)) === (isRetried ? 'unsettled' : 'final')
+    return judge(conflict(body)) === (isRetried ? 'uncertain' : 'final')
   }))
-  t.equal(judge(conflict('{"retryable":true}')), 'unsettled')
+  t.equal(judge(conflict('{"retryable":true}')), 'uncertain')
   t.equal(judge(conflict('{"retryable":"true"}')), 'final')
 })
 

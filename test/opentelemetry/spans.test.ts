@@ -165,7 +165,7 @@ t.test('every event is listened to until stop, and from then on spans tell nothi
 
 for (const [options, message] of [
   [{ scope: true }, 'unknown option "scope"; known is recordScope'],
-  [{ recordScope: 'yes' }, 'option "recordScope" must be true or false']
+  [{ recordScope: 'yes' }, 'option "recordScope" must be true or false, got "yes"']
 ] as const) {
   t.test(`a wrong option is refused: ${message}`, async (t) => {
     t.throws(() => idempotencyTracing(options as object), { code: 'FST_IDEMPOTENCY_OPTION_INVALID', message: `fastify-idempotency/opentelemetry: ${message}` })

@@ -20,7 +20,7 @@ const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<Sto
       await store.forget(id)
       return store.complete(id, owned, outcome)
     }
-  }), 'a late owner changes nothing of its successor’s run'],
+  }), 'a late owner cannot change its successor’s run'],
 
   ['that takes a key over while its lease lasts', store => ({
     async claim (id, claim) {
@@ -38,7 +38,7 @@ const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<Sto
       await store.forget(id)
       return store.claim(id, claim)
     }
-  }), 'a lease is taken over no sooner than it ran out'],
+  }), 'a lease is not taken over before it ran out'],
 
   ['that keeps a key locked after a crash', store => ({
     async claim (id, claim) {
@@ -64,7 +64,7 @@ const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<Sto
       await store.claim(id, claim)
       return result
     }
-  }), 'another request with the key of one that is settled is told so, and changes nothing'],
+  }), 'a claim by another request of a key that is settled is a mismatch, and changes nothing'],
 
   ['that forgets how many attempts there were', store => ({
     async release (id, owned) {
@@ -90,13 +90,13 @@ const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<Sto
 
   ['that renews in words only', () => ({
     renew: async () => true
-  }), 'a renewed lease begins anew, and so does the time until the record is forgotten'],
+  }), 'a renewal begins the lease again, and the time until the record is forgotten'],
 
   ['that gives a lost record up', store => ({
     async complete (id, owned, outcome) {
       return await store.find(id) !== null && store.complete(id, owned, outcome)
     }
-  }), 'the owner of a record that got lost settles it'],
+  }), 'the owner of a lost record completes its run'],
 
   ['that counts a claim which was withdrawn', store => ({
     withdraw: (id, claim) => store.release(id, { ...claim, attempt: 0 })
@@ -106,7 +106,7 @@ const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<Sto
     async withdraw (id, claim) {
       return await store.withdraw(id, claim) && (await store.forget(id), true)
     }
-  }), 'a withdrawn claim of a released key does not count: the key is released with the attempt that it had'],
+  }), 'a withdrawn claim of a released key does not count: the key has the attempt that it had'],
 
   ['that withdraws what is somebody else’s', store => ({
     withdraw: id => store.forget(id)
@@ -117,14 +117,14 @@ const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<Sto
       const result = await store.claim(id, claim)
       return result.state === 'running' ? { ...result, ownerLeft: false } : result
     }
-  }), 'a duplicate is told whether the owner’s client has left'],
+  }), 'a duplicate learns whether the owner’s client has left'],
 
   ['that forgets with a renewal that a client left', store => ({
     async renew (id, owned) {
       await store.forget(id)
       return store.renew(id, owned)
     }
-  }), 'an owner whose client has left renews its lease, and that is still known'],
+  }), 'it is still known that the owner’s client has left after the owner renewed its lease'],
 
   ['that wakes nobody when a client has left', (store) => {
     const left = new Set<string>()
@@ -135,11 +135,11 @@ const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<Sto
         return result.state === 'running' ? { ...result, ownerLeft: left.has(id) } : result
       }
     }
-  }, 'a waiting duplicate looks again as soon as the owner’s client has left, and goes on waiting'],
+  }, 'a waiting duplicate wakes as soon as the owner’s client has left, and can wait again'],
 
   ['that takes over for who may not', store => ({
     claim: (id, claim) => store.claim(id, { ...claim, takeOver: true })
-  }), 'who may not take over is told of a lease that ran out, and the key stays its owner’s'],
+  }), 'a claim that may not take over learns that the lease ran out, and the owner keeps the key'],
 
   ['that takes bytes for text', store => ({
     complete: (id, owned, outcome) => store.complete(id, owned, changed(outcome, ({ headers, body }) => ({ headers, body: String(body) })))
@@ -156,7 +156,7 @@ const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<Sto
     async wait (_id, timeout, signal) {
       await setTimeout(timeout, undefined, { signal }).catch(() => {})
     }
-  }), 'a waiting duplicate gets the outcome as soon as another process settles the key']
+  }), 'a waiting duplicate gets the outcome as soon as another process completes the run']
 ]
 
 for (const [what, breakIt, caught] of BROKEN_STORES) {

@@ -114,7 +114,7 @@ for (const [name, binary] of SERVERS) {
     }
     const all = ['~*', '&*', '+@all']
     for (const command of ['set', 'get', 'setrange', 'pexpire', 'pttl', 'publish', 'del', 'eval', 'evalsha']) {
-      refused(t, await as(...all, `-${command}`), new RegExp(`its user has not the right to run ${command.toUpperCase()} on keys and channels that begin with "idem:"`))
+      refused(t, await as(...all, `-${command}`), new RegExp(`its user lacks the right to run ${command.toUpperCase()} on keys and channels that begin with "idem:"`))
     }
     refused(t, await as('~other:*', '&*', '+@all'), /the right to run EVALSHA, EVAL on keys/)
     refused(t, await as('~*', 'resetchannels', '+@all'), /the right to run PUBLISH on/)
@@ -182,11 +182,11 @@ t.test('a Redis that may forget is a warning, one sentence each', async (t) => {
   await server.admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
   const evicting = await start(t, clientOn(t, server))
   t.equal(evicting.error, null)
-  t.strictSame(evicting.told(), ['idempotency: Redis has the maxmemory-policy allkeys-lru, not noeviction: when it is full it forgets keys, and a retry of theirs runs again'])
+  t.strictSame(evicting.told(), ['idempotency: Redis has the maxmemory-policy allkeys-lru, not noeviction: a full Redis forgets keys, and then their retries run again'])
 
   await server.admin.config('SET', 'maxmemory-policy', 'noeviction')
   await server.admin.config('SET', 'appendonly', 'no')
-  const forgetting = 'idempotency: Redis keeps nothing on disk (appendonly no, and no save): when it restarts all keys are forgotten, and retries run again'
+  const forgetting = 'idempotency: Redis keeps nothing on disk (appendonly no, and no save): a restart of Redis forgets all keys, and then their retries run again'
   for (const options of [{}, { protocol: 2 as const }, { stringNumbers: true }]) {
     const started = await start(t, clientOn(t, server, options))
     t.strictSame(started.told(), [forgetting], JSON.stringify(options))
@@ -221,7 +221,7 @@ t.test('a Redis that cannot be reached yet does not keep an app from starting, a
   const redis = clientOn(t, server)
   const started = await start(t, redis, { storeTimeout: 500 })
   t.equal(started.error, null)
-  t.match(started.told(), [/^idempotency: Redis could not be checked, and will be once it can be reached: until then what is protected is refused/])
+  t.match(started.told(), [/^idempotency: Redis could not be checked, and will be once it can be reached: until then protected requests are refused/])
   t.match(started.logged.find(({ level }) => level === 40)?.err, { code: 'ECONNREFUSED' })
   const client = await started.listen()
   t.equal((await client.get('/health')).status, 200)

@@ -2,14 +2,14 @@ import { Counter, Gauge, Histogram } from 'prom-client'
 import type { Registry } from 'prom-client'
 import type { Idempotency } from '../../types.ts'
 
-/** Seconds, up to `storeTimeout` (1 s unless it is set) and a little beyond. */
+/** Seconds, up to `storeTimeout` (1 s by default) and somewhat beyond. */
 const CLAIM_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
-/** Seconds, around `waitTimeout` (10 s unless it is set). */
+/** Seconds, around `waitTimeout` (10 s by default). */
 const WAIT_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30]
-/** Seconds, up to `maxExecution` (300 s unless it is set). */
+/** Seconds, up to `maxExecution` (300 s by default). */
 const RUN_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
 
-/** What is counted and measured by the events. Labels are few and bounded: never a scope, never a key. */
+/** The metrics that events change. They have few labels with few values: never a scope, never a key. */
 export interface Instruments {
   requests: Counter<'route' | 'result'>
   leasesLost: Counter<'route'>
@@ -19,7 +19,7 @@ export interface Instruments {
   runs: Histogram<'route' | 'outcome'>
 }
 
-/** @param register where they are put */
+/** @param register the registry that gets the metrics */
 export function instrumentsOn (register: Registry, prefix: string): Instruments {
   const registers = [register]
   return {
@@ -65,7 +65,7 @@ export function instrumentsOn (register: Registry, prefix: string): Instruments 
   }
 }
 
-/** Gauges of one app. They are read when they are scraped: added up from events they would drift with each lost one. */
+/** The gauges of one app. They are read when they are scraped: a sum of events would be wrong after one lost event. */
 export function gaugesOn (register: Registry, prefix: string, idempotency: Pick<Idempotency, 'stats'>): void {
   const gauge = (name: string, help: string, read: () => number): Gauge =>
     new Gauge({ name: `${prefix}${name}`, help, registers: [register], collect () { this.set(read()) } })

@@ -1,11 +1,11 @@
 import type { IdempotencyEvent, IdempotencyOutcomeEvent, IdempotencyStoreFailureEvent } from '../channels.ts'
-import type { Instruments } from './instruments.ts'
 import type { Listeners } from '../listen.ts'
+import type { Instruments } from './instruments.ts'
 
 const RESULTS = ['claimed', 'taken_over', 'replayed', 'recalled', 'conflicted', 'mismatched'] as const
 const OPERATIONS: Array<IdempotencyStoreFailureEvent['operation']> = ['claim', 'renew', 'complete', 'release']
 
-/** What each event adds. */
+/** What each event changes. */
 export function listenersOf (instruments: Instruments): Listeners {
   const { requests, leasesLost, storeFailures, claims, waits, runs } = instruments
   const routes = new Set<string>()
@@ -32,7 +32,7 @@ export function listenersOf (instruments: Instruments): Listeners {
     claimed: decided('claimed'),
     takenOver: decided('taken_over'),
     replayed (event) {
-      // What the journal answers may come after a run: its duration is not that of a claim.
+      // An answer from the journal may come after a run, so its duration is not that of a claim.
       if (event.recalled) requests.inc({ ...labelOf(event), result: 'recalled' })
       else replayed(event)
     },
@@ -46,7 +46,10 @@ export function listenersOf (instruments: Instruments): Listeners {
   }
 }
 
-/** `increase()` does not see the event that a series begins with, and of the alarming ones the first is the one to see. */
+/**
+ * Starts all series of a route at zero. `increase()` in Prometheus ignores the first value of a series, but the first
+ * lost lease or failure of the store is the one that an alarm must see.
+ */
 function startAtZero ({ requests, leasesLost, storeFailures }: Instruments, route: string): void {
   for (const result of RESULTS) requests.inc({ route, result }, 0)
   leasesLost.inc({ route }, 0)

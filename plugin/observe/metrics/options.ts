@@ -1,38 +1,31 @@
 import { validateMetricName } from 'prom-client'
 import type { OpenMetricsContentType, PrometheusContentType, Registry } from 'prom-client'
-import { IdempotencyOptionError } from '../../errors.ts'
+import { checkOptions, hasMethods } from '../../shared/check-options.ts'
+import type { RulesOf } from '../../shared/check-options.ts'
 import type { Idempotency } from '../../types.ts'
 
 /** What `idempotencyMetrics` takes. */
 export interface IdempotencyMetricsOptions {
   /** Where the metrics are registered. Default: the global registry of prom-client. */
   register?: Registry<PrometheusContentType> | Registry<OpenMetricsContentType>
-  /** Stands before every name, such as `'shop_'`. Default: nothing. */
+  /** What every metric's name begins with, such as `'shop_'`. Default: nothing. */
   prefix?: string
-  /** `app.idempotency`: adds gauges of what that app does at the moment, which events cannot tell. */
+  /** `app.idempotency`: adds gauges of what this app does at the moment, which events cannot report. */
   idempotency?: Pick<Idempotency, 'stats'>
 }
 
-const EXPECTED: Record<keyof IdempotencyMetricsOptions, { what: string, is: (value: unknown) => boolean }> = {
-  register: { what: 'a Registry of prom-client', is: hasMethods('registerMetric', 'getSingleMetric', 'removeSingleMetric') },
-  prefix: { what: 'what the name of a metric can start with', is: value => typeof value === 'string' && validateMetricName(`${value}idempotency`) },
-  idempotency: { what: 'app.idempotency', is: hasMethods('stats') }
+const RULES: RulesOf<IdempotencyMetricsOptions> = {
+  register: hasMethods('a Registry of prom-client', ['registerMetric', 'getSingleMetric', 'removeSingleMetric']),
+  prefix: aMetricPrefix,
+  idempotency: hasMethods('app.idempotency', ['stats'])
 }
 
-/** @throws {IdempotencyOptionError} naming the option and what it should have been. */
-export function checkOptions (options: IdempotencyMetricsOptions): void {
-  for (const [name, value] of Object.entries(options)) {
-    const expected = Object.hasOwn(EXPECTED, name) ? EXPECTED[name as keyof IdempotencyMetricsOptions] : undefined
-    if (expected === undefined) {
-      throw new IdempotencyOptionError(`fastify-idempotency/metrics: unknown option "${name}"; known are ${Object.keys(EXPECTED).join(', ')}`)
-    }
-    if (value !== undefined && !expected.is(value)) {
-      throw new IdempotencyOptionError(`fastify-idempotency/metrics: option "${name}" must be ${expected.what}`)
-    }
-  }
+/** @throws {IdempotencyOptionError} that names the option and what it must be */
+export function checkMetricsOptions (options: IdempotencyMetricsOptions): void {
+  checkOptions('fastify-idempotency/metrics', RULES, options)
 }
 
-function hasMethods (...names: string[]): (value: unknown) => boolean {
-  return value => typeof value === 'object' && value !== null &&
-    names.every(name => typeof (value as Record<string, unknown>)[name] === 'function')
+function aMetricPrefix (value: unknown): string | undefined {
+  const isCorrect = typeof value === 'string' && validateMetricName(`${value}idempotency`)
+  return isCorrect ? undefined : 'what the name of a metric can start with'
 }

@@ -2,10 +2,10 @@ import type { Attributes } from '@opentelemetry/api'
 import type { IdempotencyEvents } from '../channels.ts'
 
 export type EventName = keyof IdempotencyEvents
-/** Any event, or that of a name. */
+/** Any event, or the event with this name. */
 export type IdempotencyEventOf<N extends EventName = EventName> = IdempotencyEvents[N]
 
-/** What events are called on a span, as OpenTelemetry writes names. */
+/** The names of the span events, in OpenTelemetry's spelling. */
 export const SPAN_EVENTS: Record<EventName, string> = {
   claimed: 'idempotency.claimed',
   takenOver: 'idempotency.taken_over',
@@ -19,7 +19,7 @@ export const SPAN_EVENTS: Record<EventName, string> = {
   storeFailed: 'idempotency.store_failed'
 }
 
-/** Which events say whether a request is answered with a kept outcome. */
+/** The events that decide whether a request is answered with a kept outcome. */
 const ANSWERS: Partial<Record<EventName, boolean>> = {
   claimed: false,
   takenOver: false,
@@ -28,7 +28,7 @@ const ANSWERS: Partial<Record<EventName, boolean>> = {
   mismatched: false
 }
 
-/** Whose key and which attempt: of spans and of their events. */
+/** The key and the attempt, for spans and for their events. */
 export function subjectAttributes ({ keyHash, attempt, scope }: IdempotencyEventOf, recordScope: boolean): Attributes {
   return {
     'idempotency.key_hash': keyHash,
@@ -37,13 +37,16 @@ export function subjectAttributes ({ keyHash, attempt, scope }: IdempotencyEvent
   }
 }
 
-/** What else an event tells of its span. */
+/** Further attributes that an event sets on its span. */
 export function answerAttributes (name: EventName): Attributes {
   const replayed = ANSWERS[name]
   return replayed === undefined ? {} : { 'idempotency.replayed': replayed }
 }
 
-/** What else an event tells of itself. Of an error its kind only: its message is the log's, and nobody knows what is in it. */
+/**
+ * Further attributes of the event itself. An error appears only with its type: its message may contain anything, and so
+ * only the log gets it.
+ */
 export function detailAttributes (event: IdempotencyEventOf): Attributes {
   return {
     'idempotency.duration_ms': event.duration,

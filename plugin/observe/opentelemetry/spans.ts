@@ -3,16 +3,16 @@ import type { Span } from '@opentelemetry/api'
 import type { FastifyRequest } from 'fastify'
 import type { EventName, IdempotencyEventOf } from './attributes.ts'
 
-/** Finds the span that an event is to be told on. */
+/** Finds the span that gets an event. */
 export class Spans {
   /**
-   * The span that was active when the request's first event came. Later ones may come from a timer that all requests
-   * share, where another request's span is the active one, or none.
+   * The span that was active at the first event of the request. Later events may come from a timer that all requests
+   * share, where another request's span is active, or none.
    */
   readonly #spans = new WeakMap<FastifyRequest, Span>()
   readonly #keys = new WeakMap<Span, string>()
 
-  /** `undefined` if there is none, or it is not recorded, or no more. */
+  /** `undefined` if there is no span, or if it does not record (any more). */
   of (name: EventName, event: IdempotencyEventOf): Span | undefined {
     const span = this.#find(name, event)
     return span?.isRecording() === true ? span : undefined
@@ -28,7 +28,9 @@ export class Spans {
     return active
   }
 
-  /** Whether a span's attributes are about this key: the first that it met. The span of a batch meets many. */
+  /**
+   * Whether the span's attributes describe this key, which is the first one of the span. A batch's span has many keys.
+   */
   isAbout (span: Span, { keyHash }: IdempotencyEventOf): boolean {
     const first = this.#keys.get(span)
     if (first === undefined) this.#keys.set(span, keyHash)
@@ -36,12 +38,15 @@ export class Spans {
   }
 }
 
-/** Leases are renewed, and found to be lost, by a timer of the whole process. */
+/** Whether the event comes from the process's one timer, which renews leases and notices that they are lost. */
 function isFromTimer (name: EventName, event: IdempotencyEventOf): boolean {
   return name === 'leaseLost' || ('operation' in event && event.operation === 'renew')
 }
 
-/** Until a request is let through, refused or answered, everything happens in its own asynchronous context. */
+/**
+ * Whether the event comes from the claim. Until a request is let through, refused or answered, everything happens in
+ * the asynchronous context of this request.
+ */
 function isFromClaim (name: EventName, event: IdempotencyEventOf): boolean {
   if ('operation' in event) return event.operation === 'claim'
   return name !== 'completed' && name !== 'released' && name !== 'leaseLost'
