@@ -117,9 +117,6 @@ export function isFinalStatus (statusCode: number): boolean {
   return statusCode < 500 && statusCode !== 408 && statusCode !== 425 && statusCode !== 429
 }
 
-/** The former name of `isFinalStatus`. To be removed as soon as plugin/request/complete.ts does not import it. */
-export const isSettling = isFinalStatus
-
 /**
  * Options of Fastify's own `register`, which Fastify passes on to the plugin (@fastify/autoload adds a `prefix` to
  * every plugin that it finds in a folder). They have no effect on a plugin that runs in its parent's context, as this

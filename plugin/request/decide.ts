@@ -4,7 +4,7 @@ import { isSameRequest } from '../core/same-request.ts'
 import { IdempotencyError } from '../errors.ts'
 import type { Journal, JournalEntry } from '../journal/journal.ts'
 import { routeOf } from '../observe/channels.ts'
-import { isSettling } from '../options.ts'
+import { isFinalStatus } from '../options.ts'
 import { journalInconsistent, keyReused, notCommitted, notReplayable } from '../refusals.ts'
 import { bareError } from '../shared/error-facts.ts'
 import { kindOf } from '../shared/values.ts'
@@ -76,7 +76,7 @@ export function isKept (run: Run, statusCode: number): boolean | Promise<boolean
         { err: bareError(err) },
         `idempotency: the option "replayable" of ${routeOf(run.request)} failed, its default decides`
       )
-      return isSettling(statusCode)
+      return isFinalStatus(statusCode)
     })
 }
 
@@ -86,7 +86,7 @@ export function isKept (run: Run, statusCode: number): boolean | Promise<boolean
  * itself.
  */
 function isUndecided ({ releaseRequested, settings }: Run, statusCode: number): boolean {
-  return statusCode === 408 && !releaseRequested && settings.replayable === isSettling
+  return statusCode === 408 && !releaseRequested && settings.replayable === isFinalStatus
 }
 
 /**

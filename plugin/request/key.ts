@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { describeNonId, NOTHING, numberAsText } from '../core/ids.ts'
 import type { RouteSettings } from '../options.ts'
 import { keyInvalid, keyMalformed, keyMissing, keyRepeated } from '../refusals.ts'
+import { parseKey } from '../shared/key-grammar.ts'
 import { kindOf } from '../shared/values.ts'
 import { andThen, readOption, refuseForOption, WrongValue } from './option-call.ts'
 
@@ -77,14 +78,4 @@ function theLine ({ raw: { rawHeaders } }: FastifyRequest, header: string): stri
   }
   if (lines > 1) throw keyRepeated(header, lines)
   return line
-}
-
-/**
- * The key in a header's value: an RFC 9651 String, whose parameters are ignored, or a bare token, which means the same
- * key. `undefined` if it is neither.
- */
-export function parseKey (value: string): string | undefined {
-  if (!value.includes('"')) return value
-  const string = /^ *"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)" *(?:;.*)?$/.exec(value)
-  return string?.[1]?.replace(/\\(.)/g, '$1')
 }

@@ -77,7 +77,7 @@ t.test('a server that is killed during a payment: the retry waits for its lease,
 t.test('a charge that was committed but not recorded: the retry gets its receipt and charges nothing', async (t) => {
   const databaseUrl = await createDatabase(t)
   const keyPrefix = newPrefix()
-  // The first app is not to wait at its end for a Redis that it never reaches again.
+  // `closeTimeout` 0: when the first app closes, it does not wait for Redis, which it cannot reach any more.
   const idempotency = { keyPrefix, closeTimeout: 0 }
   const redis = connectRedis(t)
   const first = await startApp(t, { databaseUrl, redis, idempotency: { ...idempotency, lease: 1_000 } })
