@@ -98,8 +98,8 @@ export function optionFailed (
 /** @param route method and pattern */
 export function routeUnseen (route: string): IdempotencyError {
   return new IdempotencyError('FST_IDEMPOTENCY_ROUTE_UNSEEN', `The route ${route} asks for idempotency but was ` +
-    'declared before the plugin was loaded, and would run unprotected: declare it after "await app.register(idempotency, ' +
-    '…)", or in a plugin registered later')
+    'declared before the plugin was loaded, and would run unprotected: ' +
+    'declare it after "await app.register(idempotency, …)", or in a plugin registered later')
 }
 
 /** @param reasons which routes, why, and what to do, a sentence each */

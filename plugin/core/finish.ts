@@ -1,7 +1,7 @@
 import type { Outcome, OwnedClaim } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import type { Ownership } from './ownership.ts'
-import { nameOf, tooLate } from './retry-queue.ts'
+import { nameOf, warnTooLate } from './retry-queue.ts'
 import { promiseOf } from './store-timeout.ts'
 
 /**
@@ -49,9 +49,7 @@ function finish (
     ? promiseOf(() => store.release(owner.id, owned))
     : promiseOf(() => store.complete(owner.id, owned, outcome))
   return storeTimeout.limit(call).then((isOwner) => {
-    if (!isOwner) {
-      owner.log.warn(`idempotency: ${tooLate(outcome)}`)
-    }
+    if (!isOwner) warnTooLate(owner.log, outcome)
     letGo(engine, owner, outcome, statusCode, isOwner)
     return isOwner
   }, (error: unknown) => {
@@ -63,7 +61,7 @@ function finish (
       error,
       log: owner.log,
       level: 'error',
-      consequence: `the ${nameOf(outcome)} could not be stored, it is kept here and tried again`
+      message: `idempotency: the ${nameOf(outcome)} could not be stored, it is kept here and tried again`
     })
     const stored = (isOwner: boolean): void => { letGo(engine, owner, outcome, statusCode, isOwner) }
     engine.retryQueue.keep({ owner, owned, outcome, stored }, error)

@@ -120,10 +120,15 @@ export class Leases {
       // The handler may have ended while the renewal was on its way.
       else if (!owner.ended && this.#held.get(owner.id) === owner) this.#lose(owner, 'another attempt owns the key')
     } catch (error) {
-      const { attempt } = owner.owned
-      const consequence = 'the lease could not be renewed, trying again'
       this.#events.storeFailed({
-        subject: owner, attempt, sentAt, operation: 'renew', error, log: owner.log, level: 'warn', consequence
+        subject: owner,
+        attempt: owner.owned.attempt,
+        sentAt,
+        operation: 'renew',
+        error,
+        log: owner.log,
+        level: 'warn',
+        message: 'idempotency: the lease could not be renewed, trying again'
       })
     } finally {
       owner.renewing = false

@@ -87,18 +87,27 @@ export function storeFailed (contender: Contender, sentAt: number, error: unknow
   const { engine, settings, subject, log } = contender
   const failure = { subject, attempt: null, sentAt, operation: 'claim', error, log } as const
   if (error instanceof RecordUnreadableError) {
-    const consequence = 'the key has a record that this version cannot read, the request is refused'
-    engine.events.storeFailed({ ...failure, level: 'error', consequence })
+    engine.events.storeFailed({
+      ...failure,
+      level: 'error',
+      message: 'idempotency: the key has a record that this version cannot read, the request is refused'
+    })
     throw recordUnreadable(error)
   }
   // This process knows its own owners without the store.
   if (settings.onStoreError === 'bypass' && !isOwned && engine.leases.ownerOf(subject.id) === undefined) {
-    const consequence = 'the store did not answer, the request runs unprotected'
-    engine.events.storeFailed({ ...failure, level: 'warn', consequence })
+    engine.events.storeFailed({
+      ...failure,
+      level: 'warn',
+      message: 'idempotency: the store did not answer, the request runs unprotected'
+    })
     engine.events.bypassed()
     return 'bypass'
   }
-  const consequence = 'the store did not answer, the request is refused'
-  engine.events.storeFailed({ ...failure, level: 'error', consequence })
+  engine.events.storeFailed({
+    ...failure,
+    level: 'error',
+    message: 'idempotency: the store did not answer, the request is refused'
+  })
   throw storeUnavailable(error)
 }

@@ -148,7 +148,7 @@ export class RetryQueue {
     const { owner: { log }, outcome } = unstored
     this.#forget(unstored)
     if (isOwner) log.info(`idempotency: the ${nameOf(outcome)} that had failed is stored now`)
-    else log.warn(`idempotency: ${tooLate(outcome)}`)
+    else warnTooLate(log, outcome)
     unstored.stored(isOwner)
     return true
   }
@@ -231,9 +231,8 @@ export class RetryQueue {
   }
 }
 
-/** For the log. */
-export function tooLate (outcome: Outcome | null): string {
-  return `the ${nameOf(outcome)} came too late and changed nothing, another attempt owns the key`
+export function warnTooLate (log: FastifyBaseLogger, outcome: Outcome | null): void {
+  log.warn(`idempotency: the ${nameOf(outcome)} came too late and changed nothing, another attempt owns the key`)
 }
 
 /** For the log: what the outcome stands for. */

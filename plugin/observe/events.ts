@@ -25,7 +25,7 @@ export interface StoreFailure extends Pick<IdempotencyStoreFailureEvent, 'operat
   log: FastifyBaseLogger
   level: Extract<LogLevel, 'warn' | 'error'>
   /** What follows from it, for the log. */
-  consequence: string
+  message: string
 }
 
 /**
@@ -123,11 +123,11 @@ export class Events {
   }
 
   /** A call of the store failed that a run or a request depends on. */
-  storeFailed ({ subject, attempt, sentAt, operation, error, log, level, consequence }: StoreFailure): void {
+  storeFailed ({ subject, attempt, sentAt, operation, error, log, level, message }: StoreFailure): void {
     if (channels.storeFailed.hasSubscribers) {
       channels.storeFailed.publish({ ...eventOf(subject, attempt, sentAt), operation, error: bareError(error) })
     }
-    log[level]({ err: factsOf(error) }, `idempotency: ${consequence}`)
+    log[level]({ err: factsOf(error) }, message)
   }
 }
 

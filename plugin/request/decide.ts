@@ -125,7 +125,7 @@ function decideByNothing (run: Run, answersJournalled: boolean, own: Ending): En
       end: 'refuse',
       error: journalInconsistent(),
       key: 'release',
-      mistake: 'the journal has the outcome of another attempt, and does not show it: ' +
+      mistake: 'idempotency: the journal has the outcome of another attempt, and does not show it: ' +
         'does it look elsewhere than the transaction wrote?'
     }
   }
@@ -135,7 +135,7 @@ function decideByNothing (run: Run, answersJournalled: boolean, own: Ending): En
       end: 'refuse',
       error: notCommitted(),
       key: 'release',
-      mistake: 'the handler answers with what it recorded, but the journal does not have it: ' +
+      mistake: 'idempotency: the handler answers with what it recorded, but the journal does not have it: ' +
         'was its transaction rolled back, is it still open, or does the journal look elsewhere?'
     }
   }

@@ -212,7 +212,7 @@ async function refuse (
   else if (key !== null && await storeEntry(run, key)) {
     engine.events.conflicted(run, run.owned.attempt, run.startedAt)
   }
-  if (mistake !== undefined) run.log.error(`idempotency: ${mistake}`)
+  if (mistake !== undefined) run.log.error(mistake)
   discard(payload)
   run.stage = 'ended'
   resetHeaders(reply, run.headersBefore)

@@ -93,17 +93,22 @@ t.test('alerts and queries ask for metrics that there are, with their labels', a
   }
 })
 
+/** A message in a call of the logger, in a failure of the store with its level, or of a mistake, which is an error. */
+const LOGGED = /(?:log\.(\w+)\((?:(?!log\.).)*?|level: '(\w+)', message: |mistake: )(['`])(idempotency: .*?)\3/g
+
 t.test('all messages of the log are documented, and no others', async (t) => {
   const messages = new Set<string>()
   for (const path of await readdir(join(ROOT, 'plugin'), { recursive: true })) {
     if (!path.endsWith('.ts')) continue
-    // A message that is longer than a line is written in parts.
+    // A message that is longer than a line is written in parts, and a call that is longer in several lines.
     const source = (await readFile(join(ROOT, 'plugin', path), 'utf8'))
       .replaceAll(/(['`]) \+\n *\1/g, '')
       .replaceAll(/` \+\n *'(.*?)'/g, '$1`')
+      .replaceAll(/([({,])\n */g, '$1 ')
     for (const line of source.split('\n')) {
-      const [, level, , message] = /log\.(\w+)\(.*?(['`])(idempotency: .*?)\2/.exec(line) ?? []
-      if (message !== undefined) messages.add(`${level} ${message.replaceAll(/\$\{[^}]*\}/g, '…')}`)
+      for (const [, logs, says, , message = ''] of line.matchAll(LOGGED)) {
+        messages.add(`${logs ?? says ?? 'error'} ${message.replaceAll(/\$\{[^}]*\}/g, '…')}`)
+      }
     }
   }
   t.same(rowsOf('| level | message | when |').map(([level, message]) => `${level} ${message}`).sort(), [...messages].sort())
