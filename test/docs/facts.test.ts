@@ -1,12 +1,17 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { addedTo } from '../../benchmarks/goals.ts'
+import type { Figures } from '../../benchmarks/statistics.ts'
 import { IdempotencyError, MemoryStore } from '../../plugin/index.ts'
 import type { IdempotencyErrorCode, IdempotencyOptions } from '../../plugin/index.ts'
 import { checkPluginOptions } from '../../plugin/options.ts'
 import { documented, readPage, ROOT, rowsOf } from './markdown.ts'
 
 const readme = await readPage('README.md')
+const optionsPage = await readPage('docs/options.md')
+/** Of the tables of options. */
+const HEAD = '| option | default | meaning |'
 
 function knownOptions (): string[] {
   try {
@@ -17,35 +22,65 @@ function knownOptions (): string[] {
   return []
 }
 
-t.test('every option is in the README and in docs/options.md', async (t) => {
+function namesIn (rows: string[][]): string[] {
+  return rows.flatMap(([cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, name = '']) => name))
+}
+
+t.test('every option is in the table of docs/options.md, and described below it', async (t) => {
   const options = knownOptions()
   t.ok(options.length > 20, `${options.length} options`)
-  const rows = rowsOf(readme.text, '| option | default | meaning |')
-  t.same(rows.flatMap(([cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name)).sort(), [...options].sort())
-  const { text } = await readPage('docs/options.md')
-  t.same([...text.matchAll(/^\*\*`(\w+)`\*\*/gm)].map(([, name]) => name).sort(), [...options].sort())
+  t.same(namesIn(rowsOf(optionsPage.text, HEAD)).sort(), [...options].sort())
+  t.same([...optionsPage.text.matchAll(/^\*\*`(\w+)`\*\*/gm)].map(([, name]) => name).sort(), [...options].sort())
+})
+
+t.test('the README has a table of eight options, each of them in docs/options.md too', async (t) => {
+  const rows = rowsOf(readme.text, HEAD)
+  t.equal(rows.length, 8)
+  const options = knownOptions()
+  t.same(namesIn(rows).filter(name => !options.includes(name)), [])
 })
 
 t.test('the defaults in the README and in docs/options.md are those of the code', async (t) => {
   const { route, ...plugin } = checkPluginOptions({ scope: 'global', store: new MemoryStore() })
   const defaults: Record<string, unknown> = { ...route, ...plugin }
-  const { text } = await readPage('docs/options.md')
-  for (const [cell = '', documented = ''] of rowsOf(readme.text, '| option | default | meaning |')) {
+  for (const [cell = '', documented = ''] of [...rowsOf(readme.text, HEAD), ...rowsOf(optionsPage.text, HEAD)]) {
     const [, name = ''] = /`(\w+)`/.exec(cell) ?? []
     const [, value = ''] = /^`(.+)`/.exec(documented) ?? []
     if (value === '' || value === '[]') continue
     t.equal(value.replaceAll('_', '').replaceAll("'", ''), String(defaults[name]), name)
-    t.ok(text.includes(`\n**\`${name}\`** (default \`${value}\``), `${name} in docs/options.md`)
+    t.ok(optionsPage.text.includes(`\n**\`${name}\`** (default \`${value}\``), `${name} in docs/options.md`)
   }
 })
 
-t.test('what may stand in a route’s config has a star, and nothing else', async (t) => {
+t.test('an option has a star if a route can set it, and no other has one', async (t) => {
   const { route } = checkPluginOptions({ scope: 'global', store: new MemoryStore() })
   const inRoutes = new Set([...Object.keys(route), 'key', 'fingerprint', 'sanitize'])
-  for (const [cell = ''] of rowsOf(readme.text, '| option | default | meaning |')) {
+  for (const [cell = ''] of [...rowsOf(readme.text, HEAD), ...rowsOf(optionsPage.text, HEAD)]) {
     const [, name = ''] = /`(\w+)`/.exec(cell) ?? []
     t.equal(cell.endsWith('*'), inRoutes.has(name), name)
   }
+})
+
+t.test('the versions in docs/compatibility.md are those that the package declares', async (t) => {
+  const { engines, peerDependencies } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as Record<'engines' | 'peerDependencies', Record<string, string>>
+  const { text } = await readPage('docs/compatibility.md')
+  const rows = rowsOf(text, '| with | versions | needed for |').map(([name = '', versions]) => [name.replaceAll('`', ''), versions])
+  const documented = Object.fromEntries(rows.filter(([name]) => name !== 'Redis')) as Record<string, string>
+  t.same(documented, { 'Node.js': engines.node, ...peerDependencies })
+})
+
+t.test('the figures in the README and in benchmarks/README.md are those of the last benchmark', async (t) => {
+  const { results } = JSON.parse(await readFile(join(ROOT, 'benchmarks/results/results.json'), 'utf8')) as { results: Record<string, Figures> }
+  const added = (mode: string): string => addedTo(results.bare, results[mode]).toFixed(0)
+  const [bare, first, replay, floorFirst, floorReplay] = [(results.bare?.spread[0] ?? NaN).toFixed(0), ...['plugin first', 'plugin replay', 'floor first', 'floor replay'].map(added)]
+  const prose = readme.text.replaceAll('\n', ' ')
+  t.match(prose, `a route that takes ${bare} µs of CPU time without the plugin, a first run adds ${first} µs and a replay ${replay} µs.`)
+  t.match(prose, `the least that is correct adds ${floorFirst} and ${floorReplay} µs.`)
+  const benchmarks = await readPage('benchmarks/README.md')
+  t.match(benchmarks.text, `(${bare} µs a request)`)
+  const modes = ['floor', 'plugin', 'memory', 'node-idempotency', 'powertools', 'express-idempotency']
+  const rows = rowsOf(benchmarks.text, '| | first run, µs | replay, µs | round trips | what it got wrong |')
+  t.same(rows.map(([, first, replay]) => [first, replay]), modes.map(mode => [added(`${mode} first`), added(`${mode} replay`)]))
 })
 
 t.test('every refusal is in the README, with its status', async (t) => {

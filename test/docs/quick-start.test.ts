@@ -1,0 +1,127 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import t from 'tap'
+import type { Test } from 'tap'
+import { until } from '../helper.ts'
+import { pack, run, scratch } from '../packed.ts'
+import { protect } from '../servers/reaper.ts'
+import { ownRedis } from '../store/own-redis.ts'
+import { readPage } from './markdown.ts'
+
+/*
+ * The quick start of the README, done as a newcomer does it: each command and each line of code is taken from the page,
+ * in its order, into an empty folder. Only the names of packages are replaced: by the tarball of this package, and by
+ * the versions of the others that the tests use.
+ */
+
+// The package is built, packed and installed first.
+t.setTimeout(900_000)
+const { tarball, manifest } = await pack(t)
+const { blocks } = await readPage('README.md')
+const [installation = '', requests = '', typeCheck = ''] = codeIn('sh')
+const [program = ''] = codeIn('ts')
+const folder = await scratch(t)
+
+/** What a shell of the newcomer's own has: nothing of what the test runner or npm hands down. */
+const { PATH, HOME } = process.env
+const ENVIRONMENT = { PATH, HOME, npm_config_prefer_offline: 'true', npm_config_audit: 'false', npm_config_fund: 'false', npm_config_update_notifier: 'false' }
+
+t.test('the commands make an ESM package of an empty folder', async (t) => {
+  await shell(withPackages(installation))
+  const { stdout } = await shell('npm pkg get type && npm ls --depth=0 --parseable')
+  t.match(stdout, /^"module"\n/)
+  for (const name of ['fastify', 'fastify-idempotency', 'ioredis']) t.match(stdout, new RegExp(`/node_modules/${name}$`, 'm'), name)
+})
+
+t.test('the code runs as JavaScript, and a request that is sent twice runs once', async (t) => {
+  await payTwice(t, await start(t, 'server.js'))
+})
+
+t.test('the same code is TypeScript without a mistake, and runs', async (t) => {
+  const checks = linesOf(typeCheck)
+  const command = checks.pop() ?? ''
+  t.match(command, /^node server\.ts +# Node\.js 22\.18 or later; earlier versions: npx tsx server\.ts$/)
+  await writeFile(join(folder, 'server.ts'), program)
+  for (const line of checks) await shell(withPackages(line))
+  await payTwice(t, await start(t, 'server.ts', runsTypeScript() ? [] : [TSX]))
+  // That the types are checked, and not only looked for.
+  await writeFile(join(folder, 'server.ts'), program.replace("scope: 'global'", 'scope: true'))
+  const mistakes = await shell(checks.at(-1) ?? '').then(() => '', (error: { stdout: string }) => error.stdout)
+  t.match(mistakes, /^server\.ts\(\d+,\d+\): error TS\d+/)
+})
+
+function codeIn (language: string): string[] {
+  return blocks.filter(block => block.language === language && block.name.startsWith('Quick start')).map(({ code }) => code)
+}
+
+function linesOf (code: string): string[] {
+  return code.trim().split('\n')
+}
+
+/** Commands with the packages that they install replaced. */
+function withPackages (commands: string): string {
+  return commands.replaceAll(/(?<=npm install .*)(?<= )[@a-z][\w./-]*/g, name => name === manifest.name ? tarball : `${name}@${versionOf(name)}`)
+}
+
+function versionOf (name: string): string {
+  const version = manifest.devDependencies[name]
+  if (version === undefined) throw new Error(`the README installs ${name}, which is not among the devDependencies`)
+  return version
+}
+
+function shell (commands: string): ReturnType<typeof run> {
+  return run('sh', ['-ec', commands], { cwd: folder, env: ENVIRONMENT })
+}
+
+/** What `npx tsx` does, in one process, so that none is left. */
+const TSX = `--import=${pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href}`
+
+function runsTypeScript (): boolean {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  return major > 22 || (major === 22 && minor >= 18)
+}
+
+/** Writes the program into the folder and runs it there, on a Redis of its own. Gives the URL that it listens on. */
+async function start (t: Test, file: string, args: string[] = []): Promise<string> {
+  await writeFile(join(folder, file), program)
+  const redis = await ownRedis(t)
+  const server = spawn(process.execPath, [...args, file], { cwd: folder, env: { ...ENVIRONMENT, REDIS_URL: redis.url, PORT: '0' }, stdio: ['ignore', 'pipe', 'pipe'] })
+  if (server.pid !== undefined) protect(server.pid)
+  const ended = once(server, 'close')
+  t.teardown(async () => {
+    server.kill('SIGKILL')
+    await ended
+  })
+  let output = ''
+  for (const stream of [server.stdout, server.stderr]) stream.setEncoding('utf8').on('data', (text: string) => { output += text })
+  const address = (): string | undefined => /"Server listening at (http:\/\/127\.0\.0\.1:\d+)"/.exec(output)?.[1]
+  await until(() => address() !== undefined || server.exitCode !== null, 'the server listens')
+  const url = address()
+  if (url === undefined) throw new Error(`the server has ended: ${output}`)
+  return url
+}
+
+/** Sends the requests of the page, each with what it prints in a comment behind it. */
+async function payTwice (t: Test, url: string): Promise<void> {
+  const lines = linesOf(requests)
+  t.equal(lines.length, 2)
+  const answers: string[] = []
+  for (const line of lines) {
+    const [command = '', printed = ''] = line.split(' # ')
+    t.match(command, 'http://localhost:3000/')
+    const { stdout } = await shell(command.replace('http://localhost:3000', url))
+    for (const part of printed.split(', ')) t.match(stdout, part)
+    answers.push(stdout.toString())
+  }
+  const [[first = '', body], [second = '', repeated]] = answers.map(answer => answer.split('\r\n\r\n')) as [string[], string[]]
+  t.match(first, /^HTTP\/1\.1 200 OK/)
+  t.match(second, /^HTTP\/1\.1 200 OK[^]*\r\nidempotent-replayed: true/)
+  t.notMatch(first, 'idempotent-replayed')
+  t.equal(repeated, body)
+  const another = await fetch(`${url}/payments`, { method: 'POST', headers: { 'idempotency-key': 'p-2' } })
+  t.same(await another.json(), { payment: 2 }, 'the handler has run once before')
+}
