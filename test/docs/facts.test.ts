@@ -9,7 +9,7 @@ import { documented, readPage, ROOT, rowsOf } from './markdown.ts'
 
 const readme = await readPage('README.md')
 const optionsPage = await readPage('docs/options.md')
-/** Of the tables of options. */
+/** The head of the tables of options. */
 const HEAD = '| option | default | meaning |'
 
 function knownOptions (): string[] {
@@ -61,27 +61,31 @@ t.test('an option has a star if a route can set it, and no other has one', async
 })
 
 t.test('the versions in docs/compatibility.md are those that the package declares', async (t) => {
-  const { engines, peerDependencies } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as Record<'engines' | 'peerDependencies', Record<string, string>>
+  const manifest = await readFile(join(ROOT, 'package.json'), 'utf8')
+  type Declared = Record<'engines' | 'peerDependencies', Record<string, string>>
+  const { engines, peerDependencies } = JSON.parse(manifest) as Declared
   const { text } = await readPage('docs/compatibility.md')
-  const rows = rowsOf(text, '| with | versions | needed for |').map(([name = '', versions]) => [name.replaceAll('`', ''), versions])
-  const documented = Object.fromEntries(rows.filter(([name]) => name !== 'Redis')) as Record<string, string>
+  const rows = rowsOf(text, '| with | versions | needed for |').filter(([name]) => name !== 'Redis')
+  const documented = Object.fromEntries(rows.map(([name = '', versions]) => [name.replaceAll('`', ''), versions]))
   t.same(documented, { 'Node.js': engines.node, ...peerDependencies })
 })
 
 t.test('the figures in the README and in benchmarks/README.md are those of the last benchmark', async (t) => {
-  const { results } = JSON.parse(await readFile(join(ROOT, 'benchmarks/results/results.json'), 'utf8')) as { results: Record<string, Figures> }
+  const measured = await readFile(join(ROOT, 'benchmarks/results/results.json'), 'utf8')
+  const { results } = JSON.parse(measured) as { results: Record<string, Figures> }
   const lowest = (mode: string): number => results[mode]?.spread[0] ?? NaN
   const added = (mode: string): string => (lowest(mode) - lowest('bare')).toFixed(0)
   const bare = lowest('bare').toFixed(0)
-  const [first, replay, floorFirst, floorReplay] = ['plugin first', 'plugin replay', 'floor first', 'floor replay'].map(added)
   const prose = readme.text.replaceAll('\n', ' ')
-  t.match(prose, `a route that takes ${bare} µs of CPU time without the plugin, a first run adds ${first} µs and a replay ${replay} µs.`)
-  t.match(prose, `the least that is correct adds ${floorFirst} and ${floorReplay} µs.`)
+  t.match(prose, `a route that takes ${bare} µs of CPU time without the plugin`)
+  t.match(prose, `a first run adds ${added('plugin first')} µs and a replay ${added('plugin replay')} µs.`)
+  t.match(prose, `the least that is correct adds ${added('floor first')} and ${added('floor replay')} µs.`)
   const benchmarks = await readPage('benchmarks/README.md')
   t.match(benchmarks.text, `(${bare} µs a request)`)
   const modes = ['floor', 'plugin', 'memory', 'node-idempotency', 'powertools', 'express-idempotency']
   const rows = rowsOf(benchmarks.text, '| | first run, µs | replay, µs | round trips | what it got wrong |')
-  t.same(rows.map(([, first, replay]) => [first, replay]), modes.map(mode => [added(`${mode} first`), added(`${mode} replay`)]))
+  const expected = modes.map(mode => [added(`${mode} first`), added(`${mode} replay`)])
+  t.same(rows.map(([, first, replay]) => [first, replay]), expected)
 })
 
 t.test('every refusal is in the README, with its status', async (t) => {
@@ -95,7 +99,8 @@ t.test('every refusal is in the README, with its status', async (t) => {
 })
 
 t.test('everything that the package exports is shown in the documentation', async (t) => {
-  const { name, exports } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { name: string, exports: Record<string, unknown> }
+  const manifest = await readFile(join(ROOT, 'package.json'), 'utf8')
+  const { name, exports } = JSON.parse(manifest) as { name: string, exports: Record<string, unknown> }
   const text = (await Promise.all((await documented()).map(readPage))).map(page => page.text).join('\n')
   for (const path of Object.keys(exports)) {
     if (path !== './package.json') t.match(text, `${name}${path.slice(1)}`, path)
@@ -114,9 +119,11 @@ t.test('the migration guide speaks of options and errors that the other packages
     const declarations = (await Promise.all(sources.map(declarationsOf))).join('\n')
     const rows = rowsOf(section.split('\n## ', 1)[0] ?? '', '| there | here |')
     t.ok(rows.length > 5, `${name}: ${rows.length} rows`)
-    const words = rows.flatMap(([cell = '']) => [...cell.replaceAll(/ \([^)]*\)/g, '').matchAll(/`\.?([A-Za-z_.]+)[^`]*`/g)].flatMap(([, word = '']) => word.split('.')))
-    t.same(words.filter(word => !declarations.includes(word)), [], name)
-    const { version } = JSON.parse(await readFile(join(ROOT, 'node_modules', name, 'package.json'), 'utf8')) as { version: string }
+    const cells = rows.map(([cell = '']) => cell.replaceAll(/ \([^)]*\)/g, ''))
+    const names = cells.flatMap(cell => [...cell.matchAll(/`\.?([A-Za-z_.]+)[^`]*`/g)].map(([, word = '']) => word))
+    t.same(names.flatMap(name => name.split('.')).filter(word => !declarations.includes(word)), [], name)
+    const manifest = await readFile(join(ROOT, 'node_modules', name, 'package.json'), 'utf8')
+    const { version } = JSON.parse(manifest) as { version: string }
     t.match(text, `\`${name}\` ${version.split('.', 2).join('.')}`, `${name}: the version`)
   }
 })

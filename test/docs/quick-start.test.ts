@@ -13,9 +13,9 @@ import { ownRedis } from '../store/own-redis.ts'
 import { readPage } from './markdown.ts'
 
 /*
- * The quick start of the README, done as a newcomer does it: each command and each line of code is taken from the page,
- * in its order, into an empty folder. Only the names of packages are replaced: by the tarball of this package, and by
- * the versions of the others that the tests use.
+ * Does what the quick start of the README says, as a newcomer does it: it starts in an empty folder and takes each
+ * command and each line of code from the page. It replaces only the names of packages: that of this package by a
+ * tarball, and those of others by the versions that all tests use.
  */
 
 // The package is built, packed and installed first.
@@ -26,15 +26,23 @@ const [installation = '', requests = '', typeCheck = ''] = codeIn('sh')
 const [program = ''] = codeIn('ts')
 const folder = await scratch(t)
 
-/** What a shell of the newcomer's own has: nothing of what the test runner or npm hands down. */
-const { PATH, HOME } = process.env
-const ENVIRONMENT = { PATH, HOME, npm_config_prefer_offline: 'true', npm_config_audit: 'false', npm_config_fund: 'false', npm_config_update_notifier: 'false' }
+/** The environment of the newcomer's shell: without the variables of the test runner and of the npm that started it. */
+const ENVIRONMENT = {
+  PATH: process.env.PATH,
+  HOME: process.env.HOME,
+  npm_config_prefer_offline: 'true',
+  npm_config_audit: 'false',
+  npm_config_fund: 'false',
+  npm_config_update_notifier: 'false'
+}
 
 t.test('the commands make an ESM package of an empty folder', async (t) => {
   await shell(withPackages(installation))
   const { stdout } = await shell('npm pkg get type && npm ls --depth=0 --parseable')
   t.match(stdout, /^"module"\n/)
-  for (const name of ['fastify', 'fastify-idempotency', 'ioredis']) t.match(stdout, new RegExp(`/node_modules/${name}$`, 'm'), name)
+  for (const name of ['fastify', 'fastify-idempotency', 'ioredis']) {
+    t.match(stdout, new RegExp(`/node_modules/${name}$`, 'm'), name)
+  }
 })
 
 t.test('the code runs as JavaScript, and a request that is sent twice runs once', async (t) => {
@@ -48,23 +56,28 @@ t.test('the same code is TypeScript without a mistake, and runs', async (t) => {
   await writeFile(join(folder, 'server.ts'), program)
   for (const line of checks) await shell(withPackages(line))
   await payTwice(t, await start(t, 'server.ts', runsTypeScript() ? [] : [TSX]))
-  // That the types are checked, and not only looked for.
+  // The command does check the types: it finds a mistake.
   await writeFile(join(folder, 'server.ts'), program.replace("scope: 'global'", 'scope: true'))
   const mistakes = await shell(checks.at(-1) ?? '').then(() => '', (error: { stdout: string }) => error.stdout)
   t.match(mistakes, /^server\.ts\(\d+,\d+\): error TS\d+/)
 })
 
 function codeIn (language: string): string[] {
-  return blocks.filter(block => block.language === language && block.name.startsWith('Quick start')).map(({ code }) => code)
+  const section = blocks.filter(({ name }) => name.startsWith('Quick start'))
+  return section.filter(block => block.language === language).map(({ code }) => code)
 }
 
 function linesOf (code: string): string[] {
   return code.trim().split('\n')
 }
 
-/** Commands with the packages that they install replaced. */
+/** The commands, with the packages that they install replaced. */
 function withPackages (commands: string): string {
-  return commands.replaceAll(/(?<=npm install .*)(?<= )[@a-z][\w./-]*/g, name => name === manifest.name ? tarball : `${name}@${versionOf(name)}`)
+  return commands.replaceAll(/(?<=npm install .*)(?<= )[@a-z][\w./-]*/g, replacementOf)
+}
+
+function replacementOf (name: string): string {
+  return name === manifest.name ? tarball : `${name}@${versionOf(name)}`
 }
 
 function versionOf (name: string): string {
@@ -77,7 +90,7 @@ function shell (commands: string): ReturnType<typeof run> {
   return run('sh', ['-ec', commands], { cwd: folder, env: ENVIRONMENT })
 }
 
-/** What `npx tsx` does, in one process, so that none is left. */
+/** The argument of Node.js that does what `npx tsx` does, in one process, which a test can end. */
 const TSX = `--import=${pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href}`
 
 function runsTypeScript (): boolean {
@@ -85,11 +98,15 @@ function runsTypeScript (): boolean {
   return major > 22 || (major === 22 && minor >= 18)
 }
 
-/** Writes the program into the folder and runs it there, on a Redis of its own. Gives the URL that it listens on. */
+/** Writes the program into the folder and runs it there, with a Redis of its own. Returns the URL that it listens on. */
 async function start (t: Test, file: string, args: string[] = []): Promise<string> {
   await writeFile(join(folder, file), program)
   const redis = await ownRedis(t)
-  const server = spawn(process.execPath, [...args, file], { cwd: folder, env: { ...ENVIRONMENT, REDIS_URL: redis.url, PORT: '0' }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const server = spawn(process.execPath, [...args, file], {
+    cwd: folder,
+    env: { ...ENVIRONMENT, REDIS_URL: redis.url, PORT: '0' },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
   if (server.pid !== undefined) protect(server.pid)
   const ended = once(server, 'close')
   t.teardown(async () => {
@@ -97,7 +114,9 @@ async function start (t: Test, file: string, args: string[] = []): Promise<strin
     await ended
   })
   let output = ''
-  for (const stream of [server.stdout, server.stderr]) stream.setEncoding('utf8').on('data', (text: string) => { output += text })
+  for (const stream of [server.stdout, server.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => { output += text })
+  }
   const address = (): string | undefined => /"Server listening at (http:\/\/127\.0\.0\.1:\d+)"/.exec(output)?.[1]
   await until(() => address() !== undefined || server.exitCode !== null, 'the server listens')
   const url = address()
@@ -105,7 +124,7 @@ async function start (t: Test, file: string, args: string[] = []): Promise<strin
   return url
 }
 
-/** Sends the requests of the page, each with what it prints in a comment behind it. */
+/** Sends the requests of the page. The comment behind each request says what it prints. */
 async function payTwice (t: Test, url: string): Promise<void> {
   const lines = linesOf(requests)
   t.equal(lines.length, 2)
@@ -117,7 +136,8 @@ async function payTwice (t: Test, url: string): Promise<void> {
     for (const part of printed.split(', ')) t.match(stdout, part)
     answers.push(stdout.toString())
   }
-  const [[first = '', body], [second = '', repeated]] = answers.map(answer => answer.split('\r\n\r\n')) as [string[], string[]]
+  const parts = answers.map(answer => answer.split('\r\n\r\n'))
+  const [[first = '', body] = [], [second = '', repeated] = []] = parts
   t.match(first, /^HTTP\/1\.1 200 OK/)
   t.match(second, /^HTTP\/1\.1 200 OK[^]*\r\nidempotent-replayed: true/)
   t.notMatch(first, 'idempotent-replayed')
