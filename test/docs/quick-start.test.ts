@@ -98,7 +98,7 @@ function runsTypeScript (): boolean {
   return major > 22 || (major === 22 && minor >= 18)
 }
 
-/** Writes the program into the folder and runs it there, with a Redis of its own. Returns the URL that it listens on. */
+/** Runs the program in the folder, with a Redis of its own. Returns the URL that it listens on. */
 async function start (t: Test, file: string, args: string[] = []): Promise<string> {
   await writeFile(join(folder, file), program)
   const redis = await ownRedis(t)
