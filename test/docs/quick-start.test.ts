@@ -144,6 +144,11 @@ async function payTwice (t: Test, url: string): Promise<void> {
   t.notMatch(first, 'idempotent-replayed')
   t.equal(body, '{"payment":1}')
   t.equal(repeated, body)
-  const another = await fetch(`${url}/payments`, { method: 'POST', headers: { 'idempotency-key': 'p-2' } })
-  t.same(await another.json(), { payment: 2 }, 'the handler has run once before')
+  const send = (key: string): Promise<Response> => {
+    return fetch(`${url}/payments`, { method: 'POST', headers: { 'idempotency-key': key } })
+  }
+  const quoted = await send('"p-1"')
+  t.equal(quoted.headers.get('idempotent-replayed'), 'true', 'the same key in quotes')
+  t.equal(await quoted.text(), body)
+  t.same(await (await send('p-2')).json(), { payment: 2 }, 'the handler has run once before')
 }
