@@ -9,16 +9,19 @@ async function read (name: string): Promise<string> {
   return readFile(new URL(`../../${name}`, import.meta.url), 'utf8')
 }
 
-t.test('the table under "Works with" in the README is the one that the tests stand for', async (t) => {
+t.test('the table of Fastify plugins in docs/compatibility.md is the one that the tests stand for', async (t) => {
   const { devDependencies } = JSON.parse(await read('package.json')) as { devDependencies: Record<string, string> }
-  const section = (await read('README.md')).split(/^## /m).find(section => section.startsWith('Works with\n')) ?? ''
+  const sections = (await read('docs/compatibility.md')).split(/^## /m)
+  const section = sections.find(section => section.startsWith('Fastify plugins\n')) ?? ''
   const lines = section.split('\n').filter(line => line.startsWith('|'))
   t.equal(lines.join('\n'), table(devDependencies))
 })
 
 t.test('each plugin in the table has a test file, and each test file its row', async (t) => {
   const files = await readdir(new URL('.', import.meta.url))
-  const tested = files.flatMap(file => file.endsWith('.test.ts') ? [file.slice(0, -'.test.ts'.length)] : []).filter(name => !OTHERS.includes(name))
+  const tested = files
+    .flatMap(file => (file.endsWith('.test.ts') ? [file.slice(0, -'.test.ts'.length)] : []))
+    .filter(name => !OTHERS.includes(name))
   t.same(ROWS.map(({ name }) => name).sort(), tested.sort())
 })
 

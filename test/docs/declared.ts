@@ -6,7 +6,7 @@ import type PgBoss from 'pg-boss'
 import type { Registry } from 'prom-client'
 import type { IdempotentResponse } from '../../plugin/client/index.ts'
 
-/** What the pages' code declares: where several blocks declare a name, they mean the same by it. */
+/** What the code of the pages declares. If several blocks declare a name, it means the same in all of them. */
 export interface Declared {
   app: FastifyInstance
   redis: Redis
@@ -21,7 +21,7 @@ export interface Declared {
   /** An OpenAPI document. */
   document: string
   stop: () => void | Promise<void>
-  /** What a block wrote that was run in a process of its own. */
+  /** What a block printed that was run in a process of its own. */
   output: string
   consume: (job: Job<{ id: string, orderId: string }>, token?: string) => Promise<unknown>
   worker: Worker

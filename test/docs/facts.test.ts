@@ -1,12 +1,16 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import type { Figures } from '../../benchmarks/statistics.ts'
 import { IdempotencyError, MemoryStore } from '../../plugin/index.ts'
 import type { IdempotencyErrorCode, IdempotencyOptions } from '../../plugin/index.ts'
 import { checkPluginOptions } from '../../plugin/options.ts'
 import { documented, readPage, ROOT, rowsOf } from './markdown.ts'
 
 const readme = await readPage('README.md')
+const optionsPage = await readPage('docs/options.md')
+/** The head of the tables of options. */
+const HEAD = '| option | default | meaning |'
 
 function knownOptions (): string[] {
   try {
@@ -17,35 +21,71 @@ function knownOptions (): string[] {
   return []
 }
 
-t.test('every option is in the README and in docs/options.md', async (t) => {
+function namesIn (rows: string[][]): string[] {
+  return rows.flatMap(([cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, name = '']) => name))
+}
+
+t.test('every option is in the table of docs/options.md, and described below it', async (t) => {
   const options = knownOptions()
   t.ok(options.length > 20, `${options.length} options`)
-  const rows = rowsOf(readme.text, '| option | default | meaning |')
-  t.same(rows.flatMap(([cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name)).sort(), [...options].sort())
-  const { text } = await readPage('docs/options.md')
-  t.same([...text.matchAll(/^\*\*`(\w+)`\*\*/gm)].map(([, name]) => name).sort(), [...options].sort())
+  t.same(namesIn(rowsOf(optionsPage.text, HEAD)).sort(), [...options].sort())
+  t.same([...optionsPage.text.matchAll(/^\*\*`(\w+)`\*\*/gm)].map(([, name]) => name).sort(), [...options].sort())
+})
+
+t.test('the README has a table of eight options, each of them in docs/options.md too', async (t) => {
+  const rows = rowsOf(readme.text, HEAD)
+  t.equal(rows.length, 8)
+  const options = knownOptions()
+  t.same(namesIn(rows).filter(name => !options.includes(name)), [])
 })
 
 t.test('the defaults in the README and in docs/options.md are those of the code', async (t) => {
   const { route, ...plugin } = checkPluginOptions({ scope: 'global', store: new MemoryStore() })
   const defaults: Record<string, unknown> = { ...route, ...plugin }
-  const { text } = await readPage('docs/options.md')
-  for (const [cell = '', documented = ''] of rowsOf(readme.text, '| option | default | meaning |')) {
+  for (const [cell = '', documented = ''] of [...rowsOf(readme.text, HEAD), ...rowsOf(optionsPage.text, HEAD)]) {
     const [, name = ''] = /`(\w+)`/.exec(cell) ?? []
     const [, value = ''] = /^`(.+)`/.exec(documented) ?? []
     if (value === '' || value === '[]') continue
     t.equal(value.replaceAll('_', '').replaceAll("'", ''), String(defaults[name]), name)
-    t.ok(text.includes(`\n**\`${name}\`** (default \`${value}\``), `${name} in docs/options.md`)
+    t.ok(optionsPage.text.includes(`\n**\`${name}\`** (default \`${value}\``), `${name} in docs/options.md`)
   }
 })
 
-t.test('what may stand in a route’s config has a star, and nothing else', async (t) => {
+t.test('an option has a star if a route can set it, and no other has one', async (t) => {
   const { route } = checkPluginOptions({ scope: 'global', store: new MemoryStore() })
   const inRoutes = new Set([...Object.keys(route), 'key', 'fingerprint', 'sanitize'])
-  for (const [cell = ''] of rowsOf(readme.text, '| option | default | meaning |')) {
+  for (const [cell = ''] of [...rowsOf(readme.text, HEAD), ...rowsOf(optionsPage.text, HEAD)]) {
     const [, name = ''] = /`(\w+)`/.exec(cell) ?? []
     t.equal(cell.endsWith('*'), inRoutes.has(name), name)
   }
+})
+
+t.test('the versions in docs/compatibility.md are those that the package declares', async (t) => {
+  const manifest = await readFile(join(ROOT, 'package.json'), 'utf8')
+  type Declared = Record<'engines' | 'peerDependencies', Record<string, string>>
+  const { engines, peerDependencies } = JSON.parse(manifest) as Declared
+  const { text } = await readPage('docs/compatibility.md')
+  const rows = rowsOf(text, '| with | versions | needed for |').filter(([name]) => name !== 'Redis')
+  const documented = Object.fromEntries(rows.map(([name = '', versions]) => [name.replaceAll('`', ''), versions]))
+  t.same(documented, { 'Node.js': engines.node, ...peerDependencies })
+})
+
+t.test('the figures in the README and in benchmarks/README.md are those of the last benchmark', async (t) => {
+  const measured = await readFile(join(ROOT, 'benchmarks/results/results.json'), 'utf8')
+  const { results } = JSON.parse(measured) as { results: Record<string, Figures> }
+  const lowest = (mode: string): number => results[mode]?.spread[0] ?? NaN
+  const added = (mode: string): string => (lowest(mode) - lowest('bare')).toFixed(0)
+  const bare = lowest('bare').toFixed(0)
+  const prose = readme.text.replaceAll('\n', ' ')
+  t.match(prose, `a route that takes ${bare} µs of CPU time without the plugin`)
+  t.match(prose, `a first run adds ${added('plugin first')} µs and a replay ${added('plugin replay')} µs.`)
+  t.match(prose, `the least that is correct adds ${added('floor first')} and ${added('floor replay')} µs.`)
+  const benchmarks = await readPage('benchmarks/README.md')
+  t.match(benchmarks.text, `(${bare} µs a request)`)
+  const modes = ['floor', 'plugin', 'memory', 'node-idempotency', 'powertools', 'express-idempotency']
+  const rows = rowsOf(benchmarks.text, '| | first run, µs | replay, µs | round trips | what it got wrong |')
+  const expected = modes.map(mode => [added(`${mode} first`), added(`${mode} replay`)])
+  t.same(rows.map(([, first, replay]) => [first, replay]), expected)
 })
 
 t.test('every refusal is in the README, with its status', async (t) => {
@@ -59,7 +99,8 @@ t.test('every refusal is in the README, with its status', async (t) => {
 })
 
 t.test('everything that the package exports is shown in the documentation', async (t) => {
-  const { name, exports } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { name: string, exports: Record<string, unknown> }
+  const manifest = await readFile(join(ROOT, 'package.json'), 'utf8')
+  const { name, exports } = JSON.parse(manifest) as { name: string, exports: Record<string, unknown> }
   const text = (await Promise.all((await documented()).map(readPage))).map(page => page.text).join('\n')
   for (const path of Object.keys(exports)) {
     if (path !== './package.json') t.match(text, `${name}${path.slice(1)}`, path)
@@ -78,9 +119,11 @@ t.test('the migration guide speaks of options and errors that the other packages
     const declarations = (await Promise.all(sources.map(declarationsOf))).join('\n')
     const rows = rowsOf(section.split('\n## ', 1)[0] ?? '', '| there | here |')
     t.ok(rows.length > 5, `${name}: ${rows.length} rows`)
-    const words = rows.flatMap(([cell = '']) => [...cell.replaceAll(/ \([^)]*\)/g, '').matchAll(/`\.?([A-Za-z_.]+)[^`]*`/g)].flatMap(([, word = '']) => word.split('.')))
-    t.same(words.filter(word => !declarations.includes(word)), [], name)
-    const { version } = JSON.parse(await readFile(join(ROOT, 'node_modules', name, 'package.json'), 'utf8')) as { version: string }
+    const cells = rows.map(([cell = '']) => cell.replaceAll(/ \([^)]*\)/g, ''))
+    const names = cells.flatMap(cell => [...cell.matchAll(/`\.?([A-Za-z_.]+)[^`]*`/g)].map(([, word = '']) => word))
+    t.same(names.flatMap(name => name.split('.')).filter(word => !declarations.includes(word)), [], name)
+    const manifest = await readFile(join(ROOT, 'node_modules', name, 'package.json'), 'utf8')
+    const { version } = JSON.parse(manifest) as { version: string }
     t.match(text, `\`${name}\` ${version.split('.', 2).join('.')}`, `${name}: the version`)
   }
 })

@@ -9,18 +9,18 @@ import type { Client } from '../helper.ts'
 import { ownDatabase } from './database.ts'
 import { startUpstream } from './upstream.ts'
 
-/** What the pages' code uses and does not declare: each name means the same wherever it stands. */
+/** What the code of the pages uses and does not declare. A name means the same on every page. */
 export interface Given {
-  /** An app that knows its users, without the plugin. */
+  /** An app that has authenticated its user, without the plugin. */
   app: FastifyInstance
-  /** The same with the plugin, on Redis. */
+  /** The same app with the plugin, on Redis. */
   protectedApp: FastifyInstance
   redis: Redis
-  /** Of a database that nobody else uses. */
+  /** A pool of a database that no other test uses. */
   pool: pg.Pool
-  /** Pays an order. Its receipts count up. */
+  /** Pays an order. The number of the receipt grows with each call. */
   pay: Counted<(orderId: string) => Promise<Receipt>>
-  /** The same in a transaction of the caller's, once an order; then it says so. */
+  /** Pays an order in a transaction of the caller. It rejects if the order is paid already. */
   payIn: (tx: pg.ClientBase, orderId: string) => Promise<Receipt>
   /** Ships an order. */
   ship: Counted<(orderId: string, options: { checkFirst: boolean }) => Promise<{ parcel: string }>>
@@ -28,15 +28,15 @@ export interface Given {
   apply: Counted<(event: object) => Promise<void>>
   closeBooks: Counted<(day: string, signal: AbortSignal) => Promise<{ closed: string }>>
   exportOrders: { start: () => Promise<{ id: string }>, read: (id: string) => Promise<string> }
-  /** A payment provider that can be told to charge once without an answer. */
+  /** A payment provider. A test can let it fail once, after it has charged. */
   provider: Provider
-  /** A hook that lets through what has the right signature. */
+  /** A hook that refuses requests without the right signature. */
   verifySignature: (request: FastifyRequest) => Promise<void>
-  /** A service of somebody else's. */
+  /** The URL of another service. */
   upstream: string
-  /** A page of it: a number. */
+  /** The URL of a page of that service, which is a number. */
   quoteUrl: string
-  /** Where a service with protected routes listens. */
+  /** The URL of a service with protected routes. */
   url: string
 }
 
@@ -52,7 +52,7 @@ interface Provider {
   readonly charges: number
 }
 
-/** A function that tells how often it was called. */
+/** A function that counts its calls. */
 type Counted<F> = F & { readonly calls: number }
 
 const MAKE: { [name in keyof Given]: (t: Test) => Given[name] | Promise<Given[name]> } = {
@@ -60,13 +60,14 @@ const MAKE: { [name in keyof Given]: (t: Test) => Given[name] | Promise<Given[na
   async protectedApp (t) {
     const app = newApp(t)
     const keyPrefix = newPrefix()
-    await app.register(idempotency, { redis: connectRedis(t, { prefix: keyPrefix }), keyPrefix, scope: request => userOf(request).id })
+    const redis = connectRedis(t, { prefix: keyPrefix })
+    await app.register(idempotency, { redis, keyPrefix, scope: request => userOf(request).id })
     return app
   },
   redis: t => connectRedis(t),
   async pool (t) {
     const pool = new pg.Pool({ connectionString: await ownDatabase(t) })
-    // Its database may be dropped before a connection that was let go is closed.
+    // The database may be dropped before the last connection is closed.
     pool.on('error', () => {})
     t.teardown(() => pool.end())
     return pool
@@ -101,7 +102,8 @@ const MAKE: { [name in keyof Given]: (t: Test) => Given[name] | Promise<Given[na
     }
   },
   verifySignature: () => async (request) => {
-    if (request.headers.signature !== 'right') throw Object.assign(new Error('Not signed by the sender'), { statusCode: 401 })
+    if (request.headers.signature === 'right') return
+    throw Object.assign(new Error('Not signed by the sender'), { statusCode: 401 })
   },
   upstream: startUpstream,
   quoteUrl: async t => `${await startUpstream(t)}/quote`,
@@ -115,23 +117,23 @@ const MAKE: { [name in keyof Given]: (t: Test) => Given[name] | Promise<Given[na
 
 const held = new Map<string, Given>()
 
-/** Makes what a block is given, and holds it for the module that was made of the block. */
+/** Makes what a block is given, and keeps it for the module that is made of the block. */
 export async function give (t: Test, title: string, names: string[]): Promise<Given> {
   const given: Record<string, unknown> = {}
   for (const name of names) {
-    if (!Object.hasOwn(MAKE, name)) throw new Error(`${title}: there is nothing to be given that is called ${name}`)
+    if (!Object.hasOwn(MAKE, name)) throw new Error(`${title}: given.ts has nothing with the name ${name}`)
     given[name] = await MAKE[name as keyof Given](t)
   }
   held.set(title, given as unknown as Given)
   return given as unknown as Given
 }
 
-/** Called by the module. */
+/** The module of a block calls this to get what it is given. */
 export function taken (title: string): Given {
   return held.get(title) as Given
 }
 
-/** Lets an app listen until the test ends. Its users are whom the requests' header `x-user` names. */
+/** Lets an app listen until the test ends. The header `x-user` of a request names its user. */
 export async function listen (t: Test, app: FastifyInstance): Promise<Client> {
   authenticate(app)
   t.teardown(() => app.close())

@@ -12,13 +12,13 @@ import { readPage } from './markdown.ts'
 import type { Block } from './markdown.ts'
 import { givenNames, POSTGRES, REDIS, titleOf, workspace } from './workspace.ts'
 
-/** What a block was given and what it declared, each by its name. */
+/** What a block was given and what it declared, by name. */
 export type Names = Omit<Given, keyof Declared> & Declared
 
-/** Sees that a block did what its page says, after it has run. */
+/** Checks that a block did what its page says, after it has run. */
 export type Check = (t: Test, names: Names) => Promise<void>
 
-/** Runs every `ts` block of a page, each with a check of its own, called as its heading is. */
+/** Runs every `ts` block of a page, and then its check, which has the name of the block's heading. */
 export async function testPage (
   file: string, checks: Record<string, Check>, { redisUrl = REDIS_URL }: { redisUrl?: string } = {}
 ): Promise<void> {
@@ -41,24 +41,25 @@ export async function testPage (
   }
 }
 
-/** @throws {Error} if it ends with another code than 0 */
+/** @throws {Error} if the process ends with another code than 0 */
 async function runApart (module: string): Promise<Declared> {
   return { output: await runProgram(dirname(module), process.execPath, [IMPORT_TYPESCRIPT, module]) } as Declared
 }
 
-/** Runs the module. What it declared and has to be let go is let go when the test ends. */
+/** Runs the module. What it declared is closed when the test ends. */
 async function load (t: Test, module: string, block: Block): Promise<Declared> {
   const declared = await import(module).catch((cause: unknown) => {
     throw new Error(`${block.file}:${block.line}: this block does not run`, { cause })
   }) as Declared
-  for (const value of Object.values(declared) as unknown[]) letGo(t, value)
+  for (const value of Object.values(declared) as unknown[]) closeLater(t, value)
   return declared
 }
 
-/** What has a way to be let go: listeners for signals, a client of Redis, an app, a pool. */
-function letGo (t: Test, value: unknown): void {
+/** Closes what can be closed: listeners for signals, a client of Redis, an app, a pool. */
+function closeLater (t: Test, value: unknown): void {
   if (typeof value !== 'object' || value === null) return
-  const { uninstall, disconnect, close, end } = value as Partial<Record<'uninstall' | 'disconnect' | 'close' | 'end', () => unknown>>
+  type Closing = 'uninstall' | 'disconnect' | 'close' | 'end'
+  const { uninstall, disconnect, close, end } = value as Partial<Record<Closing, () => unknown>>
   const method = uninstall ?? disconnect ?? close ?? end
   if (typeof method === 'function') t.teardown(() => method.call(value))
 }
