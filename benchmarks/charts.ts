@@ -10,9 +10,14 @@ export async function writeCharts (results: Record<string, Figures>, directory: 
     const names = ['floor', 'plugin', 'memory', ...PEERS]
     const bars = names.flatMap((name) => {
       const figures = results[`${name} ${traffic}`]
-      return figures === undefined ? [] : [{ label: name, value: addedTo(results.bare, figures), highlighted: name === 'plugin' }]
+      return figures === undefined
+        ? []
+        : [{ label: name, value: addedTo(results.bare, figures), highlighted: name === 'plugin' }]
     })
-    const title = traffic === 'first' ? 'CPU that a first run adds to the bare route' : 'CPU of a replay over that of the bare route'
+    const title =
+      traffic === 'first'
+        ? 'CPU that a first run adds to the bare route'
+        : 'CPU of a replay over that of the bare route'
     await writeFile(new URL(`${traffic}.svg`, directory), barChart(title, 'µs a request', bars))
   }
 }

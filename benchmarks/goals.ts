@@ -26,33 +26,67 @@ export function addedTo (bare: Figures | undefined, mode: Figures | undefined): 
 /** Ratios within one run: what the machine was like that day cancels out. */
 export function goalsOf (results: Results): Goal[] {
   const added = (mode: string): number => addedTo(results.bare, results[mode])
-  const cheapest = (traffic: string): number => Math.min(...PEERS.map(peer => added(`${peer} ${traffic}`)).filter(cost => !Number.isNaN(cost)))
+  const cheapest = (traffic: string): number =>
+    Math.min(...PEERS.map(peer => added(`${peer} ${traffic}`)).filter(cost => !Number.isNaN(cost)))
   const trips = (mode: string): number => {
     const commands = results[mode]?.commands
     return commands === undefined ? NaN : roundTrips(commands)
   }
   return [
-    { what: 'CPU added by a first run, against the floor', value: added('plugin first') / added('floor first'), limit: 1.10, unit: '×' },
-    { what: 'CPU added by a replay, against the floor', value: added('plugin replay') / added('floor replay'), limit: 1.10, unit: '×' },
-    { what: 'CPU added to an unprotected route, against bare', value: added('idle') / (results.bare?.spread[0] ?? NaN), limit: 0.02, unit: '×' },
-    { what: 'CPU added by a first run, against the cheapest peer', value: added('plugin first') / cheapest('first'), limit: 1, unit: '×' },
-    { what: 'CPU added by a replay, against the cheapest peer', value: added('plugin replay') / cheapest('replay'), limit: 0.5, unit: '×' },
+    {
+      what: 'CPU added by a first run, against the floor',
+      value: added('plugin first') / added('floor first'),
+      limit: 1.10,
+      unit: '×'
+    },
+    {
+      what: 'CPU added by a replay, against the floor',
+      value: added('plugin replay') / added('floor replay'),
+      limit: 1.10,
+      unit: '×'
+    },
+    {
+      what: 'CPU added to an unprotected route, against bare',
+      value: added('idle') / (results.bare?.spread[0] ?? NaN),
+      limit: 0.02,
+      unit: '×'
+    },
+    {
+      what: 'CPU added by a first run, against the cheapest peer',
+      value: added('plugin first') / cheapest('first'),
+      limit: 1,
+      unit: '×'
+    },
+    {
+      what: 'CPU added by a replay, against the cheapest peer',
+      value: added('plugin replay') / cheapest('replay'),
+      limit: 0.5,
+      unit: '×'
+    },
     { what: 'round trips of a first run', value: trips('plugin first'), limit: 2, unit: '' },
     { what: 'round trips of a replay', value: trips('plugin replay'), limit: 1, unit: '' },
     { what: 'round trips of a conflict', value: trips('plugin conflict'), limit: 2, unit: '' },
     { what: 'round trips of an unprotected request', value: trips('idle'), limit: 0, unit: '' },
-    { what: 'Redis CPU of a replay, against the floor\'s plain SET … NX GET', value: (results['plugin replay']?.redisCpu ?? NaN) / (results['floor replay']?.redisCpu ?? NaN), limit: 1.2, unit: '×' }
+    {
+      what: 'Redis CPU of a replay, against the floor\'s plain SET … NX GET',
+      value: (results['plugin replay']?.redisCpu ?? NaN) / (results['floor replay']?.redisCpu ?? NaN),
+      limit: 1.2,
+      unit: '×'
+    }
   ]
 }
 
 /** What a client sends once for its connection, and what the measuring sends. */
-const ASIDE = new Set(['hello', 'auth', 'select', 'client|setinfo', 'client|setname', 'ping', 'info', 'flushdb', 'config|get', 'script|load', 'eval', 'subscribe', 'dbsize'])
+const ASIDE = new Set([
+  'hello', 'auth', 'select', 'client|setinfo', 'client|setname', 'ping', 'info', 'flushdb', 'config|get',
+  'script|load', 'eval', 'subscribe', 'dbsize'
+])
 /** What only scripts call. */
 const WITHIN_SCRIPTS = new Set(['getrange', 'setrange', 'pexpire', 'pttl', 'publish'])
 
 /**
- * Commands that clients send, a request. Redis counts those that scripts call as well, which travel nowhere: each of the
- * plugin's calls GET, and either SET or PTTL; the floor's calls GETRANGE and SET.
+ * Commands that clients send, a request. Redis counts those that scripts call as well, which travel nowhere: each of
+ * the plugin's calls GET, and either SET or PTTL; the floor's calls GETRANGE and SET.
  */
 export function roundTrips (commands: Record<string, number>): number {
   let sent = 0

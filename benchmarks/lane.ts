@@ -89,14 +89,20 @@ export class Lane {
     const cpu = await this.#server.end()
     const used = difference(before, await redisUsage(this.#redis))
     const unexpected = Object.keys(load.statuses).filter(status => !STATUSES[traffic].includes(status))
-    if (unexpected.length > 0 || load.errors > 0) throw new Error(`${name}: ${load.errors} errors and answers that should not be: ${JSON.stringify(load.statuses)}`)
+    if (unexpected.length > 0 || load.errors > 0) {
+      throw new Error(`${name}: ${load.errors} errors and answers that should not be: ${JSON.stringify(load.statuses)}`)
+    }
     // Large bodies would fill the memory.
-    if ((traffic === 'first' || traffic === 'hot') && this.#conditions.otherKeys === undefined) await this.#redis.flushdb()
+    if ((traffic === 'first' || traffic === 'hot') && this.#conditions.otherKeys === undefined) {
+      await this.#redis.flushdb()
+    }
     return {
       ...load,
       cpu: cpu / order.requests,
       redisCpu: used.cpu / order.requests,
-      commands: Object.fromEntries(Object.entries(used.commands).map(([command, calls]) => [command, calls / order.requests]))
+      commands: Object.fromEntries(
+        Object.entries(used.commands).map(([command, calls]) => [command, calls / order.requests])
+      )
     }
   }
 
@@ -109,7 +115,11 @@ export class Lane {
   /** For a handler that does not end before its server does. */
   async #takeKey (): Promise<void> {
     const { url, key } = this.#order
-    fetch(`${url}/pay`, { method: 'POST', body: BODY, headers: { 'content-type': 'application/json', [KEY_HEADER]: key } }).catch(() => {})
+    fetch(`${url}/pay`, {
+      method: 'POST',
+      body: BODY,
+      headers: { 'content-type': 'application/json', [KEY_HEADER]: key }
+    }).catch(() => {})
     for (let i = 0; i < 1_000; i++) {
       if (await this.#redis.dbsize() > 0) return
       await new Promise((resolve) => { setTimeout(resolve, 5) })
@@ -125,6 +135,13 @@ export const MAX_LANES = 500
 async function fill (redis: Redis, keys: number): Promise<void> {
   const record = `1s${'f'.repeat(43)}00000001200\ncontent-type:application/json; charset=utf-8\n\n${'x'.repeat(200)}`
   for (let from = 0; from < keys; from += 100_000) {
-    await redis.eval("for i = ARGV[1], ARGV[1] + ARGV[2] - 1 do redis.call('SET', 'idem:' .. string.format('%043d', i), ARGV[3], 'PX', 86400000) end", 0, from, Math.min(100_000, keys - from), record)
+    await redis.eval(
+      'for i = ARGV[1], ARGV[1] + ARGV[2] - 1 do ' +
+        "redis.call('SET', 'idem:' .. string.format('%043d', i), ARGV[3], 'PX', 86400000) end",
+      0,
+      from,
+      Math.min(100_000, keys - from),
+      record
+    )
   }
 }

@@ -61,7 +61,9 @@ async function send ({ url, requests, connections, key, share, keys }: LoadOrder
     })
   })
   const report: LoadReport = {
-    statuses: Object.fromEntries(Object.entries(result.statusCodeStats ?? {}).map(([status, { count }]) => [status, count ?? 0])),
+    statuses: Object.fromEntries(
+      Object.entries(result.statusCodeStats ?? {}).map(([status, { count }]) => [status, count ?? 0])
+    ),
     errors: result.errors + result.timeouts,
     throughput: answered / (lastAnswer - began) * 1_000,
     p50: result.latency.p50,

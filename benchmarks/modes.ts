@@ -18,8 +18,17 @@ const SMALL: Work = { size: 200, payload: 'json', takes: 0 }
 
 function mode (app: AppName, traffic: Traffic, work: Partial<Work> = {}, share = 1): Mode {
   const { size = SMALL.size, payload = SMALL.payload } = work
-  const extra = [size === SMALL.size ? '' : size >= 1024 ? `${size / 1024} KB` : `${size} B`, payload === 'json' ? '' : payload]
-  return { name: [app, traffic === 'plain' ? '' : traffic, ...extra].filter(Boolean).join(' '), app, traffic, work: { ...SMALL, ...work }, share }
+  const extra = [
+    size === SMALL.size ? '' : size >= 1024 ? `${size / 1024} KB` : `${size} B`,
+    payload === 'json' ? '' : payload
+  ]
+  return {
+    name: [app, traffic === 'plain' ? '' : traffic, ...extra].filter(Boolean).join(' '),
+    app,
+    traffic,
+    work: { ...SMALL, ...work },
+    share
+  }
 }
 
 const KB = 1024
@@ -54,5 +63,6 @@ export const MODES: Mode[] = [
 
 /** What `--quick` runs: enough for the goals. Of the peers only the one that has been the cheapest. */
 export const QUICK = new Set([
-  'bare', 'idle', 'floor first', 'plugin first', 'floor replay', 'plugin replay', 'node-idempotency first', 'node-idempotency replay'
+  'bare', 'idle', 'floor first', 'plugin first', 'floor replay', 'plugin replay', 'node-idempotency first',
+  'node-idempotency replay'
 ])

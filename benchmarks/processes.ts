@@ -15,7 +15,9 @@ function start (file: string, args: string[], execArgv: string[] = []): ChildPro
 /** The next message, or an error if the process ends without one. */
 async function reportOf<T> (child: ChildProcess, what: string): Promise<T> {
   const stop = new AbortController()
-  const ended = once(child, 'exit', { signal: stop.signal }).then(([code]) => { throw new Error(`${what} ended with ${String(code)}`) })
+  const ended = once(child, 'exit', { signal: stop.signal }).then(([code]) => {
+    throw new Error(`${what} ended with ${String(code)}`)
+  })
   ended.catch(() => {})
   try {
     const [report] = await Promise.race([once(child, 'message', { signal: stop.signal }), ended]) as [T]

@@ -2,4 +2,5 @@
 const dist = new URL('../../dist/esm/', import.meta.url)
 
 export const built = await import(new URL('index.js', dist).href) as typeof import('../../plugin/index.ts')
-export const builtJournal = await import(new URL('journal/postgres.js', dist).href) as typeof import('../../plugin/journal/postgres.ts')
+export const builtJournal =
+  await import(new URL('journal/postgres.js', dist).href) as typeof import('../../plugin/journal/postgres.ts')

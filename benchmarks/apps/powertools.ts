@@ -28,16 +28,28 @@ export async function powertoolsApp (redis: Redis, work: Work): Promise<FastifyI
   // Its key prefix comes from here.
   process.env.AWS_LAMBDA_FUNCTION_NAME ??= 'benchmark'
   const answer = handlerOf(work)
-  // Without `payloadValidationJmesPath`: its cache persistence stores the payload's hash with the claim and leaves it out
-  // of the completed record (2.35), so that every retry, also with the right body, is refused.
-  const config = new IdempotencyConfig({ eventKeyJmesPath: 'key', throwOnNoIdempotencyKey: true, expiresAfterSeconds: 86_400 })
-  config.registerLambdaContext({ getRemainingTimeInMillis: () => TIME_LEFT })
-  const pay = makeIdempotent(async ({ headers }: { key: string, headers: Record<string, unknown> }) => await answer({ headers }) as Record<string, unknown>, {
-    persistenceStore: new CachePersistenceLayer({ client: cacheClientOf(redis) }),
-    config
+  // Without `payloadValidationJmesPath`: its cache persistence stores the payload's hash with the claim and leaves it
+  // out of the completed record (2.35), so that every retry, also with the right body, is refused.
+  const config = new IdempotencyConfig({
+    eventKeyJmesPath: 'key',
+    throwOnNoIdempotencyKey: true,
+    expiresAfterSeconds: 86_400
   })
+  config.registerLambdaContext({ getRemainingTimeInMillis: () => TIME_LEFT })
+  const pay = makeIdempotent(
+    async ({ headers }: { key: string, headers: Record<string, unknown> }) =>
+      await answer({ headers }) as Record<string, unknown>,
+    {
+      persistenceStore: new CachePersistenceLayer({ client: cacheClientOf(redis) }),
+      config
+    }
+  )
   const app = Fastify()
-  app.setErrorHandler((error: Error, _request, reply) => reply.code(STATUS[error.name] ?? 500).send({ code: error.name }))
-  app.post('/pay', routeOptions(work), async request => pay({ key: String(request.headers[KEY_HEADER]), headers: request.headers }))
+  app.setErrorHandler((error: Error, _request, reply) =>
+    reply.code(STATUS[error.name] ?? 500).send({ code: error.name })
+  )
+  app.post('/pay', routeOptions(work), async request =>
+    pay({ key: String(request.headers[KEY_HEADER]), headers: request.headers })
+  )
   return app
 }

@@ -15,7 +15,10 @@ export const KEY_HEADER = 'idempotency-key'
 export const BODY = JSON.stringify({ amount: 1999, note: 'y'.repeat(174) })
 
 const REQUEST = { type: 'object', properties: { amount: { type: 'integer' }, note: { type: 'string' } } }
-const ANSWER = { type: 'object', properties: { id: { type: 'integer' }, status: { type: 'string' }, note: { type: 'string' } } }
+const ANSWER = {
+  type: 'object',
+  properties: { id: { type: 'integer' }, status: { type: 'string' }, note: { type: 'string' } }
+}
 
 /** Schemas as a payment team would have them. */
 export function routeOptions ({ payload }: Work): RouteShorthandOptions {
