@@ -65,7 +65,11 @@ export class App {
   async #keepRunning (): Promise<void> {
     while (!this.#closing) {
       const { env } = this.#options
-      const process = new NodeProcess({ ...this.#options, env: { ...env, PORT: String(this.#port) }, onEvent: event => this.#hear(event) })
+      const process = new NodeProcess({
+        ...this.#options,
+        env: { ...env, PORT: String(this.#port) },
+        onEvent: event => this.#hear(event)
+      })
       this.#process = process
       const life: Life = { app: this.#index, from: process.from, until: Infinity, end: null }
       this.lives.push(life)

@@ -31,8 +31,8 @@ export interface Build {
 }
 
 /**
- * The demo app and the provider, each with the plugin and the preload: whoever edits the project while a run goes on does
- * not change what is tested.
+ * The demo app and the provider, each with the plugin and the preload: whoever edits the project while a run goes on
+ * does not change what is tested.
  * @throws if what a patch replaces is not there, or not once
  */
 export async function build (patches: Patch[] = []): Promise<Build> {
@@ -68,11 +68,13 @@ export async function build (patches: Patch[] = []): Promise<Build> {
 let sandboxProvider: Promise<Uint8Array> | undefined
 
 /** Made once for all runs of this process: no patch changes it. */
-function bundledSandboxProvider (): Promise<Uint8Array> {
-  const options = bundleOptions(PROJECT, { sandbox: 'sandbox-provider/server.ts' })
-  sandboxProvider ??= bundle({ ...options, inject: INJECTED, write: false })
-    .then(({ outputFiles: [file] }) => file?.contents ?? new Uint8Array())
-  return sandboxProvider
+function bundledGateway (): Promise<Uint8Array> {
+  gateway ??= bundle({
+    ...bundleOptions(PROJECT, { gateway: 'demo-app/gateway/server.ts' }),
+    inject: INJECTED,
+    write: false
+  }).then(({ outputFiles: [file] }) => file?.contents ?? new Uint8Array())
+  return gateway
 }
 
 /** The changed files, by their absolute paths. */

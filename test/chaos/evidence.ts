@@ -26,9 +26,13 @@ export async function readBooks (world: World, keys: Iterable<string>): Promise<
   // Postgres may be stopped before a connection that was let go is closed.
   pool.on('error', () => {})
   try {
-    const { rows: orders } = await pool.query<Evidence['orders'][number]>('SELECT id, status, amount::double precision AS amount FROM orders')
+    const { rows: orders } = await pool.query<Evidence['orders'][number]>(
+      'SELECT id, status, amount::double precision AS amount FROM orders'
+    )
     const { rows: payments } = await pool.query<Omit<Evidence['payments'][number], 'key'> & { operation: string }>(
-      'SELECT id, order_id AS "orderId", status, amount::double precision AS amount, encode(operation, \'hex\') AS operation FROM payments WHERE kind = \'capture\'')
+      'SELECT id, order_id AS "orderId", status, amount::double precision AS amount, ' +
+        "encode(operation, 'hex') AS operation FROM payments WHERE kind = 'capture'"
+    )
     const { rows: [alice] } = await pool.query<{ id: string }>("SELECT id FROM customers WHERE name = 'alice'")
     const { rows: effects } = await pool.query<{ key: string }>('SELECT key FROM chaos_effects')
     const keyOf = new Map(Array.from(keys, key => [operationOf(alice?.id ?? '', key), key]))

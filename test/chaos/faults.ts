@@ -1,7 +1,9 @@
 import { OUTAGES } from './settings.ts'
 
 /** Where in a payment an app can be struck, in the order in which a payment passes by. */
-export const BOUNDARIES = ['after claim', 'in transaction', 'after charge', 'after commit', 'after completion', 'before response'] as const
+export const BOUNDARIES = [
+  'after claim', 'in transaction', 'after charge', 'after commit', 'after completion', 'before response'
+] as const
 
 export type Boundary = typeof BOUNDARIES[number]
 

@@ -35,7 +35,9 @@ export class NodeProcess {
     })
     this.#child = child
     if (child.pid !== undefined) protect(child.pid)
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => { this.#stderr = (this.#stderr + text).slice(-TAIL) })
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-TAIL)
+    })
     createInterface(child.stdio[3] as Readable).on('line', line => onEvent(JSON.parse(line) as AppEvent))
     const exited = once(child, 'exit').then(([, signal]) => ({ at: clock(), signal: signal as NodeJS.Signals | null }))
     this.ended = Promise.all([exited, once(child, 'close')]).then(([end]) => end)

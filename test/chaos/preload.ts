@@ -47,7 +47,9 @@ function patch (target: object, name: string, wrap: (original: Method) => Method
 
 patch(Server.prototype, 'emit', original => function (...args) {
   const [event, request, response] = args as [string, IncomingMessage, ServerResponse]
-  if (event === 'listening') tell({ event: 'listening', port: ((this as Server).address() as AddressInfo).port, at: clock() })
+  if (event === 'listening') {
+    tell({ event: 'listening', port: ((this as Server).address() as AddressInfo).port, at: clock() })
+  }
   const id = event === 'request' ? request.headers[TRY_HEADER] : undefined
   if (id === undefined) return original.apply(this, args)
   const order = request.headers[STRIKE_HEADER]

@@ -20,7 +20,16 @@ export class Recorder {
 
   /** A new try, to be filled in when it ends. */
   begin (sent: Pick<Try, 'key' | 'route' | 'body' | 'app' | 'at'>): Try {
-    const entry: Try = { ...sent, id: this.tries.length, end: Infinity, status: null, code: null, text: '', replayed: false, final: false }
+    const entry: Try = {
+      ...sent,
+      id: this.tries.length,
+      end: Infinity,
+      status: null,
+      code: null,
+      text: '',
+      replayed: false,
+      final: false
+    }
     this.tries.push(entry)
     return entry
   }

@@ -43,7 +43,9 @@ const PROGRESS_EVERY = 5_000
 /** For what waits in a stalled link or a frozen Redis when an owner ends, and for a busy machine. */
 const TOLERANCE = LONGEST_STALL + 1_200
 
-/** Makes all payments of a schedule while its faults strike, waits until all is over, and holds it against the promises. */
+/**
+ * Makes all payments of a schedule while its faults strike, waits until all is over, and holds it against the promises.
+ */
 export async function run (planned: PlannedPayment[], options: RunOptions): Promise<Result> {
   const { seed, apps, patches, clients = CLIENTS, timeToFinish = TIME_TO_FINISH, progress = () => {} } = options
   const began = clock()
@@ -65,7 +67,10 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
   const again: Request[][] = []
   let done = 0
   const reporter = setInterval(() => {
-    progress(`${done} of ${planned.length} payments, ${injector.strikes.length} faults, ${recorder.tries.length} requests, ${((clock() - began) / 1_000).toFixed(0)} s`)
+    progress(
+      `${done} of ${planned.length} payments, ${injector.strikes.length} faults, ${recorder.tries.length} ` +
+        `requests, ${((clock() - began) / 1_000).toFixed(0)} s`
+    )
   }, PROGRESS_EVERY)
   let giveUp: NodeJS.Timeout | undefined
   /** As many at once, in their order. When the last has begun, what is left has its time to finish. */
@@ -99,7 +104,11 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
       for (const request of requests) await client.persist(request)
     })
     const evidence = await readBooks(world, new Set(recorder.tries.map(({ key }) => key)))
-    const history = recorder.history({ lease: LEASE, lives: closed(world.apps.flatMap(({ lives }) => lives)), strikes: injector.strikes })
+    const history = recorder.history({
+      lease: LEASE,
+      lives: closed(world.apps.flatMap(({ lives }) => lives)),
+      strikes: injector.strikes
+    })
     return { planned, history, evidence, checked: check(history, evidence, TOLERANCE), took: clock() - began }
   } finally {
     clearInterval(reporter)

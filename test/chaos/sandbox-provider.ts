@@ -5,7 +5,9 @@ import { SANDBOX_API_KEY } from '../../sandbox-provider/settings.ts'
 import { until } from '../helper.ts'
 import { NodeProcess } from './node-process.ts'
 
-/** The factor for the provider's schedule, so that the last of eight deliveries comes after nine seconds. */
+/**
+ * The times of the provider's schedule, from minutes to milliseconds: the last of eight deliveries after nine seconds.
+ */
 const NOTIFY_SCALE = '0.0001'
 
 export interface Books {
@@ -28,11 +30,11 @@ export class SandboxProvider {
     let port = 0
     const process = new NodeProcess({
       directory,
-      script: 'sandbox-provider.mjs',
+      script: 'gateway.mjs',
       env: {
         PORT: '0',
         LOG_LEVEL: 'silent',
-        SANDBOX_SEED: String(seed),
+        GATEWAY_SEED: String(seed),
         NOTIFY_SCALE,
         NOTIFY_DUPLICATES: '0.3',
         NOTIFY_SHUFFLE_MS: '200'
@@ -70,9 +72,11 @@ export class SandboxProvider {
   }
 
   async #call (path: string, init: RequestInit & { headers?: Record<string, string> } = {}): Promise<Response> {
-    const headers = { authorization: `Bearer ${SANDBOX_API_KEY}`, ...init.headers }
-    const response = await fetch(this.#url + path, { ...init, headers })
-    if (!response.ok) throw new Error(`the sandbox provider answered ${response.status} to ${path}`)
+    const response = await fetch(this.#url + path, {
+      ...init,
+      headers: { authorization: `Bearer ${SANDBOX_API_KEY}`, ...init.headers }
+    })
+    if (!response.ok) throw new Error(`the sandbox answered ${response.status} to ${path}`)
     return response
   }
 }

@@ -5,8 +5,12 @@ import type { WorkRoute } from './history.ts'
 import { LARGE_ANSWER, LONG_WORK, LONGEST_STALL, OUTAGES, PROVIDER_TIMEOUT, WORK_STRUCK } from './settings.ts'
 import type { Work } from './work-route.ts'
 
-/** What clients do besides sending a payment until they get a final answer. `abandons`: sends it once, and goes away. */
-export const CLIENT_KINDS = ['sends another body', 'disconnects', 'races itself', 'races another key', 'abandons'] as const
+/**
+ * What clients do besides sending a payment until they get a final answer. `abandons`: sends it once, and goes away.
+ */
+export const CLIENT_KINDS = [
+  'sends another body', 'disconnects', 'races itself', 'races another key', 'abandons'
+] as const
 
 /** What clients do of the suite's own work. `leaves`: while it runs, and comes back for the answer. */
 export const WORK_CLIENT_KINDS = ['leaves', 're-sends by itself', 'leaves while it waits', 'is plain'] as const

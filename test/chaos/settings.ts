@@ -37,7 +37,9 @@ export const CLIENT_TIMEOUT = 5_000
 /** How long who pressed once looks at the screen, if nobody cuts the connection: until there is an answer. */
 export const PATIENCE = 60_000
 
-/** With the last payment the last fault strikes: each client must have its final answer within this time from then on. */
+/**
+ * With the last payment the last fault strikes: each client must have its final answer within this time from then on.
+ */
 export const TIME_TO_FINISH = 60_000
 
 /** How many payments are under way at once. */

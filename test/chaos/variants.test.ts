@@ -39,14 +39,25 @@ const VARIANTS: Variant[] = [
     // Receipts alone would not show it: the demo's database remembers operations, and makes the same receipt again.
     // What it cannot make again is the refusal of another body.
     name: 'with the journal off, another body is not refused any more when Redis was emptied',
-    patch: { file: 'demo-app/app.ts', replace: 'journal: postgresJournal(app.pg)', by: 'journal: (entries => ({ ...postgresJournal(app.pg), record: async (_tx, id, entry) => { entries.set(id, entry) }, find: async id => { const entry = entries.get(id) ?? null; entries.delete(id); return entry } }))(new Map())' },
+    patch: {
+      file: 'demo-app/app.ts',
+      replace: 'journal: postgresJournal(app.pg)',
+      by: 'journal: (entries => ({ ...postgresJournal(app.pg), ' +
+        'record: async (_tx, id, entry) => { entries.set(id, entry) }, ' +
+        'find: async id => { const entry = entries.get(id) ?? null; entries.delete(id); return entry } }))(new Map())'
+    },
     payments: inARow({ client: 'sends another body' }, { fault: fault('Redis killed, back empty') }),
     breaks: 4
   },
   {
     name: 'with a take-over that does not look at the lease, a key has two owners',
     patch: { file: 'plugin/store/scripts.ts', replace: OVER, by: 'if false then' },
-    payments: inARow(...Array.from({ length: 3 }, (): Aimed => ({ client: 'disconnects', fault: fault('provider is slow', { milliseconds: 900 }) }))),
+    payments: inARow(
+      ...Array.from({ length: 3 }, (): Aimed => ({
+        client: 'disconnects',
+        fault: fault('provider is slow', { milliseconds: 900 })
+      }))
+    ),
     breaks: 7
   },
   {
@@ -99,7 +110,11 @@ const VARIANTS: Variant[] = [
   {
     // Who is first when Redis is back is a matter of chance.
     name: 'without hesitation after an outage, a lease is taken over before its owner could be heard',
-    patch: { file: 'plugin/core/store-contact.ts', replace: 'return Math.max(0, afterOutage, afterSilence)', by: 'return 0' },
+    patch: {
+      file: 'plugin/core/store-contact.ts',
+      replace: 'return Math.max(0, afterOutage, afterPause)',
+      by: 'return 0'
+    },
     payments: inARow(...Array.from({ length: 8 }, () =>
       inHandler('Redis without its replicas, for longer than a lease', LONG))),
     breaks: 10
@@ -143,7 +158,11 @@ const VARIANTS: Variant[] = [
   {
     // The timer that renews leases may be the first to go on, and tell in time.
     name: 'with a signal that does not look at the clock, who was frozen is not told',
-    patch: { file: 'plugin/core/ownership.ts', replace: 'performance.now() - this.leaseStartedAt >= lease', by: 'lease < 0' },
+    patch: {
+      file: 'plugin/core/ownership.ts',
+      replace: 'performance.now() - this.leaseBegan >= lease',
+      by: 'lease < 0'
+    },
     payments: inARow(...Array.from({ length: 4 }, () => inHandler('app frozen beyond its lease', 0, { takes: 60 }))),
     breaks: 14
   },
@@ -181,7 +200,10 @@ t.test('without a change, the same payments and faults break nothing', { buffere
 })
 
 t.test('a variant whose place to change is gone, or is not the only one, is refused', async (t) => {
-  await t.rejects(build([{ file: 'plugin/store/scripts.ts', replace: 'no such line', by: '' }]), /plugin\/store\/scripts\.ts has 0 places to patch, not one: no such line/)
+  await t.rejects(
+    build([{ file: 'plugin/store/scripts.ts', replace: 'no such line', by: '' }]),
+    /plugin\/store\/scripts\.ts has 0 places to patch, not one: no such line/
+  )
   await t.rejects(build([{ file: 'demo-app/provider.ts', replace: 'return', by: '' }]), /has \d\d? places to patch/)
   await t.rejects(build([{ file: 'plugin/no-such-file.ts', replace: 'x', by: '' }]), { code: 'ENOENT' })
 })
