@@ -37,7 +37,13 @@ export async function startScript (t: Test, ...steps: Step[]): Promise<ScriptedS
     url: '/x',
     handler: async (request, reply) => {
       const { method, headers, raw: { socket } } = request
-      seen.push({ method, headers, body: request.body as Buffer | undefined ?? Buffer.alloc(0), port: socket.remotePort, at: performance.now() })
+      seen.push({
+        method,
+        headers,
+        body: request.body as Buffer | undefined ?? Buffer.alloc(0),
+        port: socket.remotePort,
+        at: performance.now()
+      })
       const step = steps.shift()
       return step === undefined ? reply.type('text/plain').send('done') : step(request, reply)
     }
@@ -51,7 +57,11 @@ export function answer (status: number, body: unknown = '', headers: Record<stri
 
 /** A problem document. */
 export function problem (status: number, members: object): Step {
-  return (_request, reply) => reply.code(status).type('application/problem+json').send(JSON.stringify({ status, ...members }))
+  return (_request, reply) =>
+    reply
+      .code(status)
+      .type('application/problem+json')
+      .send(JSON.stringify({ status, ...members }))
 }
 
 /** Never answers. */
@@ -93,7 +103,12 @@ export type SendRetrying = (url: string, outgoing?: Outgoing, options?: RetryOpt
 
 export const sendByFetch: SendRetrying = async (url, { method = 'POST', ...init } = {}, options = {}) => {
   const response = await idempotentFetch({ ...QUICK, ...options })(url, { method, ...init })
-  return { ...response.idempotency, status: response.status, header: name => response.headers.get(name), text: await response.text() }
+  return {
+    ...response.idempotency,
+    status: response.status,
+    header: name => response.headers.get(name),
+    text: await response.text()
+  }
 }
 
 /** By a dispatcher of the test's own. */

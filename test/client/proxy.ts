@@ -9,9 +9,11 @@ import type { Test } from 'tap'
  */
 export type Fate = 'passes' | 'request lost' | 'answer lost' | 'answer cut' | 'error page'
 
-const PAGE = '<?xml version="1.0" encoding="iso-8859-1"?>\n<html><body><h1>500 Internal Server Error</h1></body></html>\n'
+const PAGE = '<?xml version="1.0" encoding="iso-8859-1"?>\n' +
+  '<html><body><h1>500 Internal Server Error</h1></body></html>\n'
 /** As lighttpd 1.4.69 has it, in short. */
-const ERROR_PAGE = `HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/html\r\nContent-Length: ${PAGE.length}\r\nConnection: close\r\n\r\n${PAGE}`
+const ERROR_PAGE = 'HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/html\r\n' +
+  `Content-Length: ${PAGE.length}\r\nConnection: close\r\n\r\n${PAGE}`
 
 export interface DroppingProxy {
   url: string

@@ -9,7 +9,7 @@ import { startLighttpd } from './proxies.ts'
 const world = await startWorld(t)
 const service = await world.start({ onConflict: 'wait', waitTimeout: 3_600_000 })
 
-t.test('lighttpd loses the service while it charges and says 500: the client asks again, and gets the receipt', async (t) => {
+t.test('lighttpd loses the service while it charges and says 500: the client gets its receipt later', async (t) => {
   const dropper = await startDropper(t, [service.url])
   const lighttpd = await startLighttpd(t, dropper)
   const statuses: number[] = []

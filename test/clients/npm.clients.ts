@@ -44,7 +44,9 @@ async function npm (t: Test, script: string, env: Record<string, string>): Promi
 }
 
 function processes (): Array<{ pid: number, parent: number, group: number, command: string }> {
-  const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,pgid=,stat=,args='], { encoding: 'utf8' }).trim().split('\n')
+  const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,pgid=,stat=,args='], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
   return lines.map(line => line.trim().split(/\s+/))
     // A zombie has ended.
     .filter(([, , , stat]) => stat?.startsWith('Z') === false)
@@ -78,7 +80,7 @@ const ways: Array<[how: string, signal: NodeJS.Signals, to: (npm: Npm) => number
   ['SIGTERM is sent to the demo’s own process', 'SIGTERM', nodeOf, 0]
 ]
 for (const [how, signal, to, exit] of ways) {
-  t.test(`npm start finishes the payment that runs, and leaves no process and no port taken, when ${how}`, async (t) => {
+  t.test(`npm start finishes the running payment, and leaves no process and no port taken, when ${how}`, async (t) => {
     const demo = await npm(t, 'start', { DATABASE_URL: databaseUrl, REDIS_URL })
     const provider = `http://${/payment provider at ([\d.:]+)/.exec(demo.stdout())?.[1]}`
     const order = await createOrder(demo.url)
@@ -96,11 +98,11 @@ for (const [how, signal, to, exit] of ways) {
   })
 }
 
-t.test('a terminal that is gone, to which no log can be written, does not keep the payment from being finished nor the demo from ending', async (t) => {
+t.test('a terminal that is gone keeps neither the payment from being finished nor the demo from ending', async (t) => {
   const env = { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', DATABASE_URL: databaseUrl, REDIS_URL }
   // The demo's output is a terminal of its own, which is closed when `script` ends.
   const terminal = spawn('script', ['-qec', 'exec npm start', '/dev/null'], {
-    cwd: PROJECT,
+    cwd: ROOT,
     env,
     stdio: ['pipe', 'pipe', 'inherit']
   })
@@ -122,14 +124,12 @@ t.test('a terminal that is gone, to which no log can be written, does not keep t
   await until(() => processesOf(group).length === 0, 'all processes have ended')
 })
 
-for (const script of ['sandbox-provider', 'gateway']) {
-  t.test(`npm run ${script} leaves no process when npm ends by SIGTERM, by Ctrl-C or by SIGKILL`, async (t) => {
-    for (const [signal, toAll] of [['SIGTERM', false], ['SIGINT', true], ['SIGKILL', false]] as const) {
-      const provider = await npm(t, script, {})
-      process.kill(toAll ? -provider.pid : provider.pid, signal)
-      t.equal(await provider.ended, signal === 'SIGKILL' ? signal : 0)
-      await until(() => provider.left().length === 0, `all processes have ended after ${signal}`)
-      t.ok(await nobodyListens(provider.url))
-    }
-  })
-}
+t.test('npm run gateway leaves no process when npm ends by SIGTERM, by Ctrl-C or by its own death', async (t) => {
+  for (const [signal, toAll] of [['SIGTERM', false], ['SIGINT', true], ['SIGKILL', false]] as const) {
+    const gateway = await npm(t, 'gateway', {})
+    process.kill(toAll ? -gateway.pid : gateway.pid, signal)
+    t.equal(await gateway.ended, signal === 'SIGKILL' ? signal : 0)
+    await until(() => gateway.left().length === 0, `all processes have ended after ${signal}`)
+    t.ok(await nobodyListens(gateway.url))
+  }
+})

@@ -41,7 +41,8 @@ export async function waited (services: Service[]): Promise<number> {
 /**
  * A client sends again at once. What its end takes to reach the service, and what the owner's process says of it to
  * the others, on another way than what is sent again, is a matter of milliseconds, and of how busy the machine is: a
- * quarter of a second is allowed for, and is not the subject of the tests. So what is sent again is held back until then.
+ * quarter of a second is allowed for, and is not the subject of the tests. So what is sent again is held back until
+ * then.
  * @param running what Redis had for the key when the handler ran, and nobody had left
  */
 export async function seenToLeave (
