@@ -9,7 +9,10 @@ import type { Answer, Client } from '../helper.ts'
 
 type Step = 'other' | 'plugin'
 
-/** Where another plugin may stand with respect to this one: what is registered in the root, and in a child context of it. */
+/**
+ * Where another plugin may stand with respect to this one: what is registered in the root, and in a child context of
+ * it.
+ */
 interface Position {
   name: string
   root: Step[]
@@ -48,7 +51,11 @@ export interface Arranged {
 }
 
 /** Runs a test over real sockets once for each position in which the other plugin can stand. */
-export function inEachPosition (name: string, arrangement: Arrangement, test: (t: Test, arranged: Arranged) => Promise<void>): void {
+export function inEachPosition (
+  name: string,
+  arrangement: Arrangement,
+  test: (t: Test, arranged: Arranged) => Promise<void>
+): void {
   for (const position of POSITIONS) {
     if (arrangement.first !== undefined && arrangement.first !== firstOf(position)) continue
     t.test(`${name} (${position.name})`, async t => test(t, await arrange(t, position, arrangement)))
@@ -98,7 +105,13 @@ export interface Repeated {
 }
 
 /** Sends a request twice, and sees that the second answer is a replay of the first: status, headers, body. */
-export async function replayed (t: Test, client: Client, path: string, key: string, { body, headers = {}, anew = [] }: Repeated = {}): Promise<[Answer, Answer]> {
+export async function replayed (
+  t: Test,
+  client: Client,
+  path: string,
+  key: string,
+  { body, headers = {}, anew = [] }: Repeated = {}
+): Promise<[Answer, Answer]> {
   const first = await client.post(path, key, body, headers)
   const second = await client.post(path, key, body, headers)
   t.equal(first.replayed, false, `the first request of ${key} is not a replay`)

@@ -18,7 +18,9 @@ t.test('the table under "Works with" in the README is the one that the tests sta
 
 t.test('each plugin in the table has a test file, and each test file its row', async (t) => {
   const files = await readdir(new URL('.', import.meta.url))
-  const tested = files.flatMap(file => file.endsWith('.test.ts') ? [file.slice(0, -'.test.ts'.length)] : []).filter(name => !OTHERS.includes(name))
+  const tested = files
+    .flatMap(file => (file.endsWith('.test.ts') ? [file.slice(0, -'.test.ts'.length)] : []))
+    .filter(name => !OTHERS.includes(name))
   t.same(ROWS.map(({ name }) => name).sort(), tested.sort())
 })
 
