@@ -22,7 +22,11 @@ export interface Database {
 }
 
 /** A journal and a table for effects, with names of this test's own, dropped when the test is over. */
-export async function openDatabase (t: Test, options: PostgresJournalOptions = {}, { max = 6 } = {}): Promise<Database> {
+export async function openDatabase (
+  t: Test,
+  options: PostgresJournalOptions = {},
+  { max = 6 } = {}
+): Promise<Database> {
   if (!DATABASE_URL) throw new Error('DATABASE_URL is not set: run the tests with "npm test"')
   const suffix = randomUUID().replaceAll('-', '').slice(0, 12)
   const table = `journal_${suffix}`
@@ -83,7 +87,11 @@ export async function transact<T> (pool: pg.Pool, work: (tx: pg.PoolClient) => P
 }
 
 /** A protected POST /pay that charges once a call and completes with `{ receipt: run }`. */
-export function payRoute (app: FastifyInstance, { charge }: Pick<Database, 'charge'>, beforeCommit: (run: number) => Promise<void> | void = () => {}): { runs (): number } {
+export function payRoute (
+  app: FastifyInstance,
+  { charge }: Pick<Database, 'charge'>,
+  beforeCommit: (run: number) => Promise<void> | void = () => {}
+): { runs (): number } {
   let runs = 0
   app.post('/pay', { config: { idempotency: true } }, async (request) => {
     const run = ++runs
@@ -107,6 +115,16 @@ export function entry (body = 'done', attempt = 1): JournalEntry {
     fingerprint: createHash('sha256').update('request').digest('base64url'),
     attempt,
     owner: 'somebody',
-    outcome: { statusCode: 201, response: { headers: [['content-type', 'text/plain'], ['x-a', ['1', '2']], ['x-b', null]], body: Buffer.from(body) } }
+    outcome: {
+      statusCode: 201,
+      response: {
+        headers: [
+          ['content-type', 'text/plain'],
+          ['x-a', ['1', '2']],
+          ['x-b', null]
+        ],
+        body: Buffer.from(body)
+      }
+    }
   }
 }
