@@ -24,8 +24,9 @@ export async function ownCluster (t: Test): Promise<OwnCluster> {
   const busPorts = [await freePort(), await freePort()]
   const [first, second] = await Promise.all(busPorts.map(port => ownRedis(t, {
     args: [
-      '--cluster-enabled', 'yes', '--cluster-port', String(port), '--cluster-announce-ip', '127.0.0.1', '--cluster-require-full-coverage', 'no',
-      // Or who gives its last slot away becomes a replica.
+      '--cluster-enabled', 'yes', '--cluster-port', String(port), '--cluster-announce-ip', '127.0.0.1',
+      '--cluster-require-full-coverage', 'no',
+      // Otherwise a node that gives its last slot away becomes a replica.
       '--cluster-allow-replica-migration', 'no'
     ]
   }))) as [OwnRedis, OwnRedis]
@@ -48,8 +49,8 @@ export async function ownCluster (t: Test): Promise<OwnCluster> {
     slotOf: async key => Number(await first.admin.cluster('KEYSLOT', key)),
     async give (slots, to) {
       const [target, other] = [nodes[to], nodes[1 - to] as OwnRedis]
-      // By word of mouth the old owner would take them back, unless the epoch of the new one is greater: so that one has to
-      // hear of the old one's first, which it does at once with a MEET.
+      // By word of mouth the old owner would take them back, unless the epoch of the new one is greater: so that one
+      // has to hear of the old one's first, which it does at once with a MEET.
       const epoch = Number(/cluster_my_epoch:(\d+)/.exec(await other.admin.cluster('INFO'))?.[1])
       await other.admin.call('CLUSTER', 'MEET', '127.0.0.1', target.port, busPorts[to] as number)
       const knownEpoch = async (): Promise<number> => {

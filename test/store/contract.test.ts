@@ -142,7 +142,12 @@ const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<Sto
   }), 'a claim that may not take over learns that the lease ran out, and the owner keeps the key'],
 
   ['that takes bytes for text', store => ({
-    complete: (id, owned, outcome) => store.complete(id, owned, changed(outcome, ({ headers, body }) => ({ headers, body: String(body) })))
+    complete: (id, owned, outcome) =>
+      store.complete(
+        id,
+        owned,
+        changed(outcome, ({ headers, body }) => ({ headers, body: String(body) }))
+      )
   }), 'a duplicate gets the body byte for byte: every byte there is'],
 
   ['that joins the values of a header', store => ({

@@ -22,7 +22,8 @@ export function missing (): string | false {
     execFileSync('git', ['cat-file', '-e', `${VERSION_1}^{commit}`], { cwd: repository, stdio: 'ignore' })
     return false
   } catch {
-    return `commit ${VERSION_1.slice(0, 7)}, the last with records of version 1 only, is not in this clone: git fetch --unshallow`
+    return `commit ${VERSION_1.slice(0, 7)}, the last with records of version 1 only, is not in this clone: ` +
+      'git fetch --unshallow'
   }
 }
 
@@ -42,7 +43,10 @@ export function layOut (t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'earlier-release-'))
   protect(directory)
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
-  const archive = execFileSync('git', ['archive', VERSION_1, 'plugin', 'package.json'], { cwd: repository, maxBuffer: 1e8 })
+  const archive = execFileSync('git', ['archive', VERSION_1, 'plugin', 'package.json'], {
+    cwd: repository,
+    maxBuffer: 1e8
+  })
   mkdirSync(join(directory, 'release'))
   execFileSync('tar', ['-x', '-C', join(directory, 'release')], { input: archive })
   symlinkSync(join(repository, 'node_modules'), join(directory, 'node_modules'))
@@ -65,7 +69,9 @@ function start (t: Test, program: string, file: string, keyPrefix: string): Chil
 
 /** Starts an app with the plugin of that release, and gives where it listens. */
 export async function startEarlierApp (t: Test, release: string, keyPrefix: string): Promise<string> {
-  const [url] = await once(start(t, 'earlier-app.ts', join(release, 'plugin/index.ts'), keyPrefix), 'message') as [string]
+  const [url] = await once(start(t, 'earlier-app.ts', join(release, 'plugin/index.ts'), keyPrefix), 'message') as [
+    string
+  ]
   return url
 }
 

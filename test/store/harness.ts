@@ -44,7 +44,12 @@ export async function redisUnderTest (t: Test, settings: RedisSettings = {}): Pr
   return { store, other, redis, keyPrefix, ...viewOf(redis, keyPrefix) }
 }
 
-export function openStore (t: Test, redis: Redis | Cluster, keyPrefix: string, options: Partial<RedisStoreOptions> = {}): RedisStore {
+export function openStore (
+  t: Test,
+  redis: Redis | Cluster,
+  keyPrefix: string,
+  options: Partial<RedisStoreOptions> = {}
+): RedisStore {
   const store = new RedisStore(redis, { keyPrefix, connectTimeout: 120_000, ...options })
   t.teardown(() => store.close())
   return store
@@ -130,7 +135,10 @@ export function isAbout (t: Test, milliseconds: number | null | undefined, full:
  * machine took so long to subscribe that the wait ended.
  * @returns resolves when the wait has ended
  */
-export async function waitFor (wait: () => Promise<void>, isAwaited: () => Promise<boolean>): Promise<{ ended: Promise<void> }> {
+export async function waitFor (
+  wait: () => Promise<void>,
+  isAwaited: () => Promise<boolean>
+): Promise<{ ended: Promise<void> }> {
   for (;;) {
     let hasEnded = false
     const ended = wait().finally(() => { hasEnded = true })

@@ -26,9 +26,16 @@ export const actors: fc.Arbitrary<Actor[]> = fc.array(fc.record({
   ), { maxLength: 4 })
 }), { minLength: 2, maxLength: 4 })
 
-export const happenings: fc.Arbitrary<Happening[]> = fc.array(fc.constantFrom<Happening>(
-  'the lease runs out', 'the lease runs out', 'the lease runs out', 'Redis loses the record', 'an operator forgets the key'
-), { maxLength: 4 })
+export const happenings: fc.Arbitrary<Happening[]> = fc.array(
+  fc.constantFrom<Happening>(
+    'the lease runs out',
+    'the lease runs out',
+    'the lease runs out',
+    'Redis loses the record',
+    'an operator forgets the key'
+  ),
+  { maxLength: 4 }
+)
 
 /** Performs an operation in steps that the scheduler interleaves with everybody else's. */
 export type Process = (operation: Operation) => Promise<Answer>
@@ -67,14 +74,21 @@ export class World {
     this.invariants.moved(found, await this.under.stored(this.id), mayChange)
     const { record } = this.model
     assert.deepEqual(
-      found && { state: found.state, attempt: found.attempt, body: found.outcome?.response?.body.toString() ?? null, leaseHolds: (found.leaseLeft ?? 0) > 0 },
+      found && {
+        state: found.state,
+        attempt: found.attempt,
+        body: found.outcome?.response?.body.toString() ?? null,
+        leaseHolds: (found.leaseLeft ?? 0) > 0
+      },
       record && { state: record.state, attempt: record.attempt, body: record.body, leaseHolds: record.leaseHolds },
       'the record is not what the model says'
     )
   }
 
   async play (cast: Actor[], happenings: Happening[], start: StartProcess): Promise<void> {
-    await this.#scheduler.waitFor(Promise.all([...cast.map(actor => this.#act(actor, start(this))), this.#happen(happenings)]))
+    await this.#scheduler.waitFor(
+      Promise.all([...cast.map(actor => this.#act(actor, start(this))), this.#happen(happenings)])
+    )
   }
 
   async #act ({ request, takeOver, patience, acts }: Actor, process: Process): Promise<void> {
@@ -89,8 +103,11 @@ export class World {
           const again = await process({ kind: 'claim', claim })
           // Lost and taken over meanwhile, it may have another one.
           if (again.startsWith('claimed as ')) owned.attempt = attemptOf(again)
-        } else if (act === 'release, its attempt unknown') await process({ kind: 'release', owned: { ...claim, attempt: 0 } })
-        else await process({ kind: act, owned })
+        } else if (act === 'release, its attempt unknown') {
+          await process({ kind: 'release', owned: { ...claim, attempt: 0 } })
+        } else {
+          await process({ kind: act, owned })
+        }
       }
       return
     }
@@ -120,7 +137,9 @@ export class World {
       if (answer.startsWith('claimed as ')) this.invariants.granted(operation.claim, attemptOf(answer))
     } else if (answer === 'true') {
       if (operation.kind === 'withdraw') this.invariants.withdrew(operation.owned)
-      else if (operation.kind !== 'markLeft' && this.model.record !== null) this.invariants.succeeded(operation.kind, operation.owned)
+      else if (operation.kind !== 'markLeft' && this.model.record !== null) {
+        this.invariants.succeeded(operation.kind, operation.owned)
+      }
     }
   }
 }
@@ -140,14 +159,22 @@ export function wholeOperations (store: Store): StartProcess {
   })
 }
 
-const LUA = new Map(Object.values(scripts).filter(script => typeof script === 'object' && 'lua' in script).map(({ sha, lua }) => [sha, lua]))
+const LUA = new Map(
+  Object.values(scripts)
+    .filter(script => typeof script === 'object' && 'lua' in script)
+    .map(({ sha, lua }) => [sha, lua])
+)
 
 /**
  * A process whose every Redis command is one step, so that others get between the two commands of a claim. An
  * operation must answer what the model says at the time of its last command.
  * @param change breaks a script, to see that it is noticed
  */
-export function singleCommands (redis: Redis, keyPrefix: string, change: (lua: string) => string = lua => lua): StartProcess {
+export function singleCommands (
+  redis: Redis,
+  keyPrefix: string,
+  change: (lua: string) => string = lua => lua
+): StartProcess {
   return (world) => {
     let current: Operation | undefined
     let expected: Answer | undefined

@@ -37,11 +37,11 @@ function ofRedis (t: Test, start: (redis: Redis, keyPrefix: string) => StartProc
   return play(() => ({ store, other: store, ...viewOf(redis, keyPrefix) }), () => start(redis, keyPrefix))
 }
 
-t.test('MemoryStore: whatever the order of events, a key has one owner, growing attempts and one outcome', async (t) => {
+t.test('MemoryStore: in any order of events a key has one owner, growing attempts and one outcome', async (t) => {
   await holds(t, ofMemory(t, ({ store }) => wholeOperations(store)), 600)
 })
 
-t.test('RedisStore: whatever the order of commands, a key has one owner, growing attempts and one outcome', async (t) => {
+t.test('RedisStore: in any order of commands a key has one owner, growing attempts and one outcome', async (t) => {
   await holds(t, ofRedis(t, (redis, keyPrefix) => singleCommands(redis, keyPrefix)), 200)
 })
 
@@ -89,13 +89,21 @@ for (const [what, breakIt, why] of BROKEN_STORES) {
 }
 
 const BROKEN_SCRIPTS: Array<[what: string, lua: RegExp, broken: string]> = [
-  ['that lets a late owner complete or release', /string\.sub\(record, 54, 71\) ~= string\.sub\(ARGV\[2\], 1, 18\) or|or string\.sub\(record, 54, 71\) ~= string\.sub\(ARGV\[1\], 54, 71\)/, ''],
+  [
+    'that lets a late owner complete or release',
+    /string\.sub\(record, 54, 71\) ~= string\.sub\(ARGV\[2\], 1, 18\) or|or string\.sub\(record, 54, 71\) ~= string\.sub\(ARGV\[1\], 54, 71\)/,
+    ''
+  ],
   ['that lets a late owner withdraw', /or string\.sub\(record, 54, 71\) ~= ARGV\[1\]/, ''],
   ['that counts a claim which was withdrawn', /attempt - 1/, 'attempt'],
   ['that takes over for who may not', /or string\.sub\(ARGV\[2\], 1, 1\) == '0'/, ''],
   ['that does not note that a client has left', /redis\.call\('SETRANGE', KEYS\[1\], 91, 'L'\)/, ''],
   ['that takes a key over while its lease lasts', /if left > 0 or/, 'if'],
-  ['that takes over what was settled between its two commands', /if \(state == 's' or state == 'n'\) then\s+return \{2\}/, 'if false then return {2}'],
+  [
+    'that takes over what was settled between its two commands',
+    /if \(state == 's' or state == 'n'\) then\s+return \{2\}/,
+    'if false then return {2}'
+  ],
   ['that does not count attempts', /attempt = attempt \+ 1/, ''],
   ['that lets a run that was released complete', /mine = not mine and/, 'mine = mine or']
 ]

@@ -62,13 +62,20 @@ export class Model {
     const owner = owned.owner
     const { record } = this
     // As it is after a claim that took the key over was withdrawn: nothing ran since this run's own claim.
-    const isGivenBack = kind === 'complete' && record !== null && record.state === 'released' && record.owner !== owner &&
-      record.attempt === owned.attempt && record.fingerprint === owned.fingerprint
+    const isGivenBack =
+      kind === 'complete' &&
+      record !== null &&
+      record.state === 'released' &&
+      record.owner !== owner &&
+      record.attempt === owned.attempt &&
+      record.fingerprint === owned.fingerprint
     if (record !== null && record.owner !== owner && !isGivenBack) return 'false'
     if (kind === 'withdraw') return this.#withdraw()
     if (kind === 'markLeft') return this.#markLeft()
     const done = { renew: 'running', complete: 'settled', release: 'released' } as const
-    if (record !== null && record.state !== 'running' && !isGivenBack) return String(kind !== 'renew' && record.state === done[kind])
+    if (record !== null && record.state !== 'running' && !isGivenBack) {
+      return String(kind !== 'renew' && record.state === done[kind])
+    }
     if (kind === 'release' && record === null && owned.attempt === 0) return 'true'
     this.record = {
       state: done[kind],
@@ -143,7 +150,9 @@ export class Invariants {
     assert.ok(this.#holder === null || this.#holder === owner, 'two owners have a lease')
     // The answer to the same claim once more: its lease does not begin anew.
     if (this.#granted.get(attempt) === owner) return
-    for (const earlier of this.#granted.keys()) assert.ok(attempt > earlier, `attempt ${attempt} is granted after ${earlier}`)
+    for (const earlier of this.#granted.keys()) {
+      assert.ok(attempt > earlier, `attempt ${attempt} is granted after ${earlier}`)
+    }
     this.#granted.set(attempt, owner)
     this.#holder = owner
   }
@@ -184,11 +193,15 @@ export class Invariants {
     if (!mayChange) assert.equal(bytes, this.#lastBytes, 'who may not change the record did')
     if (last !== null && withdrawn) {
       assert.equal(last.state, 'running')
-      assert.deepEqual(found && { state: found.state, attempt: found.attempt },
-        last.attempt === 1 ? null : { state: 'released', attempt: last.attempt - 1 }, 'the record is as it was before the claim')
+      assert.deepEqual(
+        found && { state: found.state, attempt: found.attempt },
+        last.attempt === 1 ? null : { state: 'released', attempt: last.attempt - 1 },
+        'the record is as it was before the claim'
+      )
     } else if (last !== null) {
       assert.ok(found !== null, 'the record vanished')
-      const step = `${last.state} ${found.attempt === last.attempt + 1 ? 'next ' : found.attempt === last.attempt ? '' : '? '}${found.state}`
+      const attempt = found.attempt === last.attempt + 1 ? 'next ' : found.attempt === last.attempt ? '' : '? '
+      const step = `${last.state} ${attempt}${found.state}`
       assert.ok(MOVES.has(step), `no way leads from ${last.state} ${last.attempt} to ${found.state} ${found.attempt}`)
       if (last.state === 'settled') assert.deepEqual(found.outcome, last.outcome, 'a settled outcome changed')
     }

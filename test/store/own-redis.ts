@@ -19,7 +19,10 @@ export interface OwnRedis {
 }
 
 /** A server that is the test's alone: to be counted, stopped, or set up in another way. Gone with its test. */
-export async function ownRedis (t: Test, { args = [], started = true, binary }: { args?: string[], started?: boolean, binary?: string } = {}): Promise<OwnRedis> {
+export async function ownRedis (
+  t: Test,
+  { args = [], started = true, binary }: { args?: string[], started?: boolean, binary?: string } = {}
+): Promise<OwnRedis> {
   let server: RedisServer | null = started ? await startRedis({ args, ...(binary !== undefined && { binary }) }) : null
   const port = server?.port ?? await freePort()
   const url = `redis://127.0.0.1:${port}`

@@ -2,7 +2,9 @@ import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Redis } from 'ioredis'
 
-/** A route whose validation changes the body, so that the versions of records take other fingerprints. Counts its runs. */
+/**
+ * A route whose validation changes the body, so that the versions of records take other fingerprints. Counts its runs.
+ */
 export function payRoute (app: FastifyInstance, redis: Redis, keyPrefix: string): void {
   const properties = { amount: { type: 'integer' }, currency: { type: 'string', default: 'EUR' } }
   app.post<{ Body: { amount: number } }>('/pay', {

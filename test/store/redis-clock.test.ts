@@ -37,7 +37,9 @@ int gettimeofday(struct timeval *restrict now, void *restrict zone) {
 `
 
 function missing (): string | false {
-  if (process.platform !== 'linux') return 'the clock of a program is set by preloading a library, which is done on Linux here'
+  if (process.platform !== 'linux') {
+    return 'the clock of a program is set by preloading a library, which is done on Linux here'
+  }
   try {
     execFileSync('cc', ['--version'], { stdio: 'ignore' })
     return false
@@ -76,14 +78,16 @@ async function clockedRedis (t: Test): Promise<Clocked> {
     other: openStore(t, connectRedis(t, { url: server.url }), 'idem:'),
     async setClock (secondsAhead) {
       write(secondsAhead)
-      const isSet = async (): Promise<boolean> => Math.abs(Number((await redis.time())[0]) - Date.now() / 1000 - secondsAhead) < 5
+      const isSet = async (): Promise<boolean> =>
+        Math.abs(Number((await redis.time())[0]) - Date.now() / 1000 - secondsAhead) < 5
       await until(isSet, 'the clock that was set')
     }
   }
 }
 
 t.test('a clock of Redis that is set', { skip: missing() }, async (t) => {
-  t.test('forward by more than a lease lets a duplicate take over, and the owner is told at its next renewal', async (t) => {
+  t.test('forward by more than a lease lets a duplicate take over, ' +
+    'and the owner is told at its next renewal', async (t) => {
     const { store, other, setClock } = await clockedRedis(t)
     const owned = await own(store)
     await setClock(60)

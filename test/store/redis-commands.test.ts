@@ -146,7 +146,11 @@ t.test('who waits asks nothing until the key is settled, also the first to wait 
     t.match(await other.claim(ID, aClaim()), { state: 'settled' })
   }
   const { set, evalsha } = await server.commands()
-  t.strictSame({ set, evalsha }, { set: 10 + 1 + 10, evalsha: 10 + 1 + 1 }, 'ten conflicts, a mark, a completion, ten replays')
+  t.strictSame(
+    { set, evalsha },
+    { set: 10 + 1 + 10, evalsha: 10 + 1 + 1 },
+    'ten conflicts, a mark, a completion, ten replays'
+  )
 })
 
 t.test('a Redis that forgot the scripts is taught them again, each with one more command', async (t) => {

@@ -21,13 +21,16 @@ async function slotsOf (cluster: OwnCluster, keyPrefix: string): Promise<number[
 /** Each is done for a key of its own, all at once, some of them where the key no longer is. */
 async function allAtOnce<T> (t: Test, what: string, call: (id: string, i: number) => Promise<T>): Promise<T[]> {
   const results = await Promise.allSettled(IDS.map(call))
-  const refused = results.flatMap(({ status, ...rest }) => status === 'rejected' ? [String((rest as { reason: unknown }).reason)] : [])
+  const refused = results.flatMap(({ status, ...rest }) =>
+    status === 'rejected' ? [String((rest as { reason: unknown }).reason)] : []
+  )
   t.strictSame(refused, [], what)
   return results.flatMap(result => result.status === 'fulfilled' ? [result.value] : [])
 }
 
 for (const enableAutoPipelining of [true, false]) {
-  t.test(`keys whose slots have moved are claimed and settled all the same (enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+  t.test('keys whose slots have moved are claimed and settled all the same ' +
+    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
     const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)
@@ -43,13 +46,17 @@ for (const enableAutoPipelining of [true, false]) {
     }
   })
 
-  t.test(`whatever a key is asked for follows it to where it has moved (enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+  t.test('whatever a key is asked for follows it to where it has moved ' +
+    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
     const slots = await slotsOf(cluster, keyPrefix)
     /** Nothing is lost on the way: what stands in the slots is carried over. */
     const carry = async (to: 0 | 1): Promise<void> => {
-      const [from, target] = [cluster.nodes[1 - to], cluster.nodes[to]] as [OwnCluster['nodes'][0], OwnCluster['nodes'][0]]
+      const [from, target] = [cluster.nodes[1 - to], cluster.nodes[to]] as [
+        OwnCluster['nodes'][0],
+        OwnCluster['nodes'][0]
+      ]
       const keys: Array<[string, Buffer, number]> = []
       for (const slot of slots) {
         for (const key of await from.admin.call('CLUSTER', 'GETKEYSINSLOT', slot, 1_000) as string[]) {
@@ -76,25 +83,35 @@ for (const enableAutoPipelining of [true, false]) {
     t.ok(second.every(({ attempt }) => attempt === 2))
     t.ok((await moved('withdraw', (id, i) => store.withdraw(id, second[i] as typeof second[0]))).every(Boolean))
     const third = await moved('claim again', async id => own(store, aClaim(), id))
-    t.ok((await moved('complete', (id, i) => store.complete(id, third[i] as typeof third[0], anOutcome(id)))).every(Boolean))
+    t.ok(
+      (await moved('complete', (id, i) => store.complete(id, third[i] as (typeof third)[0], anOutcome(id)))).every(
+        Boolean
+      )
+    )
     t.ok((await moved('replay', id => store.claim(id, aClaim()))).every(result => result.state === 'settled'))
     t.ok((await moved('find', id => store.find(id))).every(record => record?.state === 'settled'))
     t.ok((await moved('forget', id => store.forget(id))).every(Boolean))
   })
 
-  t.test(`keys whose slots are about to move are claimed where they will be (enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+  t.test('keys whose slots are about to move are claimed where they will be ' +
+    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
     const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)
     await own(store, aClaim(), 'record-before')
     await cluster.beginToMove(await slotsOf(cluster, keyPrefix))
     const owned = await allAtOnce(t, 'claimed', async id => own(store, aClaim(), id))
-    t.ok((await allAtOnce(t, 'settled', (id, i) => store.complete(id, owned[i] as typeof owned[0], anOutcome(id)))).every(Boolean))
+    t.ok(
+      (
+        await allAtOnce(t, 'settled', (id, i) => store.complete(id, owned[i] as (typeof owned)[0], anOutcome(id)))
+      ).every(Boolean)
+    )
     t.ok(await cluster.nodes[1].admin.dbsize() > 0, 'on the other node')
     t.ok((await allAtOnce(t, 'replayed', id => store.claim(id, aClaim()))).every(({ state }) => state === 'settled'))
   })
 
-  t.test(`slots that nobody has for a moment are waited for (enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+  t.test('slots that nobody has for a moment are waited for ' +
+    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
     const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)

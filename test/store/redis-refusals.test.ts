@@ -59,15 +59,32 @@ async function refusing (t: Test, refuse: (server: OwnRedis) => Promise<void>): 
     owned,
     async everything () {
       const keys = (await server.admin.keys('*')).sort()
-      return Promise.all(keys.map(async key => `${key} ${(await server.admin.getBuffer(key))?.toString('hex')} ${await server.admin.pttl(key) > 0}`))
+      return Promise.all(
+        keys.map(
+          async key =>
+            `${key} ${(await server.admin.getBuffer(key))?.toString('hex')} ${await server.admin.pttl(key) > 0}`
+        )
+      )
     }
   }
 }
 
 const REFUSALS: Array<[code: string, what: string, refuse: (server: OwnRedis) => Promise<void>]> = [
   ['OOM', 'that is full', async ({ admin }) => { await admin.config('SET', 'maxmemory', '1') }],
-  ['READONLY', 'that was demoted to a replica', async ({ admin }) => { await admin.replicaof('127.0.0.1', String(await freePort())) }],
-  ['NOREPLICAS', 'that lacks replicas', async ({ admin }) => { await admin.config('SET', 'min-replicas-to-write', '1') }],
+  [
+    'READONLY',
+    'that was demoted to a replica',
+    async ({ admin }) => {
+      await admin.replicaof('127.0.0.1', String(await freePort()))
+    }
+  ],
+  [
+    'NOREPLICAS',
+    'that lacks replicas',
+    async ({ admin }) => {
+      await admin.config('SET', 'min-replicas-to-write', '1')
+    }
+  ],
   ['MISCONF', 'that cannot save', failToSave]
 ]
 
@@ -83,8 +100,16 @@ for (const [code, what, refuse] of REFUSALS) {
     t.match(running, { state: 'running', ownerLeft: false })
     isAbout(t, running.state === 'running' ? running.leaseLeft : null, 30_000)
     t.match(await store.claim(id('left'), aClaim()), { state: 'running', ownerLeft: true })
-    t.strictSame(await store.claim(id('silent'), aClaim({ takeOver: false })), { state: 'running', leaseLeft: 0, ownerLeft: false })
-    t.strictSame(await store.claim(id('second'), owned.second), { state: 'claimed', attempt: 2 }, 'a claim whose answer was lost')
+    t.strictSame(await store.claim(id('silent'), aClaim({ takeOver: false })), {
+      state: 'running',
+      leaseLeft: 0,
+      ownerLeft: false
+    })
+    t.strictSame(
+      await store.claim(id('second'), owned.second),
+      { state: 'claimed', attempt: 2 },
+      'a claim whose answer was lost'
+    )
     for (const name of ['new', 'released', 'silent']) {
       await t.rejects(store.claim(id(name), aClaim()), isRefused(code), name)
     }
@@ -111,7 +136,11 @@ for (const [code, what, refuse] of REFUSALS) {
     await t.rejects(store.complete(id('running'), owned.running, anOutcome()), refused, 'complete')
     await t.rejects(store.complete(id('lost'), owned.lost, anOutcome()), refused, 'complete a lost record')
     if (code !== 'OOM') {
-      await t.rejects(store.complete(id('running'), owned.running, NOTHING_KEPT), refused, 'complete without a response')
+      await t.rejects(
+        store.complete(id('running'), owned.running, NOTHING_KEPT),
+        refused,
+        'complete without a response'
+      )
       await t.rejects(store.renew(id('running'), owned.running), refused, 'renew')
       await t.rejects(store.renew(id('lost'), owned.lost), refused, 'renew a lost record')
       await t.rejects(store.release(id('running'), owned.running), refused, 'release')
@@ -219,7 +248,9 @@ for (const command of ['set', 'get', 'pttl', 'pexpire', 'setrange', 'publish', '
       }
     }
     t.equal(refusals > 0, command !== 'publish', `${refusals} calls were refused`)
-    if (command === 'set') t.match(await store.claim(id('settled'), aClaim()).catch(String), /StoreRefusedError/, 'forgotten by now')
+    if (command === 'set') {
+      t.match(await store.claim(id('settled'), aClaim()).catch(String), /StoreRefusedError/, 'forgotten by now')
+    }
   })
 }
 
@@ -237,7 +268,11 @@ t.test('a key of another type is unreadable, also where Redis takes no writes', 
   })
   await server.forgetCommands()
   await t.rejects(store.claim(id('hash'), aClaim()), RecordUnreadableError)
-  t.strictSame(await server.commands().then(({ get, evalsha, pttl }) => ({ get, evalsha, pttl })), { get: 1, evalsha: undefined, pttl: undefined })
+  t.strictSame(await server.commands().then(({ get, evalsha, pttl }) => ({ get, evalsha, pttl })), {
+    get: 1,
+    evalsha: undefined,
+    pttl: undefined
+  })
 })
 
 t.test('what became of a command whose connection was lost is not known, so it is not called refused', async (t) => {
@@ -247,7 +282,10 @@ t.test('what became of a command whose connection was lost is not known, so it i
   const owned = await own(store, aClaim(), id('running'))
   await server.admin.client('PAUSE', 600_000, 'ALL')
   const calls = [
-    store.claim(id('new'), aClaim()), store.complete(id('running'), owned, anOutcome()), store.renew(id('running'), owned), store.find(id('running'))
+    store.claim(id('new'), aClaim()),
+    store.complete(id('running'), owned, anOutcome()),
+    store.renew(id('running'), owned),
+    store.find(id('running'))
   ]
   const settled = Promise.allSettled(calls)
   // So that all of them have left.
@@ -256,12 +294,19 @@ t.test('what became of a command whose connection was lost is not known, so it i
   for (const result of await settled) {
     t.equal(result.status, 'rejected')
     if (result.status === 'rejected') {
-      t.notOk(result.reason instanceof StoreRefusedError || result.reason instanceof StoreUnreachableError, String(result.reason))
+      t.notOk(
+        result.reason instanceof StoreRefusedError || result.reason instanceof StoreUnreachableError,
+        String(result.reason)
+      )
     }
   }
 })
 
 /** Told by its first word alone, with what Redis said as the cause. */
 function isRefused (code: string): { name: string, message: string, cause: { message: RegExp } } {
-  return { name: 'StoreRefusedError', message: `Redis refused the command: ${code}`, cause: { message: new RegExp(`^${code} `) } }
+  return {
+    name: 'StoreRefusedError',
+    message: `Redis refused the command: ${code}`,
+    cause: { message: new RegExp(`^${code} `) }
+  }
 }
