@@ -1,7 +1,12 @@
 import { context, diag, DiagLogLevel, trace } from '@opentelemetry/api'
 import type { Attributes, Span } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
-import { AlwaysOnSampler, BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
+import {
+  AlwaysOnSampler,
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  SimpleSpanProcessor
+} from '@opentelemetry/sdk-trace-base'
 import type { ReadableSpan, Sampler } from '@opentelemetry/sdk-trace-base'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Test } from 'tap'
@@ -21,7 +26,10 @@ context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
 /** What the SDK complains of, such as an event for a span that has ended. */
 export const complaints: unknown[] = []
 const complain = (...what: unknown[]): void => { complaints.push(what) }
-diag.setLogger({ error: complain, warn: complain, info () {}, debug () {}, verbose () {} }, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true })
+diag.setLogger(
+  { error: complain, warn: complain, info () {}, debug () {}, verbose () {} },
+  { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true }
+)
 
 const kSpan = Symbol('span')
 
@@ -44,7 +52,11 @@ export interface Traced {
 export async function buildTraced (
   t: Test,
   options: Parameters<typeof build>[1] = {},
-  { tracing = {}, traced = () => true, sampled = new AlwaysOnSampler() }: { tracing?: IdempotencyTracingOptions, traced?: (request: FastifyRequest) => boolean, sampled?: Sampler } = {}
+  {
+    tracing = {},
+    traced = () => true,
+    sampled = new AlwaysOnSampler()
+  }: { tracing?: IdempotencyTracingOptions, traced?: (request: FastifyRequest) => boolean, sampled?: Sampler } = {}
 ): Promise<Traced> {
   sampler = sampled
   exporter.reset()

@@ -28,7 +28,9 @@ t.test('a hundred identical payments at the same moment against two processes', 
 
   // The handler that wins is held until all the others have been answered, so that none comes too late to collide.
   const held = await holdOrder(t, databaseUrl, order)
-  const answers = Array.from({ length: DUPLICATES }, (_, i) => post(paths[i % 2] as string, { method: 'card' }, { key }))
+  const answers = Array.from({ length: DUPLICATES }, (_, i) =>
+    post(paths[i % 2] as string, { method: 'card' }, { key })
+  )
   const refused = await new Promise<number>((resolve) => {
     let count = 0
     for (const answer of answers) {
@@ -57,7 +59,9 @@ t.test('a hundred identical payments at the same moment against two processes', 
 
   t.test('answer every retry with the same bytes, whichever process it reaches', async (t) => {
     const first = settled.find(({ status }) => status === 200)
-    const retries = await Promise.all(Array.from({ length: DUPLICATES }, (_, i) => post(paths[i % 2] as string, { method: 'card' }, { key })))
+    const retries = await Promise.all(
+      Array.from({ length: DUPLICATES }, (_, i) => post(paths[i % 2] as string, { method: 'card' }, { key }))
+    )
     for (const { status, text, replayed } of retries) {
       t.equal(status, 200)
       t.equal(text, first?.text)
@@ -74,7 +78,9 @@ t.test('the same with onConflict: wait is a hundred identical receipts', async (
   const paths = urls.map(url => `${url}/orders/${idOf(order)}/pay`)
   const key = randomUUID()
   const held = await holdOrder(t, databaseUrl, order)
-  const answers = Array.from({ length: DUPLICATES }, (_, i) => post(paths[i % 2] as string, { method: 'card' }, { key }))
+  const answers = Array.from({ length: DUPLICATES }, (_, i) =>
+    post(paths[i % 2] as string, { method: 'card' }, { key })
+  )
   await held.waitedFor(1)
   await held.letGo()
   const settled = await Promise.all(answers)

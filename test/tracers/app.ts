@@ -16,14 +16,19 @@ interface Tracer {
 
 const TRACERS: Record<string, () => Tracer> = {
   opentelemetry () {
-    const { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } = require('@opentelemetry/sdk-trace-base') as typeof import('@opentelemetry/sdk-trace-base')
-    const { IORedisInstrumentation } = require('@opentelemetry/instrumentation-ioredis') as typeof import('@opentelemetry/instrumentation-ioredis')
+    const { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } =
+      require('@opentelemetry/sdk-trace-base') as typeof import('@opentelemetry/sdk-trace-base')
+    const { IORedisInstrumentation } =
+      require('@opentelemetry/instrumentation-ioredis') as typeof import('@opentelemetry/instrumentation-ioredis')
     const exporter = new InMemorySpanExporter()
     const tracerProvider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
     // Its default needs a parent, which a server's instrumentation would make.
     new IORedisInstrumentation({ requireParentSpan: false }).setTracerProvider(tracerProvider)
     return {
-      sent: async () => exporter.getFinishedSpans().map(({ name, attributes, events, status }) => ({ name, attributes, events, status }))
+      sent: async () =>
+        exporter
+          .getFinishedSpans()
+          .map(({ name, attributes, events, status }) => ({ name, attributes, events, status }))
     }
   },
   sentry () {

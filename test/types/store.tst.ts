@@ -91,7 +91,9 @@ describe('a journal', () => {
   test('is completed with a client of the app’s own database driver', () => {
     app.post('/', { config: { idempotency: { journal: postgresJournal(pool) } } }, async (request) => {
       const client = await pool.connect()
-      expect(request.idempotency?.complete(client, { body: { paid: true } })).type.toBe<Promise<{ paid: boolean }> | undefined>()
+      expect(request.idempotency?.complete(client, { body: { paid: true } })).type.toBe<
+        Promise<{ paid: boolean }> | undefined
+      >()
     })
   })
 })

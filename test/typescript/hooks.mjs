@@ -35,7 +35,12 @@ function translate (source, name) {
   const { ModuleKind, ScriptTarget, transpileModule } = require('typescript')
   return transpileModule(source, {
     fileName: name,
-    compilerOptions: { target: ScriptTarget.ES2023, module: ModuleKind.ESNext, verbatimModuleSyntax: true, inlineSourceMap: true }
+    compilerOptions: {
+      target: ScriptTarget.ES2023,
+      module: ModuleKind.ESNext,
+      verbatimModuleSyntax: true,
+      inlineSourceMap: true
+    }
   }).outputText
 }
 
