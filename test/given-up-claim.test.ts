@@ -54,7 +54,7 @@ t.test('a claim that was given up in an outage takes over nothing when it gets t
   t.equal(route.runs(), 1)
 })
 
-t.test('a process that started while Redis was away takes nothing over before the others could connect again', async (t) => {
+t.test('a process that started while Redis was away takes nothing over before the others can reconnect', async (t) => {
   const server = await ownRedis(t, { started: false })
   const keyPrefix = newPrefix()
   const connect = (): Redis => connectRedis(t, { url: server.url, retryStrategy: () => 20 })
@@ -71,7 +71,10 @@ t.test('a process that started while Redis was away takes nothing over before th
   await route.began()
   // It has yet to connect again.
   redis.disconnect()
-  await until(async () => ((await late.app.idempotency.find('k', 'global'))?.leaseLeft ?? 1) <= 0, 'the end of the lease')
+  await until(
+    async () => ((await late.app.idempotency.find('k', 'global'))?.leaseLeft ?? 1) <= 0,
+    'the end of the lease'
+  )
   t.equal((await duplicate.post('/x', 'k')).json.code, 'FST_IDEMPOTENCY_IN_PROGRESS')
   route.finish()
   t.equal((await first).text, 'done')

@@ -17,14 +17,26 @@ export const REDIS_URL = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
 /** In `npm run test:unit` there is no Redis: apps of one key prefix share a store in memory. */
 const MEMORY = process.env.TEST_STORE === 'memory' ? new Map<string, MemoryStore>() : null
 
-interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'keyPrefix' | 'lazyConnect' | 'maxRetriesPerRequest' | 'protocol' | 'retryStrategy' | 'stringNumbers'> {
+interface ClientOptions extends Pick<
+  RedisOptions,
+  | 'enableAutoPipelining'
+  | 'enableOfflineQueue'
+  | 'keyPrefix'
+  | 'lazyConnect'
+  | 'maxRetriesPerRequest'
+  | 'protocol'
+  | 'retryStrategy'
+  | 'stringNumbers'
+> {
   prefix?: string
   url?: string
 }
 
 /** A client of the tests' Redis that is gone when the test ends, together with what stands under `prefix`. */
 export function connectRedis (t: Test, options: ClientOptions = {}): Redis {
-  if (MEMORY !== null) throw new Error('a test that needs Redis is none of `npm run test:unit`: name `connectRedis` in it')
+  if (MEMORY !== null) {
+    throw new Error('a test that needs Redis is none of `npm run test:unit`: name `connectRedis` in it')
+  }
   const { prefix, url = REDIS_URL, ...redisOptions } = options
   const redis = new Redis(url, { enableAutoPipelining: true, ...redisOptions })
   redis.on('error', () => {})
@@ -67,7 +79,14 @@ export async function build (
   const { server, ...pluginOptions } = options
   const logged: TestApp['logged'] = []
   const app: FastifyInstance = Fastify({
-    logger: { level: 'info', stream: { write: (line: string) => { logged.push(JSON.parse(line) as TestApp['logged'][number]) } } },
+    logger: {
+      level: 'info',
+      stream: {
+        write: (line: string) => {
+          logged.push(JSON.parse(line) as TestApp['logged'][number])
+        }
+      }
+    },
     forceCloseConnections: true,
     ...server
   })
@@ -96,7 +115,9 @@ export async function build (
       return clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
     },
     async passTime (milliseconds) {
-      if (pluginOptions.redis instanceof Redis) await age(pluginOptions.redis as Redis, pluginOptions.keyPrefix ?? 'idem:', milliseconds)
+      if (pluginOptions.redis instanceof Redis) {
+        await age(pluginOptions.redis as Redis, pluginOptions.keyPrefix ?? 'idem:', milliseconds)
+      }
       forward ??= putClockForward(t)
       forward(milliseconds)
     }

@@ -13,7 +13,13 @@ import { build, MemoryStore } from './helper.ts'
 async function raw (url: string, ...headerLines: string[]): Promise<{ status: number, body: string }> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
-  socket.write(Buffer.from(`POST /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n${headerLines.map(line => `${line}\r\n`).join('')}\r\n`, 'latin1'))
+  socket.write(
+    Buffer.from(
+      'POST /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n' +
+        `content-length: 0\r\n${headerLines.map(line => `${line}\r\n`).join('')}\r\n`,
+      'latin1'
+    )
+  )
   let text = ''
   socket.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
   await once(socket, 'close')
@@ -81,7 +87,12 @@ for (const [how, ...lines] of INVALID) {
   t.test(`${how} is refused with a 400`, async (t) => {
     const { status, body } = await raw(await echo(t), ...lines)
     t.equal(status, 400)
-    t.match(JSON.parse(body), { code: 'FST_IDEMPOTENCY_KEY_INVALID', status: 400, retryable: false, detail: /idempotency-key/ })
+    t.match(JSON.parse(body), {
+      code: 'FST_IDEMPOTENCY_KEY_INVALID',
+      status: 400,
+      retryable: false,
+      detail: /idempotency-key/
+    })
   })
 }
 
@@ -185,8 +196,12 @@ t.test('a string and the same without quotes are one key', async (t) => {
   t.equal(runs, 1)
 })
 
-t.test('every key of visible ASCII characters survives being quoted, and being sent bare where it has no quote', async (t) => {
-  const visible = fc.string({ unit: fc.integer({ min: 0x21, max: 0x7e }).map(code => String.fromCharCode(code)), minLength: 1, maxLength: 255 })
+t.test('every key of visible ASCII survives being quoted, and being sent bare where it has no quote', async (t) => {
+  const visible = fc.string({
+    unit: fc.integer({ min: 0x21, max: 0x7e }).map(code => String.fromCharCode(code)),
+    minLength: 1,
+    maxLength: 255
+  })
   fc.assert(fc.property(visible, (key) => {
     const quoted = `"${key.replace(/["\\]/g, '\\$&')}"`
     return parseKey(quoted) === key && parseKey(`${quoted};p=1`) === key && (key.includes('"') || parseKey(key) === key)
@@ -197,13 +212,20 @@ t.test('every key of visible ASCII characters survives being quoted, and being s
 t.test('the header can have another name', async (t) => {
   const url = await echo(t, { header: 'PayPal-Request-Id' })
   t.same(JSON.parse((await raw(url, 'paypal-request-id: abc')).body), { key: 'abc' })
-  t.match(JSON.parse((await raw(url, 'idempotency-key: abc')).body), { code: 'FST_IDEMPOTENCY_KEY_MISSING', detail: /header paypal-request-id/ })
+  t.match(JSON.parse((await raw(url, 'idempotency-key: abc')).body), {
+    code: 'FST_IDEMPOTENCY_KEY_MISSING',
+    detail: /header paypal-request-id/
+  })
 })
 
 t.test('the key can come from elsewhere, such as a webhook’s event id, and is taken as it is', async (t) => {
   const { app, listen } = await build(t, { store: new MemoryStore() })
   let runs = 0
-  app.post('/x', { config: { idempotency: { key: request => (request.body as { id?: string }).id } } }, async request => ({ run: ++runs, key: request.idempotency?.key }))
+  app.post(
+    '/x',
+    { config: { idempotency: { key: request => (request.body as { id?: string }).id } } },
+    async request => ({ run: ++runs, key: request.idempotency?.key })
+  )
   const client = await listen()
   t.same((await client.post('/x', null, { id: 'evt"7' })).json, { run: 1, key: 'evt"7' })
   t.equal((await client.post('/x', 'ignored', { id: 'evt"7' })).replayed, true)
@@ -222,7 +244,8 @@ t.test('validateKey decides instead of the default rule', async (t) => {
   t.equal((await raw(url, `idempotency-key: ${UUID}`)).status, 400)
 })
 
-t.test('where a key is not required, a request without one runs unprotected, and one with a bad key is still refused', async (t) => {
+t.test('where a key is not required, a request without one runs unprotected, ' +
+  'and one with a bad key is still refused', async (t) => {
   const store = new MemoryStore()
   const { app, listen } = await build(t, { store, required: false })
   const seen: unknown[] = []

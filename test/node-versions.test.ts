@@ -25,14 +25,19 @@ for (const major of MAJORS) {
       t.same(seen, { statuses: [200, 200], same: true, replayed: 'true' }, program)
     }
     for (const contract of Object.keys(CONTRACTS)) {
-      t.equal(await countPassed(project, node, contract), storeContract.length, `all promises of a store are kept (${contract})`)
+      t.equal(
+        await countPassed(project, node, contract),
+        storeContract.length,
+        `all promises of a store are kept (${contract})`
+      )
     }
   })
 }
 
 async function nodeOf (major: number): Promise<string> {
   if (process.versions.node.startsWith(`${major}.`)) return process.execPath
-  const name = `${process.platform === 'darwin' && process.arch === 'arm64' ? 'node-bin' : 'node'}-${process.platform}-${process.arch}`
+  const { platform, arch } = process
+  const name = `${platform === 'darwin' && arch === 'arm64' ? 'node-bin' : 'node'}-${platform}-${arch}`
   const dir = join(binaries, String(major))
   await mkdir(dir)
   // Not installed: of 185 MB only the binary is wanted.

@@ -4,10 +4,16 @@ import { posix } from 'node:path'
 import type { Manifest } from './packed.ts'
 
 /** Follows the imports of an installed package, in code and in types, from what its manifest exports. */
-export async function reach (root: string, { exports }: Pick<Manifest, 'exports'>): Promise<{ reached: Set<string>, packages: Set<string> }> {
+export async function reach (
+  root: string,
+  { exports }: Pick<Manifest, 'exports'>
+): Promise<{ reached: Set<string>, packages: Set<string> }> {
   const reached = new Set<string>()
   const packages = new Set<string>()
-  const queue = Object.values(exports).flatMap(target => typeof target === 'string' ? [] : Object.values(target).flatMap(({ types, default: code }) => [types, code]))
+  const queue = Object.values(exports)
+    .flatMap(target =>
+      typeof target === 'string' ? [] : Object.values(target).flatMap(({ types, default: code }) => [types, code])
+    )
     .map(path => posix.normalize(path))
   for (let path = queue.pop(); path !== undefined; path = queue.pop()) {
     if (reached.has(path)) continue
@@ -28,12 +34,17 @@ export async function reach (root: string, { exports }: Pick<Manifest, 'exports'
 
 /** Whether a compiled module has no code: all that it had were types, and nobody imports it for anything else. */
 export async function isEmpty (file: string): Promise<boolean> {
-  const code = (await readFile(file, 'utf8')).replace(/"use strict";|export \{\};|Object\.defineProperty\(exports, "__esModule", \{ value: true \}\);/g, '')
+  const code = (await readFile(file, 'utf8')).replace(
+    /"use strict";|export \{\};|Object\.defineProperty\(exports, "__esModule", \{ value: true \}\);/g,
+    ''
+  )
   return code.trim() === ''
 }
 
 /** Of what the compiler writes: a statement stands at the beginning of a line, but for those within types. */
 function importsOf (source: string): string[] {
   const code = source.replace(/\/\*[^]*?\*\//g, '')
-  return [...code.matchAll(/(?:^(?:import|export)\b(?:[^'"=;]*\bfrom)?\s*|\brequire\(|\bimport\()['"]([^'"\n]+)['"]/gm)].map(([, specifier = '']) => specifier)
+  return [
+    ...code.matchAll(/(?:^(?:import|export)\b(?:[^'"=;]*\bfrom)?\s*|\brequire\(|\bimport\()['"]([^'"\n]+)['"]/gm)
+  ].map(([, specifier = '']) => specifier)
 }

@@ -5,7 +5,8 @@ const TESTS = import.meta.dirname
 /** `build` in here takes a store in memory where there is no Redis; whatever else it has is asked for by its name. */
 const HELPER = join(TESTS, 'helper.ts')
 /** What is named in a module that needs a server or starts a process. */
-const NEEDS_MORE = /\b(?:connectRedis|REDIS_URL|DATABASE_URL)\b|^import (?!type\b).*from '(?:node:child_process|ioredis|pg)'/m
+const NEEDS_MORE =
+  /\b(?:connectRedis|REDIS_URL|DATABASE_URL)\b|^import (?!type\b).*from '(?:node:child_process|ioredis|pg)'/m
 const IMPORT = /(?:^(?:import|export)\b[^']*?|\bimport\()'(\.[^']+\.ts)'/gm
 
 /** Those that look at types run no code: `npm run check` has them. */

@@ -12,8 +12,10 @@ const GROUPS = resolve(import.meta.dirname, '../.tap/groups')
 const PER_PROCESS = 10
 
 /** They take long: in processes of their own, which are begun first. */
-const LONGEST = ['chaos/variants', 'node-versions', 'package', 'chaos/short', 'client/fetch-rules', 'client/undici-rules', 'chaos/boundaries']
-  .map(name => `test/${name}.test.ts`)
+const LONGEST = [
+  'chaos/variants', 'node-versions', 'package', 'chaos/short', 'client/fetch-rules', 'client/undici-rules',
+  'chaos/boundaries'
+].map(name => `test/${name}.test.ts`)
 
 /** So do those of these directories, which are begun next: at the end there would be nothing to do beside them. */
 const LONG = ['test', 'test/demo', 'test/processes', 'test/servers', 'test/store']
@@ -23,7 +25,10 @@ const LONG = ['test', 'test/demo', 'test/processes', 'test/servers', 'test/store
  * with its path, which fails if it cannot be loaded.
  * @returns the exit code of tap
  */
-export async function runTogether (files: string[], options: { args?: string[], env?: NodeJS.ProcessEnv } = {}): Promise<number> {
+export async function runTogether (
+  files: string[],
+  options: { args?: string[], env?: NodeJS.ProcessEnv } = {}
+): Promise<number> {
   const { args = [], env = process.env } = options
   const directory = join(GROUPS, String(process.pid))
   mkdirSync(directory, { recursive: true })
@@ -44,13 +49,19 @@ export async function runTogether (files: string[], options: { args?: string[], 
 
 /** Which files go together, in the order in which they are begun. */
 function groupsOf (files: string[]): Array<{ name: string, files: string[] }> {
-  const alone = LONGEST.filter(file => files.includes(file)).map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
+  const alone = LONGEST.filter(file => files.includes(file)).map(file => ({
+    name: basename(file, '.test.ts'),
+    files: [file]
+  }))
   const others = files.filter(file => !LONGEST.includes(file))
   const isLong = (file: string): boolean => LONG.includes(dirname(file))
   const directories = groupBy([...others.filter(isLong), ...others.filter(file => !isLong(file))], dirname)
   return [...alone, ...[...directories].flatMap(([directory, files]) => {
     const count = Math.ceil(files.length / PER_PROCESS)
-    return Array.from({ length: count }, (_, n) => ({ name: basename(directory), files: files.filter((_, i) => i % count === n) }))
+    return Array.from({ length: count }, (_, n) => ({
+      name: basename(directory),
+      files: files.filter((_, i) => i % count === n)
+    }))
   })]
 }
 
@@ -61,6 +72,10 @@ delete process.env.NODE_OPTIONS`
 
 /** What a file tests is queued behind the subtest that loads it, and the next file's behind that. */
 function moduleFor (files: string[]): string {
-  const loaded = files.map(file => `await t.test(${JSON.stringify(file)}, async () => { await import(${JSON.stringify(pathToFileURL(resolve(file)).href)}) })`)
+  const loaded = files.map(
+    file =>
+      `await t.test(${JSON.stringify(file)}, ` +
+        `async () => { await import(${JSON.stringify(pathToFileURL(resolve(file)).href)}) })`
+  )
   return ["import t from 'tap'", UNWATCHED, ...loaded, ''].join('\n')
 }

@@ -7,4 +7,7 @@ import { runTogether } from './together.ts'
  */
 const { REDIS_URL: _redis, DATABASE_URL: _database, ...env } = process.env
 const files = testFiles().filter(file => needsMore(file) === null)
-process.exitCode = await runTogether(files, { args: ['--jobs=8', ...process.argv.slice(2)], env: { ...env, TEST_STORE: 'memory' } })
+process.exitCode = await runTogether(files, {
+  args: ['--jobs=8', ...process.argv.slice(2)],
+  env: { ...env, TEST_STORE: 'memory' }
+})
