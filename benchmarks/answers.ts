@@ -7,7 +7,7 @@ import type { Work } from './apps/shared.ts'
 import { startServer } from './processes.ts'
 import { table } from './report.ts'
 
-/** What came of a check: `ok`, or what happened instead. */
+/** The result of a check: `ok`, or what happened instead. */
 export type Finding = string
 
 interface Answer {
@@ -91,7 +91,7 @@ const CHECKED: Array<[name: string, app: AppName]> = [
 
 export type Answers = Record<string, Record<string, Finding>>
 
-/** Sends the same requests to each, and looks at what they answer. */
+/** Sends the same requests to each library and compares what they answer. */
 export async function checkAnswers (servers: Servers, progress: (text: string) => void): Promise<Answers> {
   const answers: Answers = {}
   const redis = new Redis(servers.redisUrl)

@@ -1,7 +1,7 @@
 export interface Bar {
   label: string
   value: number
-  /** Ours, in another colour. */
+  /** The bar of this plugin, in another colour. */
   highlighted: boolean
 }
 

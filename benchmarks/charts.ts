@@ -4,7 +4,7 @@ import { barChart } from './chart.ts'
 import { addedTo } from './goals.ts'
 import type { Figures } from './statistics.ts'
 
-/** The pictures that the README shows. */
+/** The images that the README shows. */
 export async function writeCharts (results: Record<string, Figures>, directory: URL): Promise<void> {
   for (const traffic of ['first', 'replay']) {
     const names = ['floor', 'plugin', 'memory', ...PEERS]

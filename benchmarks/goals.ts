@@ -3,7 +3,7 @@ import type { Figures } from './statistics.ts'
 
 export interface Goal {
   what: string
-  /** What it came to; NaN if the modes that it compares did not run. */
+  /** The measured value; NaN if the modes that it compares did not run. */
   value: number
   limit: number
   unit: string
@@ -16,14 +16,14 @@ export function isMet ({ value, limit }: Goal): boolean {
 type Results = Record<string, Figures>
 
 /**
- * Microseconds of CPU that a mode adds to another one. By the windows that were disturbed least: what disturbs a window
- * (a neighbour on the machine, a server that had been idle) only ever adds to it.
+ * Microseconds of CPU that a mode adds to another one, from the windows that were disturbed least: whatever disturbs a
+ * window (another process on the machine, a server that was idle) can only add to it.
  */
 export function addedTo (bare: Figures | undefined, mode: Figures | undefined): number {
   return (mode?.spread[0] ?? NaN) - (bare?.spread[0] ?? NaN)
 }
 
-/** Ratios within one run: what the machine was like that day cancels out. */
+/** Ratios within one run: the speed of the machine on that day cancels out. */
 export function goalsOf (results: Results): Goal[] {
   const added = (mode: string): number => addedTo(results.bare, results[mode])
   const cheapest = (traffic: string): number =>
@@ -76,17 +76,18 @@ export function goalsOf (results: Results): Goal[] {
   ]
 }
 
-/** What a client sends once for its connection, and what the measuring sends. */
+/** Commands that a client sends once for each connection, and those that the benchmark sends. */
 const ASIDE = new Set([
   'hello', 'auth', 'select', 'client|setinfo', 'client|setname', 'ping', 'info', 'flushdb', 'config|get',
   'script|load', 'eval', 'subscribe', 'dbsize'
 ])
-/** What only scripts call. */
+/** Commands that only scripts call. */
 const WITHIN_SCRIPTS = new Set(['getrange', 'setrange', 'pexpire', 'pttl', 'publish'])
 
 /**
- * Commands that clients send, a request. Redis counts those that scripts call as well, which travel nowhere: each of
- * the plugin's calls GET, and either SET or PTTL; the floor's calls GETRANGE and SET.
+ * Commands that clients send for each request. Redis also counts the commands that scripts call, which do not travel
+ * over the network: each call of the plugin runs GET, and either SET or PTTL; each call of the floor runs GETRANGE and
+ * SET.
  */
 export function roundTrips (commands: Record<string, number>): number {
   let sent = 0

@@ -54,7 +54,7 @@ export async function profile (
   }
 }
 
-/** That of the main thread: the loader of TypeScript has a thread and a profile of its own. */
+/** The profile of the main thread: the TypeScript loader has a thread and a profile of its own. */
 async function readProfile (directory: string): Promise<{ file: string, busiest: Profiler.Profile }> {
   const profiles = await Promise.all(
     (await readdir(directory))

@@ -2,7 +2,7 @@ import { addedTo, isMet, roundTrips } from './goals.ts'
 import type { Goal } from './goals.ts'
 import type { Figures } from './statistics.ts'
 
-/** A table for the terminal and for Markdown: columns are aligned, numbers to the right. */
+/** A table for the terminal and for Markdown: columns are aligned, and numbers stand to the right. */
 export function table (header: string[], rows: string[][]): string {
   const widths = header.map((title, i) => Math.max(title.length, ...rows.map(row => (row[i] ?? '').length)))
   const line = (cells: string[]): string =>

@@ -3,15 +3,15 @@ import type { Conditions, Sample } from './lane.ts'
 import type { Mode } from './modes.ts'
 
 export interface Rounds {
-  /** How often every server is started anew: two processes with the same code are not equally fast. */
+  /** How often every server is restarted: two processes with the same code are not equally fast. */
   generations: number
-  /** Windows of each server. */
+  /** The windows of each server. */
   rounds: number
 }
 
 /**
- * Measures modes in rounds, a window of each in turn, so that a minute in which the machine is slow is shared by all.
- * Answers the samples by mode, in the order of `modes`.
+ * Measures modes in rounds, with one window of each mode in turn, so that all modes share a minute in which the machine
+ * is slow. Returns the samples by mode, in the order of `modes`.
  */
 export async function measureInRounds (
   modes: Mode[],

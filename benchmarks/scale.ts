@@ -15,9 +15,9 @@ import { table } from './report.ts'
 import { median, quantile } from './statistics.ts'
 
 export interface Scale {
-  /** Microseconds of CPU a request, of the server and of Redis, with so many other keys. */
+  /** Microseconds of CPU for each request, of the server and of Redis, with this many other keys. */
   keys: Array<{ keys: number, traffic: string, cpu: number, redisCpu: number }>
-  /** With so many server processes under load at once. */
+  /** The same with this many server processes under load at once. */
   processes: Array<{ processes: number, traffic: string, cpu: number, throughput: number, p99: number }>
   connections: Array<{
     connections: number,
@@ -27,7 +27,7 @@ export interface Scale {
     p50: number,
     p99: number
   }>
-  /** Bytes of Redis's memory a key beyond status, headers and body. */
+  /** Bytes of Redis's memory for each key, beyond status, headers and body. */
   overhead: { mean: number, least: number, most: number }
   /** Milliseconds. */
   wakeUp: { p50: number, p99: number, roundTrip: number }
@@ -144,7 +144,7 @@ async function measureProcesses (
   return measured
 }
 
-/** Over many sizes of body, since Redis's allocator rounds up. */
+/** The bodies have many sizes, since Redis's allocator rounds up. */
 async function overhead (redis: Redis, servers: Servers): Promise<Scale['overhead']> {
   const values: number[] = []
   for (let size = 150; size <= 250; size += 10) {
@@ -170,7 +170,7 @@ async function waitingServers (servers: Servers, processes: number, takes: numbe
   )
 }
 
-/** How much later than the owner's client a waiter in another process has its answer. */
+/** How much later a waiter in another process gets its answer than the owner's client. */
 async function wakeUp (redis: Redis, servers: Servers): Promise<Scale['wakeUp']> {
   const [owner, other] = await waitingServers(servers, 2, 30) as [ServerProcess, ServerProcess]
   const late: number[] = []
@@ -205,7 +205,7 @@ async function waiting (
 ): Promise<Scale['waiters'][number]> {
   const apps = await waitingServers(servers, processes, 2_000)
   const key = randomUUID()
-  // Each process opens the connection that wakes its waiters: not counted.
+  // Each process opens the connection that wakes its waiters. That connection is not counted.
   const before = await redisUsage(redis)
   const answers = await Promise.all(Array.from({ length: waiters }, async (_, i) => {
     const response = await pay(apps[i % processes]?.url ?? '', key)

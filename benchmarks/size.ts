@@ -14,9 +14,9 @@ import { table } from './report.ts'
 
 interface Subject {
   name: string
-  /** What is installed for it: the library, and its adapter for Redis where that is a package of its own. */
+  /** The packages that are installed: the library, and its adapter for Redis if that is a package of its own. */
   packages: string[]
-  /** The client of Redis, where it does not come along. */
+  /** The Redis client, if the library does not depend on it. */
   client?: string
 }
 
@@ -59,7 +59,7 @@ try {
   await rm(scratch, { recursive: true, force: true })
 }
 
-/** Fetches or makes the archive that is published. */
+/** Downloads the archive that is published, or packs it. */
 async function pack (spec: string): Promise<{ path: string, bytes: number }> {
   const { stdout } = await run(
     'npm',
@@ -70,7 +70,7 @@ async function pack (spec: string): Promise<{ path: string, bytes: number }> {
   return { path: join(scratch, filename), bytes: size }
 }
 
-/** Installs into an empty project, without any peer dependency, and measures its `node_modules`. */
+/** Installs the packages into an empty project, without peer dependencies, and measures its `node_modules`. */
 async function install (specs: string[]): Promise<Size> {
   const dir = await mkdtemp(join(scratch, 'project-'))
   await writeFile(join(dir, 'package.json'), '{ "private": true }')
@@ -92,7 +92,7 @@ async function install (specs: string[]): Promise<Size> {
 
 async function bytesIn (dir: string): Promise<number> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true })
-  // npm's own notes on what it installed are not part of it.
+  // The files that npm itself writes about the installation do not count.
   const files = entries.filter(entry => entry.isFile() && entry.name !== '.package-lock.json')
   const sizes = await Promise.all(files.map(async file => (await lstat(join(file.parentPath, file.name))).size))
   return sizes.reduce((sum, size) => sum + size, 0)

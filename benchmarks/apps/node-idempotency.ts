@@ -8,7 +8,7 @@ import type { Work } from './shared.ts'
 
 const STATUS: Record<string, number> = { REQUEST_IN_PROGRESS: 409, IDEMPOTENCY_FINGERPRINT_MISSMATCH: 422 }
 
-/** `@node-idempotency/core` on Fastify hooks as its own plugin for Fastify has them, which is not on npm. */
+/** `@node-idempotency/core` on Fastify hooks, wired as in its own Fastify plugin, which is not published on npm. */
 export async function nodeIdempotencyApp (redisUrl: string, work: Work): Promise<FastifyInstance> {
   const storage = new RedisStorageAdapter({ url: redisUrl })
   await storage.connect()

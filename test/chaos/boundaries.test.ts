@@ -16,10 +16,10 @@ const payments = inARow(
 const { history, evidence, checked } = await run(payments, { seed: 1, apps: 2, clients: 1 })
 
 interface Story {
-  /** Until the final answer. The first got none: its app died. */
+  /** All tries until the final answer. The first got none, because its app died. */
   tries: Try[]
   answer: Try
-  /** Those that owned the key, in their order. */
+  /** The runs that owned the key, in their order. */
   attempts: number[]
   /** How often the provider charged. */
   charged: number
@@ -38,7 +38,7 @@ function storyOf (index: number): Story {
   }
 }
 
-/** Whether the key's second owner ran the handler, or nobody did: the answer was there. */
+/** Whether the second owner of the key ran the handler. If not, the answer was stored already. */
 const CASES: Array<[name: string, boundary: Boundary, attempts: number[], replayed: boolean]> = [
   [
     'an app killed after it claimed the key: a 409 until its lease is over, then the retry charges',

@@ -4,18 +4,20 @@ import { build as bundle } from 'esbuild'
 import { PROJECT } from '../project.ts'
 import { bundleDirectory, bundleOptions } from '../servers/bundle.ts'
 
-/** Loaded into each process of a run before all else. */
+const PROJECT = resolve(import.meta.dirname, '../..')
+
+/** A module that each process of a run loads before everything else. */
 const INJECTED = ['test/chaos/preload.ts']
 
-/** A change of one place in one file, which breaks what a promise rests on. */
+/** A change of one place in one file. It breaks what a promise rests on. */
 export interface Patch {
   file: string
-  /** Must be there exactly once. */
+  /** The text must occur exactly once. */
   replace: string
   by: string
 }
 
-/** The suite's own routes beside the demo's. */
+/** The suite's own routes beside those of the demo. */
 const WITH_WORK: Patch = {
   file: 'demo-app/app.ts',
   replace: '  await app.register(notifyRoute, { provider })\n',
@@ -25,7 +27,7 @@ const WITH_WORK: Patch = {
 }
 
 export interface Build {
-  /** Holds `app.mjs` and `sandbox-provider.mjs`. */
+  /** The directory that holds `app.mjs` and `gateway.mjs`. */
   directory: string
   remove (): void
 }
@@ -67,7 +69,7 @@ export async function build (patches: Patch[] = []): Promise<Build> {
 
 let sandboxProvider: Promise<Uint8Array> | undefined
 
-/** Made once for all runs of this process: no patch changes it. */
+/** Built once for all runs of this process: no patch changes it. */
 function bundledGateway (): Promise<Uint8Array> {
   gateway ??= bundle({
     ...bundleOptions(PROJECT, { gateway: 'demo-app/gateway/server.ts' }),
@@ -77,7 +79,7 @@ function bundledGateway (): Promise<Uint8Array> {
   return gateway
 }
 
-/** The changed files, by their absolute paths. */
+/** The changed files, by absolute path. */
 function patched (patches: Patch[]): Map<string, string> {
   const sources = new Map<string, string>()
   for (const { file, replace, by } of patches) {

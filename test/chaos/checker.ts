@@ -7,15 +7,15 @@ import { LONGEST_AFTERMATH } from './settings.ts'
 
 export interface Verdict {
   invariant: string
-  /** How many cases it was held against. */
+  /** The number of cases that the invariant was checked against. */
   cases: number
-  /** Each says what was seen, by keys, orders and tries. */
+  /** Each text says what was seen, by keys, orders and tries. */
   violations: string[]
 }
 
 export interface Checked {
   verdicts: Verdict[]
-  /** Milliseconds that a key stayed locked after its last owner had ended, at most. */
+  /** The longest time in milliseconds that a key stayed locked after its last owner had ended. */
   longestLock: number
 }
 
@@ -67,7 +67,7 @@ function chargedOnce ({ orders, payments, charges }: Evidence): Verdict {
   return { invariant: '1. no order is charged more than once', cases: orders.length, violations }
 }
 
-/** Nor is there a charge behind a refusal. */
+/** There is no charge behind a refusal either. */
 function chargedIfSaid ({ tries }: History, { charges, payments, orders }: Evidence): Verdict {
   const violations: string[] = []
   const charge = new Map(charges.map(charge => [charge.number, charge]))
@@ -108,7 +108,7 @@ function chargedIfSaid ({ tries }: History, { charges, payments, orders }: Evide
   return { invariant: '2. no 2xx without its charge, no 402 with one', cases: cases + declinedKeys.size, violations }
 }
 
-/** What an answer says of the order and the payment; nothing, if it is none of ours. */
+/** What an answer says about the order and the payment, or nothing if it is not an answer of the demo. */
 function read (text: string): { id?: string, paymentId?: string, orderId?: string, amount?: number } {
   try {
     return JSON.parse(text) as ReturnType<typeof read>

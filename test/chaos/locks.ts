@@ -55,7 +55,7 @@ export function longestLock (history: History, byKey: Map<string, Try[]>, tolera
     longest
   }
 
-  /** Milliseconds from then to when the refused try was sent. */
+  /** The milliseconds from that time to when the refused try was sent. */
   function healthyTime (from: number, sent: Try): number {
     let sum = 0
     let since = from
@@ -67,12 +67,12 @@ export function longestLock (history: History, byKey: Map<string, Try[]>, tolera
     return sum + Math.max(0, sent.at - since)
   }
 
-  /** When what this try asked for can have owned the key for the last time. */
+  /** The last time at which the claim of this try can have owned the key. */
   function endOf (other: Try): number {
     const diedAt = (at: number): number => lifeAt(lives, other.app, at)?.until ?? Infinity
     const own = runsOf.get(other.id)
     if (own !== undefined) return Math.max(...own.map(({ settled, at }) => settled ?? diedAt(at)))
-    // Its claim may have been granted without its app ever hearing of it.
+    // The claim may have been granted without its app ever learning of it.
     if (other.status === null) return diedAt(other.at) < other.end + lease ? diedAt(other.at) : other.end
     return other.status >= 500 ? other.end : -Infinity
   }

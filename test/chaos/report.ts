@@ -3,7 +3,7 @@ import { groupBy } from './group-by.ts'
 import type { Result } from './run.ts'
 import { table } from './table.ts'
 
-/** How many of an invariant's violations are shown. */
+/** The number of violations that are shown for each invariant. */
 const SHOWN = 10
 
 export function report ({ planned, history, checked, took }: Result): string {

@@ -49,7 +49,7 @@ export class SandboxProvider {
     return Number(new URL(this.#url).port)
   }
 
-  /** Sets a fault for the next request that it applies to. */
+  /** Makes the provider misbehave at the next request that the fault applies to. */
   async fault (fault: Pick<Fault, 'kind' | 'delayMs'>): Promise<void> {
     await this.#call('/sandbox/faults', {
       method: 'POST',

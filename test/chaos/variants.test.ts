@@ -8,8 +8,8 @@ import { run } from './run.ts'
 import type { PlannedPayment, PlannedWork } from './schedule.ts'
 import { LONG_WORK, OUTAGES } from './settings.ts'
 
-// A checker that finds nothing in a service that is broken on purpose would be worth nothing. Each variant here is the
-// real service with one change, and is struck by the faults that the changed place is there for.
+// A checker that finds nothing in a service that is broken on purpose would be worthless. Each variant here is the real
+// service with one change, and the faults that the changed code exists for strike it.
 t.setTimeout(900_000)
 
 const SEED = 1
@@ -21,14 +21,14 @@ function workOf (client: PlannedWork['client'], work: Partial<PlannedWork> = {})
   return { leavesAfter: 50, work: { route: 'work', client, takes: 2_500, size: 0, fails: 0, ...work } }
 }
 
-/** Where a script looks whether a lease is over. */
+/** The place where a script checks whether a lease is over. */
 const OVER = "if left > 0 or string.sub(ARGV[2], 1, 1) == '0' then"
 
 interface Variant {
   name: string
   patch: Patch
   payments: PlannedPayment[]
-  /** The invariant that must be found broken, by its number. */
+  /** The number of the invariant that must be found broken. */
   breaks: number
   /** Milliseconds for which a client goes on without a final answer. Default 6 000. */
   timeToFinish?: number
@@ -36,8 +36,8 @@ interface Variant {
 
 const VARIANTS: Variant[] = [
   {
-    // Receipts alone would not show it: the demo's database remembers operations, and makes the same receipt again.
-    // What it cannot make again is the refusal of another body.
+    // Receipts alone would not show it: the demo's database remembers operations, and makes the same receipt again. It
+    // cannot, however, make the refusal of another body again.
     name: 'with the journal off, another body is not refused any more when Redis was emptied',
     patch: {
       file: 'demo-app/app.ts',
@@ -108,7 +108,7 @@ const VARIANTS: Variant[] = [
     breaks: 10
   },
   {
-    // Who is first when Redis is back is a matter of chance.
+    // Which client comes first when Redis is back is a matter of chance.
     name: 'without hesitation after an outage, a lease is taken over before its owner could be heard',
     patch: {
       file: 'plugin/core/store-contact.ts',
@@ -156,7 +156,7 @@ const VARIANTS: Variant[] = [
     breaks: 13
   },
   {
-    // The timer that renews leases may be the first to go on, and tell in time.
+    // The timer that renews leases may be the first to continue, and may report in time.
     name: 'with a signal that does not look at the clock, who was frozen is not told',
     patch: {
       file: 'plugin/core/ownership.ts',
