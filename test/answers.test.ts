@@ -4,7 +4,7 @@ import type { Answer } from './helper.ts'
 
 const DOCS = 'https://github.com/fastify-idempotency/fastify-idempotency#what-clients-see'
 
-/** That an answer is a problem document with exactly the members that clients rely on. */
+/** Asserts that an answer is a problem document with exactly the members that clients rely on. */
 function isProblem (
   t: Parameters<typeof build>[0],
   answer: Answer,

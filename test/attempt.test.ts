@@ -6,7 +6,7 @@ import { ownRedis } from './store/own-redis.ts'
 import { startRedis } from './servers/redis.ts'
 import type { RedisServer } from './servers/redis.ts'
 
-// `attempt` counts the runs that were let through, nothing else.
+// `attempt` counts the runs that were let through, and nothing else.
 
 /** An app on a Redis that the test may freeze. */
 async function buildOnOwnRedis (t: Test): Promise<TestApp & { server: RedisServer }> {

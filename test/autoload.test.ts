@@ -10,7 +10,7 @@ import { clientOf } from './helper.ts'
 
 const PLUGIN = pathToFileURL(join(import.meta.dirname, '../plugin/index.ts')).href
 
-/** The package as a plugin of the app's own folder, which has its options beside it. */
+/** The package as a plugin in the app's own folder, with its options beside it. */
 const ITSELF = `import idempotency, { MemoryStore } from '${PLUGIN}'
 export default idempotency
 export const autoConfig = { store: new MemoryStore(), scope: 'global' }`
@@ -24,7 +24,7 @@ export default fp(async (app, options) => {
 const ROUTE = 'export default async (app) => { ' +
   "app.post('/pay', { config: { idempotency: true } }, async () => ({ id: crypto.randomUUID() })) }"
 
-/** Where the plugin lies, and what it is. */
+/** Where the plugin lies, and which of the two forms it has. */
 const LAYOUTS: Record<string, Record<string, string>> = {
   'in the folder itself': { 'plugins/idempotency.mjs': ITSELF },
   'in a subfolder, which gives it a prefix': { 'plugins/idempotency/index.mjs': ITSELF },

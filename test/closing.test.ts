@@ -8,7 +8,7 @@ import t from 'tap'
 import idempotency from '../plugin/index.ts'
 import { build, gate, holdRoute, lookAfterLeasesOften, MemoryStore, newPrefix, until } from './helper.ts'
 
-// A deployment: the app is told to close while there is work.
+// A deployment: the app is asked to close while there is work.
 
 /** A client that gives up after it sent its request. */
 async function sendAndLeave (url: string, key: string, isTaken: () => boolean): Promise<void> {
@@ -26,12 +26,12 @@ async function sendAndLeave (url: string, key: string, isTaken: () => boolean): 
 
 const closing = new WeakSet<FastifyInstance>()
 
-/** For `build`: has it noted when the app begins to close. */
+/** For `build`: records when the app begins to close. */
 function noteClosing (app: FastifyInstance): void {
   app.addHook('preClose', async () => { closing.add(app) })
 }
 
-/** Tells the app to close, and resolves when it has begun to. */
+/** Asks the app to close, and resolves when it has begun to. */
 async function beginClosing (app: FastifyInstance): Promise<{ closed: Promise<void> }> {
   const closed = app.close().then(() => {})
   await until(() => closing.has(app), 'the app closing')

@@ -16,7 +16,7 @@ const NAMES: Name[] = [
   'storeFailed'
 ]
 
-/** What is published for requests of this test's own scope, from now on. */
+/** Collects what is published for requests of this test's own scope, from now on. */
 function listen (t: Test, scope: string): Heard[] {
   const heard: Heard[] = []
   for (const name of NAMES) {

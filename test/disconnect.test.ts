@@ -70,7 +70,10 @@ t.test('a client that leaves before its claim is answered has its request carrie
   t.equal(sockets.length, 1)
 })
 
-/** An `onSend` hook that stops in the answers which `stops` tells, and the socket of the one that it stopped in. */
+/**
+ * An `onSend` hook that stops in the answers that `stops` selects. `left` says whether the client of the answer that it
+ * stopped in has left.
+ */
 function stopInAnswer (
   app: FastifyInstance,
   stops: (request: FastifyRequest, reply: FastifyReply) => boolean
@@ -132,7 +135,7 @@ t.test('a handler that gives up as its client left stores no empty 200: maxExecu
     const attempt = request.idempotency?.attempt ?? 0
     attempts.push(attempt)
     if (attempt > 1) return { charged: true }
-    // What many a handler does: it waits for the reply that something else will send.
+    // What many handlers do: wait for a reply that something else will send.
     await once(request.raw.socket, 'close')
     gaveUp = true
     await reply

@@ -97,7 +97,7 @@ for (const errors of ['problem+json', 'error-handler'] as const) {
 }
 
 t.test('refusals are http-errors errors, exposed to the client unless the app is mistaken', async (t) => {
-  // What @fastify/sensible throws, and what Nest's exception filter and Koa look for.
+  // The errors that @fastify/sensible throws, and that Nest's exception filter and Koa look for.
   const { isHttpError } = createRequire(import.meta.resolve('@fastify/sensible'))('http-errors') as {
     isHttpError: (error: unknown) => boolean
   }

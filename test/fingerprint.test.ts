@@ -176,7 +176,7 @@ class Money {
   amount = 1
 }
 
-/** What a parser of the app’s own might make of a body; JSON.stringify would make the same of each of them. */
+/** Bodies that a parser of the app’s own might make. JSON.stringify would give the same text for each of them. */
 const UNREADABLE: Record<string, () => unknown> = {
   'a Map': () => new Map([['a', 1]]),
   'a Set': () => new Set([1]),

@@ -7,14 +7,14 @@ import t from 'tap'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { build, MemoryStore } from './helper.ts'
 
-/** What was sent on a connection: the lines of the head in Latin-1, a character a byte, and the body. */
+/** What was sent on a connection: the lines of the head in Latin-1, one character for each byte, and the body. */
 interface Sent {
   status: string
   lines: string[]
   body: string
 }
 
-/** Sends a POST on a connection of its own, and takes what comes as it is. */
+/** Sends a POST on a connection of its own, and returns the raw answer. */
 async function post (url: string, path: string, key: string): Promise<Sent> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
@@ -33,7 +33,7 @@ async function post (url: string, path: string, key: string): Promise<Sent> {
 
 const NAME = 'attachment; filename="Mü.pdf"'
 
-/** As Node.js writes it: with the text of a body as UTF-8, by itself as Latin-1. */
+/** How Node.js writes a header: as UTF-8 together with the text of a body, otherwise as Latin-1. */
 const AS_UTF8 = `content-disposition: ${Buffer.from(NAME).toString('latin1')}`
 const AS_LATIN1 = `content-disposition: ${NAME}`
 
@@ -52,7 +52,7 @@ const BODIES: Record<string, { send: (reply: FastifyReply) => unknown, line: str
   nothing: { send: reply => reply.code(204).send(), line: AS_LATIN1 }
 }
 
-/** What later hooks may make of a body: how Node.js writes the headers then changes with it. */
+/** What later hooks may do to a body, which changes how Node.js writes the headers. */
 const HOOKS: Record<string, (payload: unknown) => unknown> = {
   'no hook': payload => payload,
   'a hook that makes a stream of it': payload =>
@@ -147,7 +147,7 @@ for (const [kind, { send }] of Object.entries(BODIES)) {
     t.match(alone.status, ' 500 ')
     const first = await post(url, '/protected', 'k')
     t.match(first.status, ' 500 ')
-    // The reason phrase is what is left of the answer that could not be sent.
+    // The reason phrase is left over from the answer that could not be sent.
     t.same({ ...first, status: '' }, { ...alone, status: '' })
     const retry = await post(url, '/protected', 'k')
     t.match(retry.status, ' 500 ')

@@ -224,7 +224,7 @@ t.test('an onSend hook failing after the outcome is stored costs this client the
   t.equal(runs, 1)
 })
 
-/** What the client of a replay was told, when a hook of the app's failed on it. */
+/** What the client of a replay received when a hook of the app failed on it. */
 function isErrorAlone (t: Test, answer: Answer, status: number, message: string): void {
   t.equal(answer.status, status)
   t.match(answer.json, { statusCode: status, message })
@@ -397,7 +397,7 @@ t.test('an onSend hook registered before the plugin that fails on every answer: 
   t.same(attempts, [1, 2])
 })
 
-/** Sends POST /x, and returns how to leave before there is an answer. */
+/** Sends POST /x, and returns a function that leaves before there is an answer. */
 const CLIENTS: Record<string, { server: object, post: (t: Test, url: string, key: string) => Promise<() => void> }> = {
   'HTTP/1': {
     server: {},
@@ -418,7 +418,7 @@ const CLIENTS: Record<string, { server: object, post: (t: Test, url: string, key
   }
 }
 
-/** Until the server sees that the client of this request has left. */
+/** Waits until the server sees that the client of this request has left. */
 async function clientLeft ({ raw }: FastifyRequest): Promise<void> {
   if (raw.httpVersionMajor > 1) await once((raw as unknown as Http2ServerRequest).stream, 'close')
   else await once(raw.socket, 'close')
@@ -485,7 +485,7 @@ t.test('a handler that goes on after its handlerTimeout keeps its key even if ev
   })
   const client = await listen()
   await until(() => client.post('/x', 'k').then(() => runs === 1), 'a request that began before its time was over')
-  // Longer than the leases are looked after.
+  // Longer than the interval at which the plugin looks after leases.
   await until(() => client.post('/x', 'k').then(() => app.idempotency.stats().conflicts >= 20))
   t.match(await app.idempotency.find('k', 'global'), { state: 'running', attempt: 1 })
 })
@@ -569,7 +569,7 @@ t.test('a request with a body over a socket is not timed out by Fastify 5.12.8, 
   const client = await listen()
   const late = client.post('/body', 'k', { amount: 1 })
   await until(() => begun === 1)
-  // It began later and its time is over: so is that of the first.
+  // It began later and its time is over: then so is the time of the first.
   t.equal((await client.post('/none')).status, 503)
   finish.open()
   t.match(await late, { status: 200, text: 'late' })

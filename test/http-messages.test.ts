@@ -12,7 +12,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import { request as undiciRequest } from 'undici'
 import { build, MemoryStore } from './helper.ts'
 
-/** An answer as its bytes came, or the error that the client ended with. */
+/** An answer with its raw bytes, or the error that the client ended with. */
 interface Message {
   status: number
   headers: IncomingHttpHeaders
@@ -43,7 +43,7 @@ const CLIENTS = {
   }
 } satisfies Record<string, Send>
 
-/** The same over HTTP/2, where a body's end is the stream's. */
+/** The same over HTTP/2, where the end of the body is the end of the stream. */
 async function sendHttp2 (url: string, key: string): Promise<Message> {
   const { origin, pathname } = new URL(url)
   const session = connectHttp2(origin)
@@ -73,7 +73,7 @@ async function seen (sent: Promise<Message>): Promise<Partial<Message> & { faile
   }
 }
 
-/** A provider that answers as many do: in chunks, and says what it likes of its connection. */
+/** A provider that answers as many do: in chunks, and with any header about its connection. */
 async function startProvider (t: Test): Promise<string> {
   const server = createServer((request, response) => {
     request.resume()
@@ -100,7 +100,7 @@ async function startProvider (t: Test): Promise<string> {
 const CHARGE = '{"charge":1}'
 const pieces = (): Readable => Readable.from(['{"charge"', ':1}'])
 
-/** Handlers that hand on what they were told by others. */
+/** Handlers that pass on what other services answered. */
 const HANDLERS: Record<string, (reply: FastifyReply, provider: string) => unknown> = {
   'the Response of a fetch()': (_reply, provider) => fetch(provider, { method: 'POST', body: '{}' }),
   'the Response of a fetch() that has decoded it': (_reply, provider) => fetch(`${provider}/gzip`, { method: 'POST' }),
@@ -134,12 +134,12 @@ const HANDLERS: Record<string, (reply: FastifyReply, provider: string) => unknow
     new Response(null, { status: 204, headers: { 'transfer-encoding': 'chunked' } })
 }
 
-/** Fastify itself sends this so that clients fail, without the plugin too. */
+/** Fastify itself sends this in a form that makes clients fail, without the plugin too. */
 const BROKEN_ALONE = 'a stream with the length of another body'
 /** What says that it is compressed and is not. Clients that decode fail. */
 const NOT_COMPRESSED = 'the Response of a fetch() that has decoded it'
 
-/** What belongs to one message or one connection. */
+/** Headers that belong to one message or one connection. */
 const OF_THE_MESSAGE = ['content-length', 'transfer-encoding', 'trailer', 'date', 'connection', 'keep-alive']
 const OF_THE_CONNECTION = ['te', 'upgrade', 'x-hop', 'proxy-authenticate', 'proxy-connection', 'idempotent-replayed']
 

@@ -13,7 +13,7 @@ import type { OwnRedis } from './store/own-redis.ts'
 // A completed run is never repeated while its process lives, whatever the store refuses, and for however long.
 
 const LEASE = 1_500
-/** Milliseconds: how long a client waits whose outcome is on a connection that just broke. */
+/** Milliseconds that a client waits whose outcome is on a connection that just broke. */
 const STORE_TIMEOUT = 3_000
 
 interface Outage {
@@ -73,7 +73,9 @@ async function two (t: Test, body: unknown = 'paid', options: Parameters<typeof 
   return { server, apps, clients, runs: () => attempts.length, attempts, finish: open }
 }
 
-/** Sends duplicates to both apps, one after the other, until `isOver` says so of an answer. All answers. */
+/**
+ * Sends duplicates to both apps, one after the other, until `isOver` returns true for an answer. Returns all answers.
+ */
 async function insist (clients: Client[], isOver: (answer: Answer) => boolean): Promise<Answer[]> {
   const answers: Answer[] = []
   await until(async () => {

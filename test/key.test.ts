@@ -9,7 +9,7 @@ import idempotency from '../plugin/index.ts'
 import { parseKey } from '../plugin/shared/key-grammar.ts'
 import { build, MemoryStore } from './helper.ts'
 
-/** A request whose header lines are sent as these very bytes. */
+/** Sends a request whose header lines are exactly these bytes. */
 async function raw (url: string, ...headerLines: string[]): Promise<{ status: number, body: string }> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
@@ -96,7 +96,7 @@ for (const [how, ...lines] of INVALID) {
   })
 }
 
-/** Some of these Node.js treats in ways of its own: it keeps the first of repeated lines, or joins them otherwise. */
+/** Node.js handles some of these in its own way: it keeps the first of repeated lines, or joins them differently. */
 for (const header of ['x-request-id', 'etag', 'from', 'cookie', 'set-cookie']) {
   t.test(`two lines of a header of one’s own choice are refused too: ${header}`, async (t) => {
     const url = await echo(t, { header })
@@ -110,7 +110,7 @@ for (const header of ['x-request-id', 'etag', 'from', 'cookie', 'set-cookie']) {
   })
 }
 
-/** An answer over HTTP/2, to a request with this header, once or several times. */
+/** The answer over HTTP/2 to a request that has this header once or several times. */
 async function overHttp2 (url: string, header: string, value: string | string[]): ReturnType<typeof raw> {
   const session = connectHttp2(url)
   try {
@@ -128,7 +128,7 @@ async function overHttp2 (url: string, header: string, value: string | string[])
 
 t.test('over HTTP/2 two key fields are refused as over HTTP/1, and one with a comma in it is a key', async (t) => {
   for (const header of ['idempotency-key', 'x-request-id']) {
-    // The types of an HTTP/2 app are others; what it does is the same.
+    // The types of an HTTP/2 app are different. Its behaviour is the same.
     const app = Fastify({ http2: true } as FastifyServerOptions) as unknown as FastifyInstance
     t.teardown(() => app.close())
     await app.register(idempotency, { store: new MemoryStore(), scope: 'global', header })

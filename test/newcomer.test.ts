@@ -11,7 +11,7 @@ import { REDIS_6, unpacked } from './servers/debian.ts'
 import { ownRedis } from './store/own-redis.ts'
 
 /*
- * What somebody who uses the package for the first time does wrong, and the whole sentence that tells what to do.
+ * The mistakes of somebody who uses the package for the first time, and the whole sentence that says what to do.
  */
 
 const OLD = unpacked(REDIS_6)
@@ -102,8 +102,7 @@ t.test('has a wrong password', async (t) => {
   )
 })
 
-// Who the user is is known only when somebody asks: at start there is no request that the function could be called
-// with.
+// The user is known only when a request comes: at start there is no request that the function could be called with.
 for (const [what, scope, told, log] of [
   ['user?.id', (request: FastifyRequest) => (request as { user?: { id: string } }).user?.id as string,
     'The idempotency option "scope" of POST /pay must return a string or a number that names the caller, ' +

@@ -11,7 +11,7 @@ import { kSeen } from '../plugin/routes.ts'
 import { build, connectRedis, gate, MemoryStore, newPrefix } from './helper.ts'
 import type { Client, TestApp } from './helper.ts'
 
-/** The functions that are asked before a request may run. */
+/** The functions that the plugin calls before a request may run. */
 type Functions = Required<Pick<RouteIdempotencyOptions, 'key' | 'validateKey' | 'scope' | 'fingerprint'>>
 type Option = keyof Functions
 type Ask = (key: string, scope: string) => Promise<unknown>
@@ -29,7 +29,7 @@ const ANSWERS = {
   fingerprint: (request: FastifyRequest) => String(bodyOf(request).amount)
 }
 
-/** A thenable that is no Promise, as query builders return them. */
+/** A thenable that is not a Promise, as query builders return them. */
 function thenable<T> (answer: T): PromiseLike<T> {
   return { then: (...args) => Promise.resolve(answer).then(...args) }
 }
@@ -84,7 +84,7 @@ t.test('twins whose functions are asynchronous are one run', async (t) => {
   t.equal(runs(), 1)
 })
 
-/** As somebody without types may write them. What is given in the clear must not be told. */
+/** Functions as a user without types may write them. What is in plain text must not appear in errors or logs. */
 const FAILURES: Record<string, () => unknown> = {
   throws: () => { throw new Error('secret-4711') },
   'throws what is no error': () => { throw null }, // eslint-disable-line @typescript-eslint/only-throw-error
@@ -182,7 +182,7 @@ t.test('an app’s own error handler gets what has failed, with its cause', asyn
   t.same(json, { code: 'FST_IDEMPOTENCY_OPTION_FAILED', cause: 'no database' })
 })
 
-/** By option: what it must return, and what it does. */
+/** For each option: what it must return, and what it returns instead. */
 const WRONG: Record<Option, [expected: string, answers: Array<[answer: unknown, got: string]>]> = {
   key: ['a string, a number or undefined', [
     [null, 'null'], [true, 'boolean'], [{}, 'object'], [['k'], 'object'], [NaN, 'the number NaN'],

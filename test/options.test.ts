@@ -6,7 +6,7 @@ import type { IdempotencyOptions } from '../plugin/index.ts'
 import { checkPluginOptions } from '../plugin/options.ts'
 import { build, clientOf } from './helper.ts'
 
-/** As somebody without TypeScript could write them. */
+/** Options as a user without TypeScript could write them. */
 type Loose = Record<string, unknown>
 
 async function ready (options: Loose, config?: unknown): Promise<unknown> {
@@ -29,7 +29,7 @@ async function ready (options: Loose, config?: unknown): Promise<unknown> {
 
 const good = { store: new MemoryStore(), scope: 'global' }
 
-/** By option, values that are refused, and what the message says that it must be. */
+/** For each option: values that are refused, and what the message says that it must be. */
 const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean }> = {
   scope: { values: ['customer', '', 7, null, {}], expected: /must be a function .*or 'global'/, route: true },
   header: {

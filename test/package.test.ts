@@ -6,17 +6,17 @@ import { storeContract } from '../plugin/store-contract/index.ts'
 import { CONTRACTS, countPassed, install, modulesOf, pack, PROGRAMS, ROOT, run, runProgram } from './packed.ts'
 import { isEmpty, reach } from './reach.ts'
 
-// It is built, packed and installed first.
+// The package is built, packed and installed first.
 t.setTimeout(900_000)
 const packed = await pack(t)
 const { manifest, tarball, files } = packed
 const modules = modulesOf(manifest)
 const peers = Object.keys(manifest.peerDependencies)
 
-/** Licences that ask for no more than to be named. */
+/** Licences that require nothing but attribution. */
 const ALLOWED = new Set(['MIT', 'ISC', 'BSD-2-Clause', 'BSD-3-Clause', 'Apache-2.0', 'BlueOak-1.0.0', '0BSD'])
 
-/** The store that is shown as an example, as a user of the package would have it. */
+/** The example store, as a user of the package would write it. */
 const exampleStore = (await readFile(join(import.meta.dirname, 'store', 'node-redis.ts'), 'utf8')).replaceAll(
   "'../../plugin/index.ts'",
   "'fastify-idempotency'"
@@ -132,7 +132,8 @@ t.test('has nothing to complain about for publint', async (t) => {
 })
 
 t.test('has the right types for every way to import it, as arethetypeswrong sees it', async (t) => {
-  // That for TypeScript's oldest resolution is left out: it knows no `exports`, and no Node.js that is supported.
+  // The profile for TypeScript's oldest resolution is left out: it supports no `exports`, and no supported Node.js
+  // version.
   const noModules = Object.entries(manifest.exports)
     .filter(([, target]) => typeof target === 'string' && !target.endsWith('.json'))
     .map(([path]) => path.slice(2))

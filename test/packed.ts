@@ -25,7 +25,7 @@ export interface Manifest {
 
 export interface Packed {
   tarball: string
-  /** What is in it, by path. */
+  /** The files in it, by path. */
   files: string[]
   manifest: Manifest
 }
@@ -36,7 +36,7 @@ export async function scratch (t: Test): Promise<string> {
   return dir
 }
 
-/** What the package is made of. */
+/** What the package is built from. */
 const SOURCES = [
   'plugin', 'package.json', 'README.md', 'LICENSE', 'tsconfig.json', 'tsconfig.build.json', 'tsconfig.build.cjs.json'
 ]
@@ -68,7 +68,7 @@ async function readPacked (dir: string): Promise<Packed> {
   return { tarball: join(dir, filename), files: files.map(({ path }) => path), manifest }
 }
 
-/** At once or not at all: others may be looking. */
+/** The directory appears at once or not at all: other processes may be reading it. */
 async function keep (kept: string, files: string[]): Promise<void> {
   try {
     await mkdir(dirname(kept), { recursive: true })
@@ -76,11 +76,11 @@ async function keep (kept: string, files: string[]): Promise<void> {
     for (const file of files) await cp(file, join(written, basename(file)))
     await rename(written, kept).catch(() => rm(written, { recursive: true }))
   } catch {
-    // Where nothing may be written each packs for itself.
+    // If this directory is not writable, each process packs for itself.
   }
 }
 
-/** Of the content of files and folders, by their names, and of what builds them. */
+/** A hash of the content of files and folders, by name, and of what builds them. */
 async function digest (names: string[]): Promise<string> {
   const hash = createHash('sha256').update(`${process.version} ${ts.version}`)
   for (const name of names) {
@@ -119,7 +119,7 @@ export async function npmInstall (dir: string, packages: string[]): Promise<void
   await npm(dir, 'install', '--no-audit', '--no-fund', '--ignore-scripts', ...packages)
 }
 
-/** The path of a package's tarball, which npm puts into the directory. */
+/** The path of the tarball of a package, which npm writes into the directory. */
 export async function fetchTarball (dir: string, name: string): Promise<string> {
   return join(dir, (await npm(dir, 'pack', '--silent', name)).trim())
 }
@@ -144,7 +144,9 @@ function versionOf (name: string, { devDependencies }: Manifest): string {
   return version
 }
 
-/** Runs a program of a project as its user would: without what the test runner hands down to its children. */
+/**
+ * Runs a program of a project as its user would: without the environment that the test runner passes to its children.
+ */
 export async function runProgram (
   dir: string,
   node: string,
@@ -156,7 +158,7 @@ export async function runProgram (
   return stdout
 }
 
-/** Runs a file under `node:test`, and gives how many of its tests passed. Rejects if one fails. */
+/** Runs a file under `node:test`, and resolves to the number of its tests that passed. Rejects if one fails. */
 export async function countPassed (
   dir: string,
   node: string,
@@ -167,7 +169,7 @@ export async function countPassed (
   return Number(/^# pass (\d+)$/m.exec(tap)?.[1])
 }
 
-/** The names to import the package's modules by; what is exported besides (SQL, package.json) has no module. */
+/** The names that the package's modules are imported by. The other exports (SQL, package.json) are not modules. */
 export function modulesOf ({ name, exports }: Manifest): string[] {
   return Object.entries(exports)
     .filter(([, target]) => typeof target !== 'string')
@@ -175,8 +177,7 @@ export function modulesOf ({ name, exports }: Manifest): string[] {
 }
 
 /**
- * Pays twice over a socket and prints what came of it, for a program that has `Fastify`, `idempotency` and
- * `MemoryStore`.
+ * Pays twice over a socket and prints the result, for a program that has `Fastify`, `idempotency` and `MemoryStore`.
  */
 export const PAY_TWICE = `
   const app = Fastify()
@@ -194,7 +195,7 @@ export const PAY_TWICE = `
   await app.close()
 `
 
-/** One program for ESM, and one for each way that CommonJS gets at the plugin. */
+/** One program for ESM, and one for each way that CommonJS can load the plugin. */
 export const PROGRAMS: Record<string, string> = {
   'esm.mjs': "import Fastify from 'fastify'\n" +
     `import idempotency, { MemoryStore } from 'fastify-idempotency'\n${PAY_TWICE}`,

@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import { build, MemoryStore } from './helper.ts'
 import type { Answer, Client } from './helper.ts'
 
-/** What a client can tell of an answer, but for what is made anew each time. */
+/** What a client can see of an answer, except what is created again each time. */
 function visible ({ status, headers, body }: Answer): object {
   const kept = [...headers].filter(([name]) => name !== 'date' && name !== 'idempotent-replayed')
   return { status, headers: Object.fromEntries(kept), body: body.toString('base64') }
@@ -22,7 +22,7 @@ async function sameTwice (t: Test, client: Client, path: string): Promise<Answer
 
 const EVERY_BYTE = Buffer.from(Array.from({ length: 256 }, (_, i) => i))
 
-/** By name, a route's answer and what its body must be. */
+/** By name: the answer of a route, and what its body must be. */
 const PAYLOADS: Record<
   string,
   { send: (reply: FastifyReply) => unknown, body: Buffer | string, status?: number, type?: string | null }
@@ -88,7 +88,7 @@ for (const [kind, { send, body, status = 200, type }] of Object.entries(PAYLOADS
         return send(reply)
       })
       const client = await listen()
-      // fetch follows redirects; that is not what is looked at here.
+      // fetch follows redirects, which is not what this test is about.
       const first = status === 303
         ? await sameRedirectTwice(t, client)
         : await sameTwice(t, client, '/x')
@@ -221,7 +221,7 @@ for (const order of ['before', 'after']) {
   })
 }
 
-/** By name, what a handler answers, and what hooks get of it. */
+/** By name: what a handler answers, and what hooks get of it. */
 const FORMS: Record<string, { answer: (reply: FastifyReply) => unknown, form: string }> = {
   text: { answer: () => 'plain', form: 'text' },
   JSON: { answer: () => ({ plain: true }), form: 'text' },

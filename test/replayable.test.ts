@@ -22,7 +22,7 @@ for (const [what, asynchronous] of [['', false], [', asynchronously', true]] as 
   })
 }
 
-/** As somebody without types may write them. */
+/** Functions as a user without types may write them. */
 const WRONG: Record<string, () => unknown> = {
   throws: () => { throw new Error('broken') },
   'returns a promise that is rejected': () => Promise.reject(new Error('broken')),

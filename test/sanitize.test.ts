@@ -50,7 +50,7 @@ t.test('it sees the status, the kept headers, the bytes of a stream, and the req
   t.equal(seen.length, 1, 'it is not asked on a replay')
 })
 
-/** As somebody without types may write them. */
+/** Functions as a user without types may write them. */
 const WRONG: Record<string, () => unknown> = {
   throws: () => { throw new Error('broken') },
   'returns nothing': () => undefined,

@@ -34,7 +34,7 @@ t.test('keys, scopes, bodies, answers and credentials never reach a log, whateve
   const post = (path = '/x', key: string | null = 'sentinel-key', body: unknown = { card: 'sentinel-body' }) =>
     client.post(path, key, body, { authorization: 'Bearer sentinel-token' })
 
-  // Taken over while it runs, so that the first owner comes too late.
+  // The key is taken over while the handler runs, so that the first owner comes too late.
   const late = post()
   await until(() => runs === 1)
   t.equal((await post()).status, 409)

@@ -95,7 +95,7 @@ t.test('Redis gone between claim and completion: the client gets its answer, ' +
   t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('completion could not be stored')))
 
   await until(() => app.idempotency.stats().storeErrors > 2, 'more than one try')
-  // It comes back empty: nobody else owns the key, so the completion may write it.
+  // Redis comes back empty: nobody else owns the key, so the completion may write it.
   const again = await startRedis({ port: server.port })
   t.teardown(() => again.stop())
   await until(() => app.idempotency.stats().pending === 0, 'the completion')
@@ -210,7 +210,7 @@ t.test('a store that fails while a duplicate waits is a 503 even with bypass: so
     if (fail) throw new StoreUnreachableError('gone')
     return claim(...args)
   }
-  // The store is asked again when the lease is over.
+  // The plugin asks the store again when the lease is over.
   const { app, listen } = await build(t, {
     store,
     onConflict: 'wait',

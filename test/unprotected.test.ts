@@ -208,7 +208,7 @@ t.test('what is protected, and what asks for nothing, is left alone', async (t) 
   app.post('/refusing', { config: { idempotency: false } }, handler)
   await app.register(async (child) => { child.post('/webhook', handler) })
   await register(app)
-  // Another plugin's hook that puts a config of its own in the place of the route's.
+  // A hook of another plugin that replaces the route's config with its own.
   app.addHook('onRoute', (route) => { if (route.url === '/replaced') route.config = { idempotency: true } })
   app.get('/', asks, handler)
   app.register(async (child) => {
@@ -257,7 +257,7 @@ t.test('two apps of a process do not know of each other’s routes', async (t) =
   await refused(t, one, /no such plugin/)
 })
 
-/** An app that was made before the package was imported: nobody has heard of it. */
+/** An app that was created before the package was imported, so that the package could not observe it. */
 function unheardOf (t: Test): FastifyInstance {
   const channel = diagnostics.channel('fastify.initialization')
   const { publish } = channel
@@ -351,7 +351,7 @@ t.test('however often the package is loaded, each app is watched once, for all c
 })
 
 /**
- * What requests get of an app whose `ready()` has rejected: @fastify/aws-lambda goes on asking it while its process
+ * What requests get from an app whose `ready()` has rejected: @fastify/aws-lambda keeps calling it while its process
  * lives.
  */
 async function askUnready (t: Test, app: FastifyInstance): Promise<{ status: number, json: Record<string, unknown> }> {

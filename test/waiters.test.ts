@@ -6,7 +6,7 @@ import { setImmediate as immediate } from 'node:timers/promises'
 import t from 'tap'
 import { build, connectRedis, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
 
-// Who waits, how many, and who does not any more.
+// Which contenders wait, how many, and which no longer wait.
 
 async function leavable (url: string, key: string): Promise<Socket> {
   const { hostname, port } = new URL(url)

@@ -127,7 +127,7 @@ const REUSED_BODIES = [
   }]
 ] as const
 
-/** Three operations at once, of which some are tried again: `init` makes each of the same objects. */
+/** Three operations at once, some of which need retries: `init` makes each of them from the same objects. */
 async function sendThree (t: Test, init: (amount: string) => IdempotentRequestInit): Promise<Seen[]> {
   const { url, seen } = await startScript(t, answer(503), answer(503), answer(503))
   const amounts = ['amount-0', 'amount-1', 'amount-2']
@@ -349,7 +349,7 @@ t.test('what was redirected to a server that is not trusted may have been carrie
   const untrusted = await startUntrusted(t)
   const to = answer(303, '', { location: untrusted.url })
   const { url, seen } = await startScript(t, to, to)
-  // Sent once more without following, to see whether the first server had got it.
+  // The request is sent once more without following redirects, to see whether the first server had received it.
   await t.rejects(fetchOnce(url, { method: 'POST' }), {
     name: 'RequestFailedError',
     tries: 2,
@@ -359,7 +359,7 @@ t.test('what was redirected to a server that is not trusted may have been carrie
   t.equal(seen.length, 2)
 })
 
-/** The first time it fails on a certificate; `meanwhile` is what happens until then. */
+/** The first call fails because of a certificate. `meanwhile` is what happens until then. */
 function untrustedOnce (meanwhile = (): void => {}): typeof fetch {
   let calls = 0
   return async (...args) => {
@@ -410,7 +410,7 @@ t.test('the time of a try is not begun again to see where a certificate failed',
   }
 })
 
-// node-fetch has files of its own, too; undici's are the platform's.
+// node-fetch also accepts files of its own; those of undici are the platform's.
 const PACKAGES = {
   undici: { fetch: undici.fetch, FormData: undici.FormData, File },
   'node-fetch': { fetch: nodeFetch, FormData: NodeFetchFormData, File: NodeFetchFile }
@@ -497,7 +497,7 @@ for (const [name, { fetch, ...own }] of Object.entries(PACKAGES)) {
 
 t.test('where no key can be made, the error says what to do, and a key of one’s own works', async (t) => {
   const { url, seen } = await startScript(t)
-  // As on a page that was loaded by http:.
+  // As on a page that was loaded over http:.
   t.intercept(globalThis.crypto, 'randomUUID', { value: undefined })
   await t.rejects(fetchOnce(url, { method: 'POST' }), {
     message: /no crypto\.randomUUID here .* Give the request a key of your own/

@@ -13,8 +13,8 @@ const databaseUrl = await createDatabase(t)
 const { url } = await startApp(t, { databaseUrl })
 
 /**
- * Half of all requests fail: a quarter on the way there; of the others' answers some are lost, some cut, some a
- * proxy's.
+ * Half of all requests fail: a quarter before they reach the server; of the others, some answers are lost, some are
+ * cut, and some are replaced by a proxy's own.
  */
 function fates (seed: number): () => Fate {
   const random = seeded(seed)

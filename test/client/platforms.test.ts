@@ -8,10 +8,11 @@ import type { Test } from 'tap'
 import { PROJECT as ROOT } from '../project.ts'
 
 const run = promisify(execFile)
-/** The one that is quick. Not its command, which tap does not let a test start. */
+const ROOT = resolve(import.meta.dirname, '../..')
+/** The TypeScript compiler that is quick. Its command is not used, because tap does not let a test start it. */
 const TSC = join(ROOT, 'node_modules/typescript-7/lib/tsc.js')
 
-/** What a built module imports, and so on: files, and names of packages. */
+/** What a built module imports, directly and indirectly: files, and names of packages. */
 async function importsOf (file: string, found = new Set<string>()): Promise<Set<string>> {
   if (found.has(file)) return found
   found.add(file)
@@ -23,7 +24,7 @@ async function importsOf (file: string, found = new Set<string>()): Promise<Set<
   return found
 }
 
-/** The type checker's complaints about a file with these options, or `null`. */
+/** The complaints of the type checker about a file with these options, or `null`. */
 async function complaints (dir: string, file: string, compilerOptions: object, base?: string): Promise<string | null> {
   const config = join(dir, `tsconfig.${basename(file)}.json`)
   await writeFile(
@@ -38,7 +39,7 @@ async function complaints (dir: string, file: string, compilerOptions: object, b
   return run(process.execPath, [TSC, '-p', config]).then(() => null, (error: { stdout: string }) => error.stdout)
 }
 
-/** Only what is tested: the whole build is another test's. */
+/** Only the client is built: another test covers the whole build. */
 async function build (t: Test, module: 'esm' | 'cjs'): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'fastify-idempotency-client-'))
   t.teardown(() => rm(dir, { recursive: true, force: true }))

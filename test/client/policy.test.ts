@@ -17,7 +17,7 @@ t.test('the wait before a try is anything up to a bound, which doubles until it 
   ] as const) {
     const waits = Array.from({ length: 2_000 }, () => backOff(tries, delays))
     t.ok(waits.every(wait => wait >= 0 && wait < bound), `try ${tries}: below ${bound}`)
-    // With 2000 draws it happens in none of 10^90 runs that a tenth of the range stays empty.
+    // With 2000 draws, a tenth of the range stays empty in none of 10^90 runs.
     for (let tenth = 0; tenth < 10; tenth++) {
       t.ok(waits.some(wait => Math.floor(wait / bound * 10) === tenth), `try ${tries}: some in tenth ${tenth}`)
     }
@@ -62,7 +62,7 @@ t.test('a Retry-After that asks for less than the back-off does not end it', asy
     return wait
   })
   for (const retryAfter of ['0', 'Sun, 06 Nov 1994 08:49:37 GMT']) {
-    // By the tenth try up to 10 s, of which one in a hundred is below the first delay: not 200 in a row.
+    // By the tenth try the delay is up to 10 s, of which one in a hundred is below the first delay: not 200 in a row.
     t.ok(Math.max(...waits(retryAfter)) > 1_000, retryAfter)
   }
   t.ok(waits('2').every(wait => wait >= 2_000), 'and what asks for more is waited for')

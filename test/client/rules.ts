@@ -23,7 +23,7 @@ async function timeoutOf (t: Test, sent: Promise<unknown>): Promise<RetryTimeout
   return error
 }
 
-/** The error of an operation that is given up though there was time. */
+/** The error of an operation that is given up although there was time. */
 async function failureOf (t: Test, sent: Promise<unknown>): Promise<RequestFailedError> {
   const error = await errorOf(sent)
   if (!(error instanceof RequestFailedError) || error instanceof RetryTimeoutError) throw error
@@ -31,7 +31,7 @@ async function failureOf (t: Test, sent: Promise<unknown>): Promise<RequestFaile
   return error
 }
 
-/** What holds for the fetch wrapper and for the undici interceptor alike. */
+/** The rules that the fetch wrapper and the undici interceptor share. */
 export function testRules (t: Test, send: SendRetrying): void {
   t.test('an operation has one key, sent as a quoted string with every try, and the same body', async (t) => {
     const { url, seen } = await startScript(t, cut, answer(503), answer(503))
@@ -104,7 +104,7 @@ export function testRules (t: Test, send: SendRetrying): void {
     for (const status of [408, 500]) {
       t.test(`${status} with ${what} is a proxy's, and tried again`, async (t) => {
         const { url, seen } = await startScript(t, (_request, reply) => {
-          // Fastify would say that an empty body is text.
+          // Fastify would give an empty body the content type of text.
           reply.hijack()
           reply.raw.writeHead(status, { ...headers, 'content-length': body.length }).end(body)
         })
@@ -201,7 +201,7 @@ export function testRules (t: Test, send: SendRetrying): void {
     const start = performance.now()
     const error = await timeoutOf(t, send(url, {}, { totalTimeout: 3_000, firstDelay: 100, maxDelay: 100 }))
     t.ok(performance.now() - start >= 2_850, 'it went on until there was no time for another try')
-    // The last one may have been given up before it was sent.
+    // The last try may have been given up before it was sent.
     t.ok(
       seen.length === error.tries || (seen.length === error.tries - 1 && error.cause instanceof DOMException),
       `${seen.length} requests`
@@ -319,7 +319,7 @@ export function testRules (t: Test, send: SendRetrying): void {
     abort.abort(new Error('the customer left'))
     t.match(await sent, { message: 'the customer left' })
     t.equal(seen.length, 1)
-    // Another operation waits as long. When that is over, so would be the first one's wait.
+    // Another operation waits for the same time. When it is done, the first one would have ended its wait too.
     const { key, tries } = await send(url)
     t.equal(tries, 2)
     t.same(seen.slice(1).map(({ headers }) => headers['idempotency-key']), [`"${key}"`, `"${key}"`])

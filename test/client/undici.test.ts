@@ -158,7 +158,7 @@ t.test('a large answer is passed on as it comes, and its reader sets the pace', 
         else take()
       }
     })
-    // The sender has stopped when what it wrote stays the same from one look to the next, 20 times over.
+    // The sender has stopped when the number of bytes that it wrote is the same 20 times in a row.
     let looks = 0
     let before = 0
     void until(() => {

@@ -4,7 +4,7 @@ import { startWorld } from '../processes/start.ts'
 import { startDropper } from './dropper.ts'
 import { startLighttpd } from './proxies.ts'
 
-// A proxy that says 500 in its own name: what the client of this package makes of it.
+// A proxy that answers 500 in its own name, and how the client of this package handles that.
 
 const world = await startWorld(t)
 const service = await world.start({ onConflict: 'wait', waitTimeout: 3_600_000 })

@@ -18,7 +18,8 @@ interface Message {
   orderId: string
 }
 
-// Queues of the page's name are deleted in the end: not on a server that somebody has given.
+// The queues with the name that the page uses are deleted in the end, but not on a server that was given by the
+// environment.
 const redis = await startRedis()
 t.teardown(() => redis.stop())
 
@@ -102,7 +103,7 @@ await testPage('docs/queues.md', {
       const { opened, open } = gate()
       let deliveries = 0
       const errors: Error[] = []
-      // As a process that is blocked: it does not renew its lock.
+      // Like a process that is blocked: it does not renew its lock.
       const options = {
         connection,
         concurrency: 2,
@@ -204,7 +205,7 @@ interface OtherConsumer {
   fail (): void
 }
 
-/** Another consumer that is at the work of a message, until it is told to finish. */
+/** Another consumer that works on a message until it is asked to finish. */
 async function holdKey ({ idempotency }: FastifyInstance, { id, orderId }: Message): Promise<OtherConsumer> {
   const { opened, open } = gate<Error | null>()
   const began = gate()

@@ -29,7 +29,7 @@ for (const hook of ['onRequest', 'preHandler', 'preSerialization'] as const) {
     t.equal(first.headers.get('vary'), 'Origin')
   })
 
-  // A preSerialization hook is not run for a replay, which is bytes: its headers are those that were kept.
+  // A preSerialization hook does not run for a replay, which is bytes: the replay has the headers that were kept.
   if (hook === 'preSerialization') continue
 
   inEachPosition('a replay is readable by the origin that asked for it, ' +

@@ -19,7 +19,7 @@ inEachPosition('a replay has the ETag of the first answer', arrangement, async (
   t.match(json.headers.get('etag'), /^"[\w+/=]+"$/)
   const [own] = await replayed(t, client, '/own', 'own')
   t.equal(own.headers.get('etag'), '"v7"')
-  // Only where it stands after the plugin does it see a stream's bytes, gathered.
+  // It sees the gathered bytes of a stream only if it is registered after the plugin.
   const [stream] = await replayed(t, client, '/stream', 'stream', { anew: registeredFirst === 'other' ? ['etag'] : [] })
   t.equal(stream.headers.has('etag'), registeredFirst === 'plugin')
 })

@@ -13,22 +13,22 @@ import type { Upstream } from './upstream.ts'
 export function readBodiesAsBytes (app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
-  // Where there is no body to parse, Node.js counts it as unread, and the request as aborted once its client has left:
-  // then reply.from throws the upstream's answer away.
+  // If there is no body to parse, Node.js counts the body as unread, and the request as aborted once its client has
+  // left: then reply.from throws the upstream's answer away.
   app.addHook('preHandler', async ({ raw }) => { raw.resume() })
 }
 
-/** And handed to `reply.from` together with their type: otherwise it would take them for JSON to be serialized. */
+/** The bytes are passed to `reply.from` together with their type: otherwise it would serialize them as JSON. */
 export function bytesOf ({ body, headers }: FastifyRequest): { body?: unknown, contentType?: string } {
   return body === undefined ? {} : { body, contentType: headers['content-type'] ?? 'application/octet-stream' }
 }
 
-/** The upstream is asked for plain bytes: each client's own encoding is then up to @fastify/compress. */
+/** The upstream is asked for plain bytes: @fastify/compress then applies each client's own encoding. */
 export function withoutEncoding<H extends object> (_request: unknown, headers: H): H {
   return { ...headers, 'accept-encoding': 'identity' }
 }
 
-/** What holds for a gateway that protects what it forwards, with whichever plugin. Its routes are under /api. */
+/** The rules for a gateway that protects what it forwards, whichever plugin forwards it. Its routes are under /api. */
 export function testGateway (upstream: Upstream, arrangement: Arrangement): void {
   inEachPosition('a forwarded request is sent on once, byte for byte and with its key, ' +
     'and its answer is replayed', arrangement, async (t, { client }) => {

@@ -25,7 +25,7 @@ const gateway = {
   options: { global: true }
 }
 
-// Its routes are there as soon as it is registered, so the plugin has to be there before.
+// Its routes exist as soon as it is registered, so the plugin has to be registered before.
 testGateway(upstream, { ...gateway, first: 'plugin' })
 
 inEachPosition('what needs no key is proxied', { ...gateway, first: 'plugin' }, async (t, { client, idempotency }) => {

@@ -8,7 +8,10 @@ import { inEachPosition } from './helper.ts'
 
 const DIGEST = 'formDigest'
 
-/** What a form says: its fields and the bytes of its files. Not its boundary, which is another one each time. */
+/**
+ * A digest of what a form contains: its fields and the bytes of its files. Its boundary is left out, because each
+ * request has another one.
+ */
 function digestOf (parts: Array<[name: string, value: unknown]>): string {
   const hash = createHash('sha256')
   for (const [name, value] of parts) {
@@ -34,7 +37,7 @@ const attached = {
   }
 }
 
-/** Large files go to the disk before the key is claimed: `saveRequestFiles()` in a preHandler. */
+/** Large files are written to the disk before the key is claimed: `saveRequestFiles()` in a preHandler. */
 const saved = {
   other: (app: FastifyInstance) => app.register(multipart),
   routes (app: FastifyInstance, run: () => number) {

@@ -8,7 +8,7 @@ import idempotency from '../../plugin/index.ts'
 import { clientOf, connectRedis, gate, newPrefix, REDIS_URL, until } from '../helper.ts'
 import { replayed } from './helper.ts'
 
-/** Each way in which @fastify/redis holds a client, and the client itself. */
+/** Each way in which @fastify/redis provides a client, and the client itself. */
 const WAYS: Record<
   string,
   { register: (app: FastifyInstance, t: Test) => PromiseLike<unknown>, client: (app: FastifyInstance) => Redis }

@@ -9,7 +9,7 @@ const arrangement = {
   other: (app: FastifyInstance) => app.register(fastifySSE),
   options: { global: true },
   routes (app: FastifyInstance, run: () => number) {
-    // What was written past Fastify is noticed when the leases are looked after.
+    // The plugin notices what was written past Fastify when it looks after the leases.
     lookAfterLeasesOften(app)
     app.get('/events', { sse: 'only' }, async (request, reply) => {
       for (const id of ['1', '2', '3']) await reply.sse.send({ id, data: { protected: request.idempotency !== null } })

@@ -1,14 +1,14 @@
-/** A plugin that was tried together with this one. */
+/** A plugin that was tested together with this one. */
 export interface Row {
-  /** Its name after `@fastify/`, and that of its test file. */
+  /** Its name after `@fastify/`, which is also the name of its test file. */
   name: string
-  /** What a team that uses both can rely on. */
+  /** What a team that uses both plugins can rely on. */
   holds: string
-  /** Which order of registration matters, and why; which other choice does. */
+  /** Which order of registration matters, and why; or which other choice matters. */
   order: string
 }
 
-/** Everything that README.md says under "Works with", one plugin a row, as its test file shows it. */
+/** Everything that README.md says under "Works with", with one plugin in each row, as its test file shows it. */
 export const ROWS: Row[] = [
   {
     name: 'compress',
@@ -128,7 +128,7 @@ export const ROWS: Row[] = [
   }
 ]
 
-/** The table as it stands in README.md. */
+/** The table as it appears in README.md. */
 export function table (versions: Record<string, string | undefined>): string {
   const rows = ROWS.map(
     ({ name, holds, order }) =>

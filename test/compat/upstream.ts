@@ -18,13 +18,13 @@ export interface Received {
 
 export interface Upstream {
   url: string
-  /** What arrived with an idempotency key. */
+  /** The requests that arrived with an idempotency key. */
   received: (key: string) => Received[]
-  /** Lets the request with this key be answered, whose path is /held. */
+  /** Lets the server answer the request with this key, whose path is /held. */
   letGo: (key: string) => void
 }
 
-/** The service behind a gateway: a server of its own, which knows nothing of Fastify or idempotency. */
+/** The service behind a gateway: a server of its own, which has no Fastify and no idempotency. */
 export async function startUpstream (t: Test): Promise<Upstream> {
   const all: Received[] = []
   const received = (key: string): Received[] => all.filter(({ headers }) => headers['idempotency-key'] === key)
@@ -54,7 +54,7 @@ export async function startUpstream (t: Test): Promise<Upstream> {
   }
 }
 
-/** @param call which one it is with its idempotency key */
+/** @param call the number of the request among those with its idempotency key */
 async function answer (
   path: string,
   call: number,

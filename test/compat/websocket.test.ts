@@ -5,7 +5,7 @@ import { MessageEvent, WebSocket } from 'undici'
 import type { Client } from '../helper.ts'
 import { inEachPosition, replayed } from './helper.ts'
 
-/** What is used here of a socket of the package ws, whose types are not installed. */
+/** The members of a socket of the package ws that are used here. The types of ws are not installed. */
 interface Socket {
   on (event: 'message', listener: (message: Buffer) => void): void
   send (message: string): void

@@ -59,7 +59,7 @@ t.test('a journal on a replica, which lags behind what was committed, is refused
   const schema = `s_${randomUUID().replaceAll('-', '')}`
   await pool.query(`CREATE SCHEMA ${schema}`)
   t.teardown(() => pool.query(`DROP SCHEMA ${schema} CASCADE`))
-  // In place of a second server: this one says that it is one that follows.
+  // This stands for a second server: this server says that it is a replica.
   await pool.query(`CREATE FUNCTION ${schema}.pg_is_in_recovery () RETURNS boolean LANGUAGE sql AS 'SELECT true'`)
   const db = new pg.Pool({
     connectionString: process.env.DATABASE_URL,

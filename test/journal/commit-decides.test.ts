@@ -128,7 +128,7 @@ t.test('of a loop that tries its transaction again, the answer of the one that c
         })
       } catch {}
     }
-    // The second committed, and the third was refused.
+    // The second transaction committed, and the third was refused.
     return receipts.at(-1)
   })
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":2}', replayed: false })
@@ -271,7 +271,7 @@ t.test('a retry loop over serialization failures ends with one effect, ' +
           const { rows: [row] } = await tx.query<{ n: number }>(
             `SELECT count(*)::integer AS n FROM ${database.effects.table}`
           )
-          // Somebody else's effect that this one has not seen, and that has not seen this one.
+          // An effect of another transaction. Neither transaction has seen the effect of the other.
           if (n === 1) {
             await transact(database.pool, async (other) => {
               await other.query('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE')

@@ -55,7 +55,7 @@ t.test('a connection lost during the commit: the outcome is unknown, so the clie
   t.equal((await first).status, 500)
   t.match(await app.idempotency.find('k', 'global'), { state: 'released', attempt: 1 })
   const retry = client.post('/pay', 'k')
-  // The server has not noticed that nobody hears it any more: the first transaction is still being committed.
+  // The server has not noticed that its client is gone: the first transaction is still being committed.
   await until(secondWaits, 'the second attempt waits for the first')
   await holder.query('SELECT pg_advisory_unlock($1)', [lock])
   t.match(await retry, { status: 200, text: '{"receipt":1}', replayed: true })

@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import { postgresJournal } from '../../plugin/journal/postgres.ts'
 import type { JournalEntry, PostgresJournal, PostgresJournalOptions } from '../../plugin/journal/postgres.ts'
 
-/** The Postgres that `npm test` started or was given. */
+/** The Postgres that `npm test` started or that the environment gave. */
 const DATABASE_URL = process.env.DATABASE_URL
 
 export interface Database {
@@ -13,15 +13,15 @@ export interface Database {
   journal: PostgresJournal
   /** The journal's table. */
   table: string
-  /** What the handlers of this test do: a table with a row for each time that it was done. */
+  /** What the handlers of this test do: a table with a row for each effect. */
   effects: { table: string, count (): Promise<number> }
-  /** In one transaction: an effect, and whatever `work` does. */
+  /** Runs in one transaction: an effect, and whatever `work` does. */
   charge<T> (work: (tx: pg.PoolClient) => Promise<T>): Promise<T>
-  /** Statements that the pool's clients sent so far. */
+  /** The statements that the clients of the pool sent so far. */
   statements (): string[]
 }
 
-/** A journal and a table for effects, with names of this test's own, dropped when the test is over. */
+/** A journal and a table for effects. Their names belong to this test, and they are dropped when the test is over. */
 export async function openDatabase (
   t: Test,
   options: PostgresJournalOptions = {},
@@ -68,7 +68,7 @@ export async function openDatabase (
   }
 }
 
-/** As `app.pg.transact` does it. */
+/** Does the same as `app.pg.transact`. */
 export async function transact<T> (pool: pg.Pool, work: (tx: pg.PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect()
   let failure: Error | undefined
@@ -86,7 +86,7 @@ export async function transact<T> (pool: pg.Pool, work: (tx: pg.PoolClient) => P
   }
 }
 
-/** A protected POST /pay that charges once a call and completes with `{ receipt: run }`. */
+/** A protected POST /pay that charges once for each call and completes with `{ receipt: run }`. */
 export function payRoute (
   app: FastifyInstance,
   { charge }: Pick<Database, 'charge'>,

@@ -5,7 +5,7 @@ import { openDatabase, payRoute } from './helper.ts'
 import type { Database } from './helper.ts'
 import { isSameRequest } from '../../plugin/core/same-request.ts'
 
-/** Acts elsewhere before it completes: what it did there is counted. */
+/** Has an effect elsewhere before it completes, which is counted. */
 async function acting (t: Test, how: 'by itself' | 'always' | 'retries') {
   const database = await openDatabase(t)
   const built = await build(t, { journal: database.journal, journalLookup: how === 'by itself' ? 'retries' : how })
@@ -44,7 +44,7 @@ for (const how of ['by itself', 'always'] as const) {
     await database.pool.query(`ALTER TABLE ${database.table} RENAME TO ${database.table}_away`)
     t.match(await client.post('/pay', 'k', A), { status: 503, json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE' } })
     t.same(elsewhere, [])
-    // Only what a handler was let through for counts.
+    // An attempt counts only if its handler was let through.
     const ran = how === 'by itself'
     t.match((await app.idempotency.find('k', 'global'))?.state, ran ? 'released' : undefined)
     await database.pool.query(`ALTER TABLE ${database.table}_away RENAME TO ${database.table}`)

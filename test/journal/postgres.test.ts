@@ -84,7 +84,7 @@ t.test('an app purges its journal while it runs, and stops when it closes', asyn
   await app.close()
   const purges = (): number => statements().filter(statement => statement.includes('SKIP LOCKED')).length
   const before = purges()
-  // By the third tick of a timer like its own another purge would have begun.
+  // By the third tick of a timer like the journal's own, another purge would have begun.
   let ticks = 0
   const timer = setInterval(() => { ticks++ }, journal.purgeInterval)
   t.teardown(() => { clearInterval(timer) })

@@ -113,7 +113,7 @@ t.test('complete() in a second transaction after the first has committed is refu
   t.match(await client.post('/pay', 'k'), { status: 200, text: 'one', replayed: true })
 })
 
-/** What hides from the journal's look-ups what the transactions write. */
+/** Ways to hide from the look-ups of the journal what the transactions write. */
 const HIDING: Array<[what: string, hide: (t: Test, database: Database) => Promise<{ db: pg.Pool, begin: string }>]> = [
   ['another search_path', async (t, { pool, table }) => {
     const schema = `s_${randomUUID().replaceAll('-', '')}`

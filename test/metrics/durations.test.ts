@@ -28,7 +28,7 @@ t.test('how long runs and waits take is measured in seconds', async (t) => {
   const claims = series['idempotency_claim_duration_seconds_sum{route="POST /x"}'] ?? NaN
   t.equal(series['idempotency_claim_duration_seconds_count{route="POST /x"}'], 2)
   t.ok(claims > 0 && claims < all, `two claims took ${claims} s`)
-  // What is beyond the default limits shows.
+  // Durations beyond the default buckets are visible.
   t.ok('idempotency_claim_duration_seconds_bucket{le="1",route="POST /x"}' in series, 'storeTimeout')
   t.ok('idempotency_wait_duration_seconds_bucket{le="10",route="POST /x"}' in series, 'waitTimeout')
   t.ok('idempotency_run_duration_seconds_bucket{le="30",route="POST /x",outcome="completed"}' in series, 'lease')

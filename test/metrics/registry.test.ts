@@ -7,7 +7,7 @@ import { idempotencyMetrics } from '../../plugin/observe/metrics/index.ts'
 import { build } from '../helper.ts'
 import { buildMeasured, counted, seriesOf } from './helper.ts'
 
-/** Those events that somebody listens to. */
+/** The events that have a listener. */
 function heard (): string[] {
   return Object.keys(channels).filter(name => channel(`fastify-idempotency:${name}`).hasSubscribers)
 }

@@ -53,7 +53,7 @@ t.test('a route has one series, whatever its parameters are, and neither keys no
   })
   app.post('/orders/:id/pay', { config: { idempotency: true } }, async () => 'paid')
   const client = await listen()
-  // Words: a measured time may have any digits.
+  // The ids are words: a measured time may contain any digits.
   for (const id of ['order-a', 'order-b', 'order-c']) {
     await client.post(`/orders/${id}/pay?page=${id}`, `secret-key-${id}`, undefined, { 'x-customer': `customer-${id}` })
   }

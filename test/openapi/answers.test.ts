@@ -8,7 +8,7 @@ import type { Answer } from '../helper.ts'
 import { describe } from './helper.ts'
 import type { Operation, Schema } from './helper.ts'
 
-/** Asks Fastify's own validator whether a value fits a schema. */
+/** Asks Fastify's own validator whether a value matches a schema. */
 async function validatorOf (t: Test): Promise<(value: unknown, schema: Schema) => Promise<boolean>> {
   const app = Fastify({ ajv: { customOptions: { coerceTypes: false, removeAdditional: false } } })
   t.teardown(() => app.close())

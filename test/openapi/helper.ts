@@ -9,7 +9,7 @@ import type { IdempotencyOptions } from '../../plugin/index.ts'
 
 export type Schema = Record<string, unknown>
 
-/** Of an OpenAPI document, what these tests look at. */
+/** The parts of an OpenAPI document that these tests check. */
 export interface Operation {
   parameters?: Array<{ name: string, in: string, required?: boolean, description?: string, schema: Schema }>
   responses: Record<string, Response>
@@ -35,12 +35,12 @@ interface Described {
 
 interface DescribeOptions extends Partial<IdempotencyOptions> {
   version?: string
-  /** `@fastify/swagger` is registered after the plugin. */
+  /** Whether `@fastify/swagger` is registered after the plugin. */
   swaggerLast?: boolean
   swagger?: FastifyDynamicSwaggerOptions
 }
 
-/** The document of an app with these routes, which a validator has found valid. */
+/** The document of an app with these routes, after a validator has accepted it. */
 export async function describe (
   t: Test,
   routes: (app: FastifyInstance) => Promise<unknown> | void,
@@ -62,7 +62,7 @@ export async function describe (
   return { app, document, operation: (path, method = 'post') => operationOf(document, path, method) }
 }
 
-/** What an app registers. */
+/** The options that an app registers @fastify/swagger with. */
 export function openapi (version: string): FastifyDynamicSwaggerOptions {
   return {
     openapi: { openapi: version, info: { title: 'Payments', version: '1.0.0' } },
@@ -70,9 +70,9 @@ export function openapi (version: string): FastifyDynamicSwaggerOptions {
   }
 }
 
-/** @throws if the app's document is not valid OpenAPI, also in what the specification says in words only */
+/** @throws if the app's document is not valid OpenAPI, also by the rules that the specification gives only in words */
 export async function validDocument (app: FastifyInstance): Promise<Document> {
-  // As it leaves the process.
+  // The document as clients receive it.
   const document = JSON.parse(JSON.stringify(app.swagger())) as Document
   const { valid, errors } = await new Validator().validate(structuredClone(document) as unknown as Schema)
   if (!valid) throw new Error(`the document is not valid OpenAPI: ${JSON.stringify(errors, null, 2)}`)
@@ -109,7 +109,7 @@ export function headersOf ({
   )
 }
 
-/** The codes that a response's problems may have. */
+/** The codes that the problems of a response may have. */
 export function codesOf (response: Response | undefined): unknown {
   const properties = response?.content?.['application/problem+json']?.schema.properties as
     Record<string, Schema> | undefined

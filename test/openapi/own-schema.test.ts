@@ -7,7 +7,7 @@ import type { Schema } from './helper.ts'
 const OWN = { type: 'object', properties: { error: { type: 'string' } } }
 const handler = async () => ({ id: 1, secret: 's' })
 
-/** What a 409 is described as, by a route whose own schema is this. */
+/** How the document describes a 409 of a route that has this schema of its own. */
 async function conflictOf (t: Parameters<typeof describe>[0], schema: FastifySchema, version = '3.1.0') {
   const { operation } = await describe(t, (app) => {
     app.addSchema({ $id: 'Failure', title: 'Failure', description: 'A failure.', ...OWN })

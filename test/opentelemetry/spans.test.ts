@@ -9,7 +9,7 @@ import { connectRedis, gate, holdRoute, lookAfterLeasesOften, until } from '../h
 import { ownRedis } from '../store/own-redis.ts'
 import { buildTraced, complaints, eventNames, eventsOf, named } from './helper.ts'
 
-/** Those events that somebody listens to. */
+/** The events that have a listener. */
 function heard (): string[] {
   return Object.keys(channels).filter(name => channel(`fastify-idempotency:${name}`).hasSubscribers)
 }
@@ -127,7 +127,7 @@ t.test('work of app.idempotency.run that loses its key is not recorded on the sp
   const work = app.idempotency.run({ scope: 'mails', key: 'm' }, async ({ signal }) => {
     await app.idempotency.forget('m', 'mails')
     t.notOk(signal.aborted)
-    // Whoever has the key now is another one.
+    // Another owner has the key now.
     const successor = app.idempotency.run({ scope: 'mails', key: 'm' }, async () => finish.opened)
     await passTime(20_000)
     await until(() => signal.aborted, 'the loss')

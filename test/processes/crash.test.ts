@@ -10,13 +10,13 @@ import { decode } from '../../plugin/store/record.ts'
 import { viewOf } from '../store/harness.ts'
 import type { RedisView } from '../store/harness.ts'
 
-/** Longer than any machine is busy: it runs out when the test says so. */
+/** Longer than any machine is busy: the lease runs out when the test says so. */
 const LEASE = 60_000
 const env = { REDIS_URL, IDEMPOTENCY_LEASE_MS: String(LEASE) }
-/** Who has just connected takes nothing over until a lease of its own is over. */
+/** A process that has just connected takes nothing over until its own lease time is over. */
 const SUCCEEDS = { IDEMPOTENCY_LEASE_MS: '5000' }
 
-/** Sends it again, as a client would, until it is not told any more that the key is taken. */
+/** Sends the request again, as a client would, until the answer is no longer that the key is taken. */
 async function untilAnswered (send: () => Promise<Answer>): Promise<Answer> {
   let answer = await send()
   await until(async () => {
@@ -96,8 +96,8 @@ t.test('an owner stopped for longer than its lease changes nothing when it goes 
   const lateAnswer = post(lateUrl + path, { method: 'card' }, { key })
   await held.waitedFor(1)
   late.kill('SIGSTOP')
-  // Its transaction waits for the row in the database, which does not care that the process is stopped: let the
-  // successor be the first to get it once the stopped one has lost its lease.
+  // Its transaction waits for the row in the database, which does not know that the process is stopped: the successor
+  // must be the first to get the row once the stopped process has lost its lease.
   const { id, stored, expireLease } = await recordOf(t, databaseUrl, key)
   await expireLease(id)
   const successorAnswer = untilAnswered(() => post(successorUrl + path, { method: 'card' }, { key }))

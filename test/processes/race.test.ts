@@ -12,7 +12,7 @@ function twoServers (t: Test, databaseUrl: string, env = {}): Promise<[string, s
   return Promise.all([start(), start()])
 }
 
-/** Goes up with each change of the order. */
+/** Increases with each change of the order. */
 async function versionOf (databaseUrl: string, order: string): Promise<number> {
   const [row] = await query<{ version: number }>(databaseUrl, 'SELECT version FROM orders WHERE id = $1', [idOf(order)])
   return row?.version ?? NaN
@@ -26,7 +26,7 @@ t.test('a hundred identical payments at the same moment against two processes', 
   const key = randomUUID()
   const versionBefore = await versionOf(databaseUrl, order)
 
-  // The handler that wins is held until all the others have been answered, so that none comes too late to collide.
+  // The handler that wins is held until all others have been answered, so that none comes too late to collide.
   const held = await holdOrder(t, databaseUrl, order)
   const answers = Array.from({ length: DUPLICATES }, (_, i) =>
     post(paths[i % 2] as string, { method: 'card' }, { key })

@@ -6,7 +6,7 @@ import type { Store } from '../../plugin/store/store.ts'
 import { storeContract } from './contract.ts'
 import { aClaim, ANOTHER_REQUEST, anOutcome, own, putClockForward, RETENTION } from './harness.ts'
 
-/** What the store counts a record as, besides its response. */
+/** The size that the store counts for a record, besides its response. */
 const RECORD = 512
 
 storeContract(t, 'MemoryStore', async () => {
@@ -14,7 +14,7 @@ storeContract(t, 'MemoryStore', async () => {
   return { store, other: store }
 })
 
-/** Runs `id` to its end, with a response that is counted as `size` bytes with its record. */
+/** Runs `id` to its end, with a response that counts as `size` bytes together with its record. */
 async function settle (store: Store, id: string, size = RECORD): Promise<void> {
   const outcome = { statusCode: 200, response: { headers: [], body: Buffer.alloc(size - RECORD) } }
   await store.complete(id, await own(store, aClaim(), id), outcome)

@@ -10,8 +10,8 @@ import { actors, happenings, singleCommands, wholeOperations, World } from './in
 import type { StartProcess } from './interleave.ts'
 
 /*
- * Several clients, crashes, leases that run out, lost records and an operator share one key. Fast-check decides who
- * goes next after each step, a model says what must come of it, and the record is looked at after each step.
+ * Several clients, crashes, leases that run out, lost records and an operator share one key. Fast-check decides after
+ * each step which one goes next, a model says what the result must be, and the record is checked after each step.
  */
 
 type Cast = [fc.Scheduler, Parameters<World['play']>[0], Parameters<World['play']>[1]]
@@ -45,7 +45,7 @@ t.test('RedisStore: in any order of commands a key has one owner, growing attemp
   await holds(t, ofRedis(t, (redis, keyPrefix) => singleCommands(redis, keyPrefix)), 200)
 })
 
-/** The same checks must fail where a store is wrong, or they would prove nothing. */
+/** The same checks must fail if a store is wrong. Otherwise they would prove nothing. */
 const BROKEN_STORES: Array<[what: string, breakIt: (under: StoreUnderTest) => Partial<StoreMethods>, why: RegExp]> = [
   ['that lets a late owner complete', ({ store }) => ({
     async complete (id, owned, outcome) {

@@ -61,7 +61,7 @@ export class Model {
     const { kind, owned } = operation
     const owner = owned.owner
     const { record } = this
-    // As it is after a claim that took the key over was withdrawn: nothing ran since this run's own claim.
+    // The state after a claim that took the key over was withdrawn: nothing ran since this run's own claim.
     const isGivenBack =
       kind === 'complete' &&
       record !== null &&
@@ -133,22 +133,22 @@ export class Model {
   }
 }
 
-/** What must hold whatever the model says. It is told of everything that happens, and throws when it must not. */
+/** What must hold whatever the model says. It learns of everything that happens, and throws when something is wrong. */
 export class Invariants {
-  /** Who was granted the key last, and still has its lease. */
+  /** The last owner that was granted the key, if it still has its lease. */
   #holder: string | null = null
-  /** Who was granted which attempt since the key was new. */
+  /** The owner that was granted each attempt since the key was new. */
   readonly #granted = new Map<number, string>()
   #last: StoredRecord | null = null
   readonly #withdrewBefore = new Set<string>()
-  /** Whether the last step took back a claim, and its attempt with it. */
+  /** Whether the last step withdrew a claim, and its attempt with it. */
   #withdrawn = false
   #lastBytes: string | null = null
 
   granted (claim: Claim, attempt: number): void {
     const owner = claim.owner
     assert.ok(this.#holder === null || this.#holder === owner, 'two owners have a lease')
-    // The answer to the same claim once more: its lease does not begin anew.
+    // The answer to the same claim once more: its lease does not begin again.
     if (this.#granted.get(attempt) === owner) return
     for (const earlier of this.#granted.keys()) {
       assert.ok(attempt > earlier, `attempt ${attempt} is granted after ${earlier}`)
@@ -168,7 +168,7 @@ export class Invariants {
 
   succeeded (kind: 'renew' | 'complete' | 'release', { owner, attempt }: OwnedClaim): void {
     const name = owner
-    // A record that got lost is written again as the attempt that it was. Who withdrew has released already.
+    // A record that was lost is written again with the same attempt. An owner that withdrew has released already.
     if (attempt > 0 && !(kind === 'release' && this.#withdrewBefore.has(name))) this.#granted.set(attempt, name)
     assert.ok(this.#holder === null || this.#holder === name, `${kind} of a late owner succeeded`)
     this.#holder = kind === 'renew' ? name : null
@@ -185,7 +185,7 @@ export class Invariants {
     this.#lastBytes = null
   }
 
-  /** After each step: the record is where the diagram lets it come to from where it was. */
+  /** After each step: the record may only move from its previous state along an arrow of the diagram. */
   moved (found: StoredRecord | null, bytes: string | null, mayChange: boolean): void {
     const last = this.#last
     const withdrawn = this.#withdrawn

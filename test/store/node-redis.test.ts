@@ -8,7 +8,7 @@ import { aClaim, anOutcome, ID, own } from './harness.ts'
 import { NodeRedisStore } from './node-redis.ts'
 import { ownRedis } from './own-redis.ts'
 
-/** A client of the npm package `redis`, which is gone when the test ends. */
+/** A client of the npm package `redis`, which is closed when the test ends. */
 async function connect (t: Test, url = REDIS_URL) {
   const client = createClient({ url })
   client.on('error', () => {})
@@ -17,7 +17,7 @@ async function connect (t: Test, url = REDIS_URL) {
   return client
 }
 
-/** A prefix whose keys are gone when the test ends. */
+/** A prefix whose keys are deleted when the test ends. */
 async function ownPrefix (t: Test): Promise<string> {
   const prefix = newPrefix()
   await connectRedis(t, { prefix }).ping()

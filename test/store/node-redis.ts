@@ -93,7 +93,7 @@ const MARK_LEFT = `${READ}
 const FIND = `${READ}
   return state and {state, tonumber(wasAttempt), redis.call('PTTL', key), leaseLeft, ownerLeft, outcome()}`
 
-/** How often those who wait look again, in milliseconds. */
+/** The interval in milliseconds at which waiters look again. */
 const POLL_INTERVAL = 50
 
 type ClaimAnswer = [state: Buffer, detail: number, ...more: [ownerLeft: number] | Kept]
@@ -110,7 +110,7 @@ export class NodeRedisStore implements Store {
   readonly #redis: Client
   readonly #keyPrefix: string
 
-  /** @param redis a client of the app's, of a type that depends on its settings: only this is used of it. */
+  /** @param redis a client of the app. Its type depends on its settings, so only this part of it is required. */
   constructor (
     redis: { withTypeMapping (mapping: { [RESP_TYPES.BLOB_STRING]: typeof Buffer }): Client },
     keyPrefix = 'idem:'
@@ -152,7 +152,7 @@ export class NodeRedisStore implements Store {
     return await this.#run(MARK_LEFT, id, owned) === 1
   }
 
-  /** Looks again and again, which needs no second connection. `redis` of ioredis is woken by a message instead. */
+  /** Looks again and again, which needs no second connection. The store for ioredis is woken by a message instead. */
   async wait (id: string, timeout: number, signal: AbortSignal): Promise<void> {
     const end = performance.now() + timeout
     const look = async (): Promise<string> => {
@@ -187,7 +187,7 @@ export class NodeRedisStore implements Store {
     try {
       return await this.#redis.eval(script, { keys: [this.#keyPrefix + id], arguments: [...known, ...more] }) as Reply
     } catch (error) {
-      // Redis's own answer, which the first write of a script may get, and none that follows.
+      // An answer of Redis itself, which only the first write of a script can get, and none of the later ones.
       if (error instanceof ErrorReply) throw new StoreRefusedError('Redis refused the command', { cause: error })
       throw error
     }

@@ -13,7 +13,7 @@ export function payRoute (app: FastifyInstance, redis: Redis, keyPrefix: string)
   }, async (request) => {
     const key = String(request.headers['idempotency-key'])
     const run = await redis.hincrby(`${keyPrefix}runs`, key, 1)
-    // So that duplicates come while it runs.
+    // The handler takes this long, so that duplicates come while it runs.
     await setTimeout(5)
     return { paid: request.body, for: key, run, attempt: request.idempotency?.attempt }
   })

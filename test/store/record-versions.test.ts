@@ -17,7 +17,7 @@ import type { RedisView } from './harness.ts'
  * one, in a process of its own.
  */
 
-/** One request's two fingerprints, as each version takes them. */
+/** The two fingerprints of one request, one for each version. */
 interface Request { 1: string, 2: string }
 const ONE: Request = { 1: ONE_REQUEST, 2: Buffer.alloc(32, 0xf2).toString('base64url') }
 const ANOTHER: Request = { 1: ANOTHER_REQUEST, 2: Buffer.alloc(32, 0x0f).toString('base64url') }
@@ -120,7 +120,7 @@ for (const [what, open, needsEarlier] of PAIRS) {
         const successor = claimOf(second, ONE)
         t.match(await second.claim(id, successor), { state: 'claimed', attempt: 2 })
         const refused = first.complete(id, late, anOutcome('late'))
-        // An earlier release cannot read what has come since, and says so.
+        // An earlier release cannot read what was added later, and says so.
         if (first.name === 'an earlier release' && second.writes === 2) {
           await t.rejects(refused, /not a record of version 1/)
         } else {
@@ -206,7 +206,7 @@ t.test('during both steps of a rolling change nothing runs twice, ' +
   }
   for (const processes of steps) {
     for (let i = 0; i < 20; i++) ids.push(randomBytes(32).toString('base64url'))
-    // Those of earlier steps too: their retries reach whoever is there now.
+    // This includes keys of earlier steps: their retries reach the processes that are there now.
     await Promise.all(ids.flatMap(id => [...processes, ...processes].map(async (process) => {
       const answer = await request(process, id)
       if (answer !== `done for ${id}`) t.fail(`${process.name} answers ${answer}`)

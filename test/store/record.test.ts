@@ -46,7 +46,7 @@ function read (record: string | Buffer): DecodedRecord {
   return decode(Buffer.from(record as string))
 }
 
-/** With the body as the bytes that it comes back as. */
+/** With the body as bytes, as it comes back. */
 function inBytes (response: KeptResponse | null): KeptResponse | null {
   return response && { ...response, body: Buffer.from(response.body as string) }
 }
@@ -161,7 +161,7 @@ t.test('a running or released record that was cut short is always an error', asy
 t.test('what is no record is an error or a record, never a crash', async (t) => {
   const garbage = fc.oneof(
     fc.uint8Array({ maxLength: 200 }),
-    // With a head that looks right, so that what follows is read.
+    // Its head looks right, so that the rest is read.
     fc.tuple(versions, fc.constantFrom(...Object.values(STATE), '?'), fc.constantFrom('', '201\n\n'), fc.oneof(
       fc.string({ unit: fc.constantFrom('0', 'a'), minLength: 30, maxLength: 60 }),
       fc.string({ unit: fc.constantFrom('0', 'a', '\n', 'x'), minLength: 40, maxLength: 200 })

@@ -10,10 +10,10 @@ import { aClaim, anOutcome, ID, never, openStore, own, redisUnderTest, waitFor }
 import type { RedisUnderTest } from './harness.ts'
 
 /*
- * What a client makes of Redis's answers must not matter, and no answer, however odd, may be taken for another one.
+ * It must not matter what a client makes of Redis's answers, and no answer, however odd, may be taken for another one.
  */
 
-/** A store beside the others, whose client answers scripts otherwise, and how many commands it has sent. */
+/** A store beside the others whose client gives other answers to scripts, and how many commands it has sent. */
 function answering (
   t: Test,
   { redis, keyPrefix }: RedisUnderTest,
@@ -110,7 +110,7 @@ for (const [what, options] of CLIENTS) {
   })
 }
 
-/** As ioredis makes them. */
+/** Errors as ioredis creates them. */
 function replyError (message: string): Error {
   return Object.assign(new Error(message), { name: 'ReplyError' })
 }

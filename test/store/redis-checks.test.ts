@@ -23,10 +23,10 @@ import type { OwnRedis } from './own-redis.ts'
 
 interface Started {
   app: FastifyInstance
-  /** What kept it from being ready. */
+  /** The error that kept it from being ready. */
   error: Error | null
   logged: Array<{ level: number, msg: string, err?: { message: string } }>
-  /** Lines of the plugin, from warnings on. */
+  /** The log lines of the plugin, from warnings on. */
   told (): string[]
   listen (): Promise<Client>
 }
@@ -94,13 +94,13 @@ function refused (t: Test, { error, told }: Started, expected: RegExp): void {
   t.strictSame(told(), [], 'told once')
 }
 
-/** One that keeps what it is told, as it should. */
+/** A Redis that keeps what it acknowledged, as it should. */
 const durable = ['--appendonly', 'yes']
 
 const OLD = unpacked(REDIS_6)
 const VALKEY = unpacked(VALKEY_8)
 const missing = 'the packages of another Debian release cannot be had here'
-/** Access lists say no in other words from version to version. */
+/** Access lists refuse in different words from version to version. */
 const SERVERS: Array<[name: string, binary: string | null | undefined]> = [
   ['the Redis of the tests', undefined],
   ['Valkey 8', VALKEY]
@@ -165,7 +165,7 @@ for (const [name, binary] of SERVERS) {
     }
     const { message } = (await as('~*', '&*')).error as Error
     const grants = /Grant it: (.*)$/.exec(message)?.[1]?.split(' ') ?? []
-    // What ioredis itself needs to connect.
+    // The commands that ioredis itself needs to connect.
     const started = await as('~idem:*', '&idem:*', '+hello', ...grants)
     t.equal(started.error, null, `enough: ${grants.join(' ')}`)
   })
@@ -256,7 +256,7 @@ t.test('a Redis that may forget is a warning, one sentence each', async (t) => {
   t.strictSame((await start(t, objects)).told(), [forgetting], 'a client that answers with objects')
   await server.admin.config('SET', 'save', '3600 1')
   t.strictSame((await start(t, clientOn(t, server))).told(), [], 'snapshots are something')
-  // Or it would not end with its test.
+  // Otherwise it would not end with its test.
   await server.admin.config('SET', 'shutdown-on-sigterm', 'nosave')
 })
 

@@ -11,10 +11,10 @@ import { startRedis } from '../servers/redis.ts'
 import { aClaim, anOutcome, ID, isAbout, openStore, own } from './harness.ts'
 
 /*
- * Redis measures what expires by the wall clock of its host. Here a real one whose clock is set forward and back.
+ * Redis measures expiry by the wall clock of its host. This is a real Redis whose clock is set forward and back.
  */
 
-/** Stands before Redis's own way to ask for the time. Debian's libfaketime does not get on with Redis's allocator. */
+/** This library replaces Redis's own call for the time. Debian's libfaketime does not work with Redis's allocator. */
 const SHIM = `
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -49,10 +49,10 @@ function missing (): string | false {
 }
 
 interface Clocked {
-  /** Two processes' stores. */
+  /** The stores of two processes. */
   store: RedisStore
   other: RedisStore
-  /** Sets the clock of Redis's host, in seconds from the true one. */
+  /** Sets the clock of Redis's host, in seconds from the true time. */
   setClock (secondsAhead: number): Promise<void>
 }
 
@@ -62,7 +62,7 @@ async function clockedRedis (t: Test): Promise<Clocked> {
   const [library, file] = [join(directory, 'clock.so'), join(directory, 'seconds')]
   execFileSync('cc', ['-shared', '-fPIC', '-o', library, '-x', 'c', '-'], { input: SHIM })
   const write = (secondsAhead: number): void => {
-    // In one step: while it is written it would be empty.
+    // The file is replaced in one step: while it is written it would be empty.
     writeFileSync(`${file}.new`, String(secondsAhead))
     renameSync(`${file}.new`, file)
   }

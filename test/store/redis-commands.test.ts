@@ -8,7 +8,7 @@ import { ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
 
 /*
- * What Redis is asked to do, as it counts it itself: what a script calls is counted besides the script.
+ * What Redis is asked to do, as Redis itself counts it: the commands that a script calls count besides the script.
  */
 
 interface CountedStore extends Required<StoreUnderTest> { server: OwnRedis }

@@ -11,7 +11,7 @@ import type { OwnRedis } from './own-redis.ts'
 
 const retryStrategy = (): number => 20
 
-/** Each of these asks Redis, and none may be left unanswered. */
+/** Each of these asks Redis, and each must get an answer. */
 async function isUnreachable (t: Test, store: Store): Promise<void> {
   const owned = { ...aClaim(), attempt: 1 }
   await t.rejects(store.claim(ID, owned), StoreUnreachableError, 'claim')
@@ -120,7 +120,7 @@ t.test('a listener is called each time that the client is ready again, until it 
   for (const times of [0, 1, 2, 3]) {
     await server.start()
     await until(() => redis.status === 'ready')
-    // The same function given twice is told twice, and once again when one of both stops.
+    // The same function that is passed twice is called twice, and once when one of both is removed.
     await until(() => told.always === (times === 3 ? 7 : (times + 1) * 2), `${times} times ready again`)
     t.equal(told.twice, Math.min(times + 1, 2))
     t.match(await store.claim(ID, aClaim()), { state: 'claimed' }, 'and the store can be asked by then')

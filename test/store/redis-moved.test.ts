@@ -7,18 +7,18 @@ import { aClaim, anOutcome, openStore, own } from './harness.ts'
 
 /*
  * Slots of a Cluster move to another node while requests come. A client with auto-pipelining sends the commands of one
- * tick together, and hands a redirection of one of them on to its caller.
+ * tick together, and passes a redirection of one of them on to its caller.
  */
 
 const IDS = Array.from({ length: 40 }, (_, i) => `record-${i}`)
-/** Every other one moves, so that those that do and those that do not are sent together. */
+/** Every other key moves, so that moved keys and others are sent together. */
 const moves = (_id: string, i: number): boolean => i % 2 === 0
 
 async function slotsOf (cluster: OwnCluster, keyPrefix: string): Promise<number[]> {
   return [...new Set(await Promise.all(IDS.filter(moves).map(id => cluster.slotOf(keyPrefix + id))))]
 }
 
-/** Each is done for a key of its own, all at once, some of them where the key no longer is. */
+/** Each call is for a key of its own, all at once, and some keys have moved away. */
 async function allAtOnce<T> (t: Test, what: string, call: (id: string, i: number) => Promise<T>): Promise<T[]> {
   const results = await Promise.allSettled(IDS.map(call))
   const refused = results.flatMap(({ status, ...rest }) =>
@@ -39,7 +39,7 @@ for (const enableAutoPipelining of [true, false]) {
     t.equal(owned.length, IDS.length)
     for (const to of [1, 0, 1] as const) {
       await Promise.all(cluster.nodes.map(({ admin }) => admin.flushall()))
-      // To a node that the client has not met, at first.
+      // The keys move to a node that the client has not met yet.
       await cluster.give(slots, to)
       const claimed = await allAtOnce(t, `claimed, moved to ${to}`, id => store.claim(id, aClaim()))
       t.ok(claimed.every(({ state }) => state === 'claimed'))
@@ -51,7 +51,7 @@ for (const enableAutoPipelining of [true, false]) {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
     const slots = await slotsOf(cluster, keyPrefix)
-    /** Nothing is lost on the way: what stands in the slots is carried over. */
+    /** Nothing is lost on the way: the content of the slots is moved too. */
     const carry = async (to: 0 | 1): Promise<void> => {
       const [from, target] = [cluster.nodes[1 - to], cluster.nodes[to]] as [
         OwnCluster['nodes'][0],
@@ -70,7 +70,7 @@ for (const enableAutoPipelining of [true, false]) {
     let at: 0 | 1 = 0
     const moved = async <T>(what: string, call: (id: string, i: number) => Promise<T>): Promise<T[]> => {
       await carry(at = at === 0 ? 1 : 0)
-      // A client that has looked where everything is, and has not looked again.
+      // A client that has looked up where everything is once, and has not looked again.
       return allAtOnce(t, what, call)
     }
     const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)

@@ -12,25 +12,25 @@ import { failToSave, ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
 
 /*
- * A real Redis that is full, read-only, lacks replicas, cannot save, or forbids commands. What it refuses has changed
- * nothing, what can be read is read, and what takes no more room than a claim did is written into a full one.
+ * A real Redis that is full, read-only, lacks replicas, cannot save, or forbids commands. A refused command has changed
+ * nothing, what can be read is read, and a full Redis still takes a write that needs no more room than the claim did.
  */
 
 const NOTHING_KEPT = { statusCode: 201, response: null }
 
-/** As long as an id is, which a wake-up is told by. */
+/** An id of the real length: a wake-up carries the id of its record. */
 const id = (name: string): string => name.padEnd(ID_LENGTH, '.')
 
 interface Refusing {
   server: OwnRedis
   store: RedisStore
-  /** Records that were there before, by the name of what they are. */
+  /** Records that were there before, by the name of their kind. */
   owned: Record<'running' | 'left' | 'second' | 'silent' | 'released' | 'settled' | 'lost', OwnedClaim>
   /** Every key with its bytes and whether it expires. */
   everything (): Promise<string[]>
 }
 
-/** Records of each kind, and then a Redis that refuses. */
+/** Records of each kind, and after that a Redis that refuses. */
 async function refusing (t: Test, refuse: (server: OwnRedis) => Promise<void>): Promise<Refusing> {
   const server = await ownRedis(t)
   const redis = connectRedis(t, { url: server.url })
@@ -207,7 +207,7 @@ t.test('a Redis that has room again takes what it refused', async (t) => {
   t.match(await store.claim(id('silent'), aClaim()), { state: 'claimed', attempt: 2 })
 })
 
-/** A store whose user may do everything but this. */
+/** A store whose user may run everything but this command. */
 async function forbidding (t: Test, { server }: Refusing, command: string): Promise<RedisStore> {
   await server.admin.acl('SETUSER', 'limited', 'reset', 'on', 'nopass', '~*', '&*', '+@all', `-${command}`)
   const redis = new Redis(server.url, { username: 'limited', password: 'any', enableAutoPipelining: true })
@@ -288,7 +288,7 @@ t.test('what became of a command whose connection was lost is not known, so it i
     store.find(id('running'))
   ]
   const settled = Promise.allSettled(calls)
-  // So that all of them have left.
+  // After this, all commands have been sent.
   await new Promise(resolve => { setImmediate(resolve) })
   await server.stop()
   for (const result of await settled) {
@@ -302,7 +302,7 @@ t.test('what became of a command whose connection was lost is not known, so it i
   }
 })
 
-/** Told by its first word alone, with what Redis said as the cause. */
+/** The message has only the first word of what Redis said; the rest is in the cause. */
 function isRefused (code: string): { name: string, message: string, cause: { message: RegExp } } {
   return {
     name: 'StoreRefusedError',

@@ -33,7 +33,7 @@ t.test('a release with records of version 1 only is replaced in two rolling depl
   const answers = new Map<string, string>()
   for (const [step, [what, processes]] of steps.entries()) {
     for (let i = 0; i < 10; i++) answers.set(`key-${step}-${i}`, '')
-    // Those of earlier steps too: their retries reach whoever is there now.
+    // This includes keys of earlier steps: their retries reach the processes that are there now.
     await Promise.all([...answers.keys()].flatMap(key => [...processes, ...processes].map(async (process) => {
       const answer = await process.post('/pay', key, { amount: '1999', note: key })
       const first = answers.get(key)

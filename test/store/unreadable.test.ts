@@ -7,7 +7,7 @@ import { aClaim, anOutcome } from './harness.ts'
 import { ownRedis } from './own-redis.ts'
 
 /*
- * What a client is told of a key whose record cannot be read: by then its request may have been carried out.
+ * What a client learns about a key whose record cannot be read: by then its request may have been carried out.
  */
 
 const OWNED = { ...aClaim(), attempt: 1 }

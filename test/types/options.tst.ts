@@ -99,7 +99,7 @@ describe('the options of a route', () => {
     // @ts-expect-error 'leese' does not exist in type 'RouteIdempotencyOptions'
     const options: RouteIdempotencyOptions = { leese: 1 }
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: options } }, handler)
-    // Fastify infers a route's config as it is written there. This one rejects when the app is made ready.
+    // Fastify infers the config of a route from where it is written. This one rejects when the app is made ready.
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: { leese: 1 } } }, handler)
   })
 

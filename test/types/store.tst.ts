@@ -9,7 +9,7 @@ import type { PostgresJournal } from '../../plugin/journal/postgres.ts'
 const app = Fastify()
 const memory = new MemoryStore()
 
-/** All that a store needs, without importing anything but the type. */
+/** Everything that a store needs, with only the type imported. */
 const custom: Store = {
   async claim (id, { owner, fingerprint, lease, retention }) {
     expect(id).type.toBe<string>()
