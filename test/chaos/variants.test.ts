@@ -112,7 +112,7 @@ const VARIANTS: Variant[] = [
     name: 'without hesitation after an outage, a lease is taken over before its owner could be heard',
     patch: {
       file: 'plugin/core/store-contact.ts',
-      replace: 'return Math.max(0, afterOutage, afterPause)',
+      replace: 'return Math.max(0, afterOutage, afterSilence)',
       by: 'return 0'
     },
     payments: inARow(...Array.from({ length: 8 }, () =>
@@ -160,7 +160,7 @@ const VARIANTS: Variant[] = [
     name: 'with a signal that does not look at the clock, who was frozen is not told',
     patch: {
       file: 'plugin/core/ownership.ts',
-      replace: 'performance.now() - this.leaseBegan >= lease',
+      replace: 'performance.now() - this.leaseStartedAt >= lease',
       by: 'lease < 0'
     },
     payments: inARow(...Array.from({ length: 4 }, () => inHandler('app frozen beyond its lease', 0, { takes: 60 }))),
