@@ -193,23 +193,6 @@ async function request (url: string, init: RequestInit): Promise<Answer> {
   }
 }
 
-/**
- * Resolves when `condition` holds, and rejects if it does not within `timeout` ms, which by default only a hang
- * reaches. It checks often, and never only waits.
- */
-export async function until (condition: () => unknown, what = 'the condition', timeout = 120_000): Promise<void> {
-  const start = performance.now()
-  const looks = setInterval(5)[Symbol.asyncIterator]()
-  try {
-    while (!await condition()) {
-      await looks.next()
-      if (performance.now() - start > timeout) throw new Error(`${what} did not come true within ${timeout} ms`)
-    }
-  } finally {
-    await looks.return?.()
-  }
-}
-
 /** A promise that the test settles itself. */
 export function gate<T = void> (): { opened: Promise<T>, open: (value: T) => void } {
   let open!: (value: T) => void

@@ -71,7 +71,7 @@ t.test('has a Redis 6', { skip: OLD === null ? 'its packages cannot be had here'
       pay(app)
     }),
     'fastify-idempotency: Redis cannot be used: version 7.0 or later is needed, and this one is 6.0.16. ' +
-      'Upgrade it, or take a Valkey'
+      'Upgrade it, or use Valkey'
   )
 })
 

@@ -210,7 +210,9 @@ t.test('a client or a store without the methods that are needed is refused, and 
 
 t.test('the password of a URL that is given in place of a client appears in no message', async (t) => {
   const error = await ready({ scope: 'global', redis: 'rediss://app:s3cret@redis.example:6380/0' })
-  t.match(error, { message: /option "redis" must be an ioredis Redis or Cluster, got "rediss:\/\/…@redis.example:6380\/0"$/ })
+  t.match(error, {
+    message: /option "redis" must be an ioredis Redis or Cluster, got "rediss:\/\/…@redis.example:6380\/0"$/
+  })
 })
 
 t.test('keyPrefix goes with redis only', async (t) => {

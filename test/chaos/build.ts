@@ -4,9 +4,7 @@ import { build as bundle } from 'esbuild'
 import { PROJECT } from '../project.ts'
 import { bundleDirectory, bundleOptions } from '../servers/bundle.ts'
 
-const PROJECT = resolve(import.meta.dirname, '../..')
-
-/** A module that each process of a run loads before everything else. */
+/** Loaded into each process of a run before all else. */
 const INJECTED = ['test/chaos/preload.ts']
 
 /** A change of one place in one file. It breaks what a promise rests on. */
@@ -27,7 +25,7 @@ const WITH_WORK: Patch = {
 }
 
 export interface Build {
-  /** The directory that holds `app.mjs` and `gateway.mjs`. */
+  /** Holds `app.mjs` and `sandbox-provider.mjs`. */
   directory: string
   remove (): void
 }
@@ -69,14 +67,12 @@ export async function build (patches: Patch[] = []): Promise<Build> {
 
 let sandboxProvider: Promise<Uint8Array> | undefined
 
-/** Built once for all runs of this process: no patch changes it. */
-function bundledGateway (): Promise<Uint8Array> {
-  gateway ??= bundle({
-    ...bundleOptions(PROJECT, { gateway: 'demo-app/gateway/server.ts' }),
-    inject: INJECTED,
-    write: false
-  }).then(({ outputFiles: [file] }) => file?.contents ?? new Uint8Array())
-  return gateway
+/** Made once for all runs of this process: no patch changes it. */
+function bundledSandboxProvider (): Promise<Uint8Array> {
+  const options = bundleOptions(PROJECT, { sandbox: 'sandbox-provider/server.ts' })
+  sandboxProvider ??= bundle({ ...options, inject: INJECTED, write: false })
+    .then(({ outputFiles: [file] }) => file?.contents ?? new Uint8Array())
+  return sandboxProvider
 }
 
 /** The changed files, by absolute path. */

@@ -110,7 +110,7 @@ export class Injector {
       default: {
         const link = /^link to (\w+) (cut|stalled)$/.exec(kind)
         if (link === null) {
-          return world.gateway.fault({ kind: PROVIDER_FAULTS[kind as ProviderFault], delayMs: milliseconds })
+          return world.provider.fault({ kind: PROVIDER_FAULTS[kind as ProviderFault], delayMs: milliseconds })
         }
         const proxy = world.links[app]?.[link[1] as LinkName]
         if (link[2] === 'cut') proxy?.cut()

@@ -5,9 +5,7 @@ import { SANDBOX_API_KEY } from '../../sandbox-provider/settings.ts'
 import { until } from '../helper.ts'
 import { NodeProcess } from './node-process.ts'
 
-/**
- * The times of the provider's schedule, from minutes to milliseconds: the last of eight deliveries after nine seconds.
- */
+/** The factor for the provider's schedule, so that the last of eight deliveries comes after nine seconds. */
 const NOTIFY_SCALE = '0.0001'
 
 export interface Books {
@@ -30,11 +28,11 @@ export class SandboxProvider {
     let port = 0
     const process = new NodeProcess({
       directory,
-      script: 'gateway.mjs',
+      script: 'sandbox-provider.mjs',
       env: {
         PORT: '0',
         LOG_LEVEL: 'silent',
-        GATEWAY_SEED: String(seed),
+        SANDBOX_SEED: String(seed),
         NOTIFY_SCALE,
         NOTIFY_DUPLICATES: '0.3',
         NOTIFY_SHUFFLE_MS: '200'
@@ -49,7 +47,7 @@ export class SandboxProvider {
     return Number(new URL(this.#url).port)
   }
 
-  /** Makes the provider misbehave at the next request that the fault applies to. */
+  /** Sets a fault for the next request that it applies to. */
   async fault (fault: Pick<Fault, 'kind' | 'delayMs'>): Promise<void> {
     await this.#call('/sandbox/faults', {
       method: 'POST',
@@ -72,11 +70,9 @@ export class SandboxProvider {
   }
 
   async #call (path: string, init: RequestInit & { headers?: Record<string, string> } = {}): Promise<Response> {
-    const response = await fetch(this.#url + path, {
-      ...init,
-      headers: { authorization: `Bearer ${SANDBOX_API_KEY}`, ...init.headers }
-    })
-    if (!response.ok) throw new Error(`the sandbox answered ${response.status} to ${path}`)
+    const headers = { authorization: `Bearer ${SANDBOX_API_KEY}`, ...init.headers }
+    const response = await fetch(this.#url + path, { ...init, headers })
+    if (!response.ok) throw new Error(`the sandbox provider answered ${response.status} to ${path}`)
     return response
   }
 }

@@ -1,8 +1,8 @@
 /** Times that all parts of a run share, in milliseconds. They are short, so that faults are over soon. */
 export const LEASE = 1_500
 
-/** The time limit of the apps' calls to the provider. */
-export const GATEWAY_TIMEOUT = 1_000
+/** Of the apps' calls to the provider. */
+export const PROVIDER_TIMEOUT = 1_000
 
 /** The sweepers settle a payment that no client has worked on for this long. */
 export const SWEEP_AFTER = 4_000

@@ -13,7 +13,7 @@ const WRONG: Array<[string, unknown, RegExp]> = [
   ['totalTimeout', 2 ** 31, /option "totalTimeout" must be .*, got 2147483648/],
   ['firstDelay', -1, /option "firstDelay" must be a whole number of milliseconds from 0 to 2147483647, got -1/],
   ['maxDelay', 1.5, /option "maxDelay" must be .*, got 1\.5/],
-  ['maxDelay', null, /option "maxDelay" must be .*, got a value of type object/],
+  ['maxDelay', null, /option "maxDelay" must be .*, got null/],
   [
     'retries',
     3,
@@ -22,7 +22,7 @@ const WRONG: Array<[string, unknown, RegExp]> = [
   [
     'validateKey',
     /^k/,
-    /option "validateKey" must be a function that tells whether the server takes a key, got a value of type object/
+    /option "validateKey" must be a function that tells whether the server takes a key, got an object/
   ],
   ['toString', 3, /unknown option "toString"/]
 ]

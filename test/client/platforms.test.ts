@@ -8,8 +8,7 @@ import type { Test } from 'tap'
 import { PROJECT as ROOT } from '../project.ts'
 
 const run = promisify(execFile)
-const ROOT = resolve(import.meta.dirname, '../..')
-/** The TypeScript compiler that is quick. Its command is not used, because tap does not let a test start it. */
+/** The one that is quick. Not its command, which tap does not let a test start. */
 const TSC = join(ROOT, 'node_modules/typescript-7/lib/tsc.js')
 
 /** What a built module imports, directly and indirectly: files, and names of packages. */

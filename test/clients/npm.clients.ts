@@ -100,9 +100,9 @@ for (const [how, signal, to, exit] of ways) {
 
 t.test('a terminal that is gone keeps neither the payment from being finished nor the demo from ending', async (t) => {
   const env = { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', DATABASE_URL: databaseUrl, REDIS_URL }
-  // The demo writes to a terminal of its own, which is closed when `script` ends.
+  // The demo's output is a terminal of its own, which is closed when `script` ends.
   const terminal = spawn('script', ['-qec', 'exec npm start', '/dev/null'], {
-    cwd: ROOT,
+    cwd: PROJECT,
     env,
     stdio: ['pipe', 'pipe', 'inherit']
   })
@@ -124,12 +124,14 @@ t.test('a terminal that is gone keeps neither the payment from being finished no
   await until(() => processesOf(group).length === 0, 'all processes have ended')
 })
 
-t.test('npm run gateway leaves no process when npm ends by SIGTERM, by Ctrl-C or by its own death', async (t) => {
-  for (const [signal, toAll] of [['SIGTERM', false], ['SIGINT', true], ['SIGKILL', false]] as const) {
-    const gateway = await npm(t, 'gateway', {})
-    process.kill(toAll ? -gateway.pid : gateway.pid, signal)
-    t.equal(await gateway.ended, signal === 'SIGKILL' ? signal : 0)
-    await until(() => gateway.left().length === 0, `all processes have ended after ${signal}`)
-    t.ok(await nobodyListens(gateway.url))
-  }
-})
+for (const script of ['sandbox-provider', 'gateway']) {
+  t.test(`npm run ${script} leaves no process when npm ends by SIGTERM, by Ctrl-C or by SIGKILL`, async (t) => {
+    for (const [signal, toAll] of [['SIGTERM', false], ['SIGINT', true], ['SIGKILL', false]] as const) {
+      const provider = await npm(t, script, {})
+      process.kill(toAll ? -provider.pid : provider.pid, signal)
+      t.equal(await provider.ended, signal === 'SIGKILL' ? signal : 0)
+      await until(() => provider.left().length === 0, `all processes have ended after ${signal}`)
+      t.ok(await nobodyListens(provider.url))
+    }
+  })
+}

@@ -155,8 +155,17 @@ t.test('a wrong option is refused by name', async (t) => {
       String(table)
     )
   }
-  t.throws(() => postgresJournal(db, { timeout: 0 }), /option "timeout" must be a whole number of milliseconds from 1 to 2147483647, got 0/)
-  t.throws(() => postgresJournal(db, { purgeInterval: -1 }), /option "purgeInterval" must be a whole number of milliseconds from 0 to 2147483647, got -1/)
-  t.throws(() => postgresJournal(db, { purgeBatch: 1.5 }), /option "purgeBatch" must be a whole number of rows from 1 to 2147483647, got 1\.5/)
+  t.throws(
+    () => postgresJournal(db, { timeout: 0 }),
+    /option "timeout" must be a whole number of milliseconds from 1 to 2147483647, got 0/
+  )
+  t.throws(
+    () => postgresJournal(db, { purgeInterval: -1 }),
+    /option "purgeInterval" must be a whole number of milliseconds from 0 to 2147483647, got -1/
+  )
+  t.throws(
+    () => postgresJournal(db, { purgeBatch: 1.5 }),
+    /option "purgeBatch" must be a whole number of rows from 1 to 2147483647, got 1\.5/
+  )
   t.throws(() => postgresJournal(db, { retention: 1 } as never), /unknown option "retention"; known are table, timeout/)
 })

@@ -101,7 +101,11 @@ t.test('a registry that exposes OpenMetrics is served as well', async (t) => {
 
 for (const [options, message] of [
   [{ registry: new Registry() }, 'unknown option "registry"; known are register, prefix, idempotency'],
-  [{ register: {} }, 'option "register" must be a Registry of prom-client; this one has no registerMetric, getSingleMetric, removeSingleMetric, got an object'],
+  [
+    { register: {} },
+    'option "register" must be a Registry of prom-client; this one has no registerMetric, getSingleMetric, ' +
+      'removeSingleMetric, got an object'
+  ],
   [{ prefix: 'my shop ' }, 'option "prefix" must be what the name of a metric can start with, got "my shop "'],
   [{ idempotency: null }, 'option "idempotency" must be app.idempotency, got null']
 ] as const) {

@@ -46,7 +46,7 @@ async function buildDescribedDemo (t: Test, version: string): Promise<FastifyIns
   })
   await app.register(formbody)
   const provider = new Provider({
-    ...gateway.options,
+    ...sandbox.options,
     timeout: 10_000,
     notifyUrl: () => new URL('/payments/notify', app.listeningOrigin).href
   })

@@ -150,7 +150,7 @@ for (const [name, binary] of SERVERS) {
         t,
         await as(...all, `-${command}`),
         new RegExp(
-          `its user has not the right to run ${command.toUpperCase()} on keys and channels that begin with "idem:"`
+          `its user lacks the right to run ${command.toUpperCase()} on keys and channels that begin with "idem:"`
         )
       )
     }
@@ -240,13 +240,13 @@ t.test('a Redis that may forget is a warning, one sentence each', async (t) => {
   t.equal(evicting.error, null)
   t.strictSame(evicting.told(), [
     'idempotency: Redis has the maxmemory-policy allkeys-lru, not noeviction: ' +
-      'when it is full it forgets keys, and a retry of theirs runs again'
+      'a full Redis forgets keys, and then their retries run again'
   ])
 
   await server.admin.config('SET', 'maxmemory-policy', 'noeviction')
   await server.admin.config('SET', 'appendonly', 'no')
   const forgetting = 'idempotency: Redis keeps nothing on disk (appendonly no, and no save): ' +
-    'when it restarts all keys are forgotten, and retries run again'
+    'a restart of Redis forgets all keys, and then their retries run again'
   for (const options of [{}, { protocol: 2 as const }, { stringNumbers: true }]) {
     const started = await start(t, clientOn(t, server, options))
     t.strictSame(started.told(), [forgetting], JSON.stringify(options))
@@ -282,7 +282,7 @@ t.test('a Redis that cannot be reached yet does not keep an app from starting, a
   const started = await start(t, redis, { storeTimeout: 500 })
   t.equal(started.error, null)
   t.match(started.told(), [
-    /^idempotency: Redis could not be checked, and will be once it can be reached: until then what is protected is refused/
+    /^idempotency: Redis could not be checked, and will be once it can be reached: until then protected requests are refused/
   ])
   t.match(started.logged.find(({ level }) => level === 40)?.err, { code: 'ECONNREFUSED' })
   const client = await started.listen()
