@@ -7,7 +7,7 @@ import type { Work } from './apps/shared.ts'
 import { startServer } from './processes.ts'
 import { table } from './report.ts'
 
-/** What came of a check: `ok`, or what happened instead. */
+/** The result of a check: `ok`, or what happened instead. */
 export type Finding = string
 
 interface Answer {
@@ -84,11 +84,14 @@ const CHECKS: Record<string, (bench: Bench) => Promise<Finding>> = {
 }
 
 const WORK: Work = { size: 200, payload: 'json', takes: 250 }
-const CHECKED: Array<[name: string, app: AppName]> = [['fastify-idempotency', 'plugin for teams'], ...PEERS.map((peer): [string, AppName] => [peer, peer])]
+const CHECKED: Array<[name: string, app: AppName]> = [
+  ['fastify-idempotency', 'plugin for teams'],
+  ...PEERS.map((peer): [string, AppName] => [peer, peer])
+]
 
 export type Answers = Record<string, Record<string, Finding>>
 
-/** Sends the same requests to each, and looks at what they answer. */
+/** Sends the same requests to each library and compares what they answer. */
 export async function checkAnswers (servers: Servers, progress: (text: string) => void): Promise<Answers> {
   const answers: Answers = {}
   const redis = new Redis(servers.redisUrl)
@@ -97,7 +100,11 @@ export async function checkAnswers (servers: Servers, progress: (text: string) =
     for (const [check, run] of Object.entries(CHECKS)) {
       let server = await startServer({ app, work: WORK, servers })
       const send: Send = async (headers, body = ONE) => {
-        const response = await fetch(`${server.url}/pay`, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json', ...headers } })
+        const response = await fetch(`${server.url}/pay`, {
+          method: 'POST',
+          body: JSON.stringify(body),
+          headers: { 'content-type': 'application/json', ...headers }
+        })
         return { status: response.status, text: await response.text(), type: response.headers.get('content-type') }
       }
       const restart = async (): Promise<void> => {
@@ -117,5 +124,8 @@ export async function checkAnswers (servers: Servers, progress: (text: string) =
 
 export function answersTable (answers: Answers): string {
   const names = Object.keys(answers)
-  return table(['what is right', ...names], Object.keys(CHECKS).map(check => [check, ...names.map(name => answers[name]?.[check] ?? '')]))
+  return table(
+    ['what is right', ...names],
+    Object.keys(CHECKS).map(check => [check, ...names.map(name => answers[name]?.[check] ?? '')])
+  )
 }

@@ -14,7 +14,7 @@ const USAGE = `npm run bench -- [--quick] [--only NAME,NAME] [--profile]
   --profile   CPU profiles of the plugin's first runs and replays instead of a table
 `
 
-/** Ends the process with the usage if they make no sense. */
+/** Ends the process and prints the usage if the arguments make no sense. */
 export function readArguments (args: string[]): Arguments {
   try {
     const { values: { quick = false, profile = false, only = '' } } = parseArgs({

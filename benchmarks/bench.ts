@@ -24,7 +24,9 @@ const extent = args.quick
 
 const say = (text: string): void => { process.stdout.write(`${text}\n`) }
 const began = performance.now()
-const progress = (text: string): void => { process.stderr.write(`[${Math.round((performance.now() - began) / 1_000)} s] ${text}\n`) }
+const progress = (text: string): void => {
+  process.stderr.write(`[${Math.round((performance.now() - began) / 1_000)} s] ${text}\n`)
+}
 
 const [{ url: redisUrl, stop: stopRedis }, { url: databaseUrl, stop: stopPostgres }] = await Promise.all([
   startRedis({ args: ['--databases', String(MAX_LANES)] }), startPostgres()
@@ -39,8 +41,12 @@ try {
 }
 
 async function bench (servers: Servers): Promise<void> {
-  const modes = MODES.filter(({ name }) => (args.only.length > 0 ? args.only.includes(name) : !args.quick || QUICK.has(name)))
-  if (modes.length === 0) throw new Error(`no mode is called like that; there are: ${MODES.map(({ name }) => name).join(', ')}`)
+  const modes = MODES.filter(({ name }) =>
+    args.only.length > 0 ? args.only.includes(name) : !args.quick || QUICK.has(name)
+  )
+  if (modes.length === 0) {
+    throw new Error(`no mode is called like that; there are: ${MODES.map(({ name }) => name).join(', ')}`)
+  }
   const { requests, connections } = extent
   const samples = await measureInRounds(modes, extent, { load, servers, requests, connections }, progress)
   const results = Object.fromEntries([...samples].map(([{ name }, values]) => [name, summarize(values)]))
@@ -49,12 +55,20 @@ async function bench (servers: Servers): Promise<void> {
   const answers = isWhole ? await checkAnswers(servers, progress) : null
   const goals = [...goalsOf(results), ...(scale === null ? [] : scaleGoals(scale))]
 
-  const tables = [figuresTable(results), goalsTable(goals), ...(scale === null ? [] : scaleTables(scale)), ...(answers === null ? [] : [answersTable(answers)])]
+  const tables = [
+    figuresTable(results),
+    goalsTable(goals),
+    ...(scale === null ? [] : scaleTables(scale)),
+    ...(answers === null ? [] : [answersTable(answers)])
+  ]
   say(`\n${tables.join('\n\n')}`)
   if (!isWhole) return
   await mkdir(RESULTS, { recursive: true })
   const machine = { node: process.version, cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, ...extent }
-  await writeFile(new URL('results.json', RESULTS), `${JSON.stringify({ machine, results, goals, scale, answers }, null, 2)}\n`)
+  await writeFile(
+    new URL('results.json', RESULTS),
+    `${JSON.stringify({ machine, results, goals, scale, answers }, null, 2)}\n`
+  )
   await writeFile(new URL('results.md', RESULTS), `${tables.join('\n\n')}\n`)
   await writeCharts(results, RESULTS)
   progress('written to benchmarks/results/')

@@ -1,7 +1,7 @@
 export interface Bar {
   label: string
   value: number
-  /** Ours, in another colour. */
+  /** The bar of this plugin, in another colour. */
   highlighted: boolean
 }
 
@@ -15,12 +15,15 @@ export function barChart (title: string, unit: string, bars: Bar[]): string {
   const scale = (WIDTH - LEFT - 90) / most
   const rows = bars.map(({ label, value, highlighted }, i) => {
     const y = 44 + i * ROW
+    const width = Math.max(1, value * scale).toFixed(1)
     return `  <text x="${LEFT - 8}" y="${y + 14}" text-anchor="end">${escape(label)}</text>
-  <rect x="${LEFT}" y="${y}" width="${Math.max(1, value * scale).toFixed(1)}" height="${ROW - 7}" rx="2" fill="${highlighted ? '#1f77b4' : '#9aa5b1'}"/>
+  <rect x="${LEFT}" y="${y}" width="${width}" height="${ROW - 7}" rx="2" fill="${highlighted ? '#1f77b4' : '#9aa5b1'}"/>
   <text x="${(LEFT + value * scale + 6).toFixed(1)}" y="${y + 14}">${value.toFixed(1)}</text>`
   })
   const height = 54 + bars.length * ROW
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escape(title)}" font-family="system-ui, sans-serif" font-size="13" fill="#57606a">
+  const shown = `viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escape(title)}"`
+  const font = 'font-family="system-ui, sans-serif" font-size="13" fill="#57606a"'
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${shown} ${font}>
   <text x="8" y="22" font-size="15" font-weight="600">${escape(title)} (${escape(unit)})</text>
 ${rows.join('\n')}
 </svg>

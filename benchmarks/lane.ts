@@ -9,27 +9,27 @@ import type { LoadProcess, ServerProcess } from './processes.ts'
 import { difference, redisUsage } from './redis-usage.ts'
 
 export interface Sample extends LoadReport {
-  /** Microseconds of the server's CPU a request. */
+  /** Microseconds of the server's CPU for each request. */
   cpu: number
-  /** Microseconds of Redis's CPU a request. */
+  /** Microseconds of Redis's CPU for each request. */
   redisCpu: number
-  /** Redis commands a request, by name; those that scripts call within Redis included. */
+  /** Redis commands for each request, by name, including those that scripts call within Redis. */
   commands: Record<string, number>
 }
 
 export interface Conditions {
   load: LoadProcess
   servers: Servers
-  /** Of one window. */
+  /** The number of requests of one window. */
   requests: number
   connections: number
-  /** Other keys that Redis has beside those of the requests. Default none. */
+  /** The number of keys that Redis has beside those of the requests. Default: none. */
   otherKeys?: number
 }
 
-/** How many keys replays come back to. */
+/** The number of keys that replays use in turn. */
 const POOL = 500
-/** Windows that pass before the first one that counts: it takes V8 some 15,000 requests to compile what it will. */
+/** Windows before the first one that counts: V8 needs some 15,000 requests to compile the hot code. */
 const WARM_UP = 2
 
 const STATUSES: Record<Traffic, string[]> = {
@@ -39,8 +39,8 @@ const STATUSES: Record<Traffic, string[]> = {
 let databases = 0
 
 /**
- * One mode that is being measured: a server process of its own, warmed up, and a Redis database of its own. Lanes stay
- * open side by side, so that their windows can take turns.
+ * One mode that is measured: a server process of its own, warmed up, and a Redis database of its own. Lanes stay open
+ * side by side, so that their windows can take turns.
  */
 export class Lane {
   readonly mode: Mode
@@ -65,7 +65,7 @@ export class Lane {
   }
 
   static async open (mode: Mode, conditions: Conditions): Promise<Lane> {
-    // The first one is for everything else.
+    // The first database is for everything else.
     const redisUrl = `${conditions.servers.redisUrl}/${++databases}`
     const redis = new Redis(redisUrl)
     await fill(redis, conditions.otherKeys ?? 0)
@@ -81,7 +81,7 @@ export class Lane {
   async window (): Promise<Sample> {
     const { traffic, name } = this.mode
     const order = { ...this.#order }
-    // Keys that were never used before.
+    // Keys that no earlier request used.
     if (traffic === 'first' || traffic === 'hot') order.key = `${++this.#windows}-${order.key}`
     const before = await redisUsage(this.#redis)
     await this.#server.begin()
@@ -89,14 +89,20 @@ export class Lane {
     const cpu = await this.#server.end()
     const used = difference(before, await redisUsage(this.#redis))
     const unexpected = Object.keys(load.statuses).filter(status => !STATUSES[traffic].includes(status))
-    if (unexpected.length > 0 || load.errors > 0) throw new Error(`${name}: ${load.errors} errors and answers that should not be: ${JSON.stringify(load.statuses)}`)
+    if (unexpected.length > 0 || load.errors > 0) {
+      throw new Error(`${name}: ${load.errors} errors and answers that should not be: ${JSON.stringify(load.statuses)}`)
+    }
     // Large bodies would fill the memory.
-    if ((traffic === 'first' || traffic === 'hot') && this.#conditions.otherKeys === undefined) await this.#redis.flushdb()
+    if ((traffic === 'first' || traffic === 'hot') && this.#conditions.otherKeys === undefined) {
+      await this.#redis.flushdb()
+    }
     return {
       ...load,
       cpu: cpu / order.requests,
       redisCpu: used.cpu / order.requests,
-      commands: Object.fromEntries(Object.entries(used.commands).map(([command, calls]) => [command, calls / order.requests]))
+      commands: Object.fromEntries(
+        Object.entries(used.commands).map(([command, calls]) => [command, calls / order.requests])
+      )
     }
   }
 
@@ -106,10 +112,14 @@ export class Lane {
     this.#redis.disconnect()
   }
 
-  /** For a handler that does not end before its server does. */
+  /** Takes the key with a request whose handler runs until its server ends. */
   async #takeKey (): Promise<void> {
     const { url, key } = this.#order
-    fetch(`${url}/pay`, { method: 'POST', body: BODY, headers: { 'content-type': 'application/json', [KEY_HEADER]: key } }).catch(() => {})
+    fetch(`${url}/pay`, {
+      method: 'POST',
+      body: BODY,
+      headers: { 'content-type': 'application/json', [KEY_HEADER]: key }
+    }).catch(() => {})
     for (let i = 0; i < 1_000; i++) {
       if (await this.#redis.dbsize() > 0) return
       await new Promise((resolve) => { setTimeout(resolve, 5) })
@@ -118,13 +128,20 @@ export class Lane {
   }
 }
 
-/** How many lanes can be opened in one run, for Redis's `databases`. */
+/** The number of lanes that one run can open, for the setting `databases` of Redis. */
 export const MAX_LANES = 500
 
-/** Records like those of the plugin, written by Redis itself. */
+/** Fills Redis with records like those of the plugin. Redis writes them itself. */
 async function fill (redis: Redis, keys: number): Promise<void> {
   const record = `1s${'f'.repeat(43)}00000001200\ncontent-type:application/json; charset=utf-8\n\n${'x'.repeat(200)}`
   for (let from = 0; from < keys; from += 100_000) {
-    await redis.eval("for i = ARGV[1], ARGV[1] + ARGV[2] - 1 do redis.call('SET', 'idem:' .. string.format('%043d', i), ARGV[3], 'PX', 86400000) end", 0, from, Math.min(100_000, keys - from), record)
+    await redis.eval(
+      'for i = ARGV[1], ARGV[1] + ARGV[2] - 1 do ' +
+        "redis.call('SET', 'idem:' .. string.format('%043d', i), ARGV[3], 'PX', 86400000) end",
+      0,
+      from,
+      Math.min(100_000, keys - from),
+      record
+    )
   }
 }

@@ -6,10 +6,13 @@ export interface LoadOrder {
   url: string
   requests: number
   connections: number
-  /** The key of the nth request is this with n put in the place of `#`; `n / share`, if several share one. */
+  /**
+   * The pattern of the keys: `#` is replaced by n for the nth request, or by `n / share` if several requests share a
+   * key.
+   */
   key: string
   share: number
-  /** How many different keys there are; they come round again. 0: no end of them. */
+  /** The number of different keys, which are used in turn. 0: every key is new. */
   keys: number
 }
 
@@ -54,14 +57,16 @@ async function send ({ url, requests, connections, key, share, keys }: LoadOrder
       if (error !== null) reject(error)
       else resolve(result)
     })
-    // Its own duration is in whole seconds.
+    // The duration that autocannon reports is in whole seconds.
     run.on('response', () => {
       answered++
       lastAnswer = performance.now()
     })
   })
   const report: LoadReport = {
-    statuses: Object.fromEntries(Object.entries(result.statusCodeStats ?? {}).map(([status, { count }]) => [status, count ?? 0])),
+    statuses: Object.fromEntries(
+      Object.entries(result.statusCodeStats ?? {}).map(([status, { count }]) => [status, count ?? 0])
+    ),
     errors: result.errors + result.timeouts,
     throughput: answered / (lastAnswer - began) * 1_000,
     p50: result.latency.p50,

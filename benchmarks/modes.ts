@@ -2,7 +2,7 @@ import { PEERS } from './apps/index.ts'
 import type { AppName } from './apps/index.ts'
 import type { Work } from './apps/shared.ts'
 
-/** `hot`: all connections on one key at a time. */
+/** `hot`: all connections use one key at a time. */
 export type Traffic = 'plain' | 'first' | 'replay' | 'conflict' | 'hot'
 
 export interface Mode {
@@ -10,7 +10,7 @@ export interface Mode {
   app: AppName
   traffic: Traffic
   work: Work
-  /** Share of the requests of an ordinary mode: for those that take long. */
+  /** The share of the requests of an ordinary mode, for modes that take long. */
   share: number
 }
 
@@ -18,13 +18,22 @@ const SMALL: Work = { size: 200, payload: 'json', takes: 0 }
 
 function mode (app: AppName, traffic: Traffic, work: Partial<Work> = {}, share = 1): Mode {
   const { size = SMALL.size, payload = SMALL.payload } = work
-  const extra = [size === SMALL.size ? '' : size >= 1024 ? `${size / 1024} KB` : `${size} B`, payload === 'json' ? '' : payload]
-  return { name: [app, traffic === 'plain' ? '' : traffic, ...extra].filter(Boolean).join(' '), app, traffic, work: { ...SMALL, ...work }, share }
+  const extra = [
+    size === SMALL.size ? '' : size >= 1024 ? `${size / 1024} KB` : `${size} B`,
+    payload === 'json' ? '' : payload
+  ]
+  return {
+    name: [app, traffic === 'plain' ? '' : traffic, ...extra].filter(Boolean).join(' '),
+    app,
+    traffic,
+    work: { ...SMALL, ...work },
+    share
+  }
 }
 
 const KB = 1024
 
-/** All of them, in the order in which a round runs them. */
+/** All modes, in the order in which a round runs them. */
 export const MODES: Mode[] = [
   mode('bare', 'plain'),
   mode('idle', 'plain'),
@@ -52,7 +61,8 @@ export const MODES: Mode[] = [
   ...PEERS.flatMap(peer => [mode(peer, 'first'), mode(peer, 'replay')])
 ]
 
-/** What `--quick` runs: enough for the goals. Of the peers only the one that has been the cheapest. */
+/** The modes that `--quick` runs: enough for the goals. Of the peers it includes only the cheapest so far. */
 export const QUICK = new Set([
-  'bare', 'idle', 'floor first', 'plugin first', 'floor replay', 'plugin replay', 'node-idempotency first', 'node-idempotency replay'
+  'bare', 'idle', 'floor first', 'plugin first', 'floor replay', 'plugin replay', 'node-idempotency first',
+  'node-idempotency replay'
 ])

@@ -7,15 +7,17 @@ import type { ServerOrder, ServerQuestion, ServerReport } from './server.ts'
 function start (file: string, args: string[], execArgv: string[] = []): ChildProcess {
   return fork(new URL(file, import.meta.url), args, {
     execArgv: ['--import=tsx', ...execArgv],
-    // What a peer prints is not for this terminal.
+    // The output of a peer is not shown on this terminal.
     stdio: ['ignore', 'ignore', 'inherit', 'ipc']
   })
 }
 
-/** The next message, or an error if the process ends without one. */
+/** Resolves to the next message, and rejects if the process ends without one. */
 async function reportOf<T> (child: ChildProcess, what: string): Promise<T> {
   const stop = new AbortController()
-  const ended = once(child, 'exit', { signal: stop.signal }).then(([code]) => { throw new Error(`${what} ended with ${String(code)}`) })
+  const ended = once(child, 'exit', { signal: stop.signal }).then(([code]) => {
+    throw new Error(`${what} ended with ${String(code)}`)
+  })
   ended.catch(() => {})
   try {
     const [report] = await Promise.race([once(child, 'message', { signal: stop.signal }), ended]) as [T]
@@ -28,14 +30,14 @@ async function reportOf<T> (child: ChildProcess, what: string): Promise<T> {
 export interface ServerProcess {
   url: string
   begin (): Promise<void>
-  /** Microseconds of CPU since `begin`, user and system. */
+  /** Microseconds of user and system CPU since `begin`. */
   end (): Promise<number>
   stop (): Promise<void>
-  /** With SIGKILL. */
+  /** Ends the process with SIGKILL. */
   kill (): Promise<void>
 }
 
-/** @param execArgv of Node.js: `--cpu-prof`, say */
+/** @param execArgv options of Node.js, such as `--cpu-prof` */
 export async function startServer (order: ServerOrder, execArgv: string[] = []): Promise<ServerProcess> {
   const child = start('server.ts', [JSON.stringify(order)], execArgv)
   const name = `the server of ${order.app}`
@@ -59,7 +61,7 @@ export interface LoadProcess {
   stop (): Promise<void>
 }
 
-/** One for the whole run, so that it is as warm as what it measures. */
+/** One process for the whole run, so that it is as warm as what it measures. */
 export function startLoad (): LoadProcess {
   const child = start('load.ts', [])
   return {

@@ -11,35 +11,69 @@ const REQUESTS = 100_000
 const CONNECTIONS = 20
 
 /** Writes CPU profiles of the plugin's server and says what took the time. Open them in a browser's developer tools. */
-export async function profile (servers: Servers, load: LoadProcess, directory: URL, log: (text: string) => void): Promise<void> {
+export async function profile (
+  servers: Servers,
+  load: LoadProcess,
+  directory: URL,
+  log: (text: string) => void
+): Promise<void> {
   for (const app of ['floor', 'plugin'] as const) {
     for (const keys of [0, 500]) {
       const traffic = keys === 0 ? 'first' : 'replay'
       const target = join(fileURLToPath(directory), `${app}-${traffic}`)
       await rm(target, { recursive: true, force: true })
       await mkdir(target, { recursive: true })
-      const server = await startServer({ app, work: { size: 200, payload: 'json', takes: 0 }, servers }, ['--cpu-prof', `--cpu-prof-dir=${target}`, '--cpu-prof-interval=200'])
-      await load.send({ url: server.url, requests: REQUESTS, connections: CONNECTIONS, key: `${app}-${traffic}-#`, share: 1, keys })
+      const server = await startServer({ app, work: { size: 200, payload: 'json', takes: 0 }, servers }, [
+        '--cpu-prof',
+        `--cpu-prof-dir=${target}`,
+        '--cpu-prof-interval=200'
+      ])
+      await load.send({
+        url: server.url,
+        requests: REQUESTS,
+        connections: CONNECTIONS,
+        key: `${app}-${traffic}-#`,
+        share: 1,
+        keys
+      })
       await server.stop()
       const { file, busiest } = await readProfile(target)
       const { total, ours, top } = selfTimes(busiest)
-      log(`\n${app}, ${traffic}: ${(total / REQUESTS).toFixed(1)} µs a request${app === 'plugin' ? `, of which the plugin's own code ${(ours / REQUESTS).toFixed(1)} µs` : ''} (benchmarks/results/${app}-${traffic}/${file})\n`)
-      log(table(['function', 'µs a request'], top.slice(0, 25).map(([name, time]) => [name, (time / REQUESTS).toFixed(2)])))
+      log(
+        `\n${app}, ${traffic}: ${(total / REQUESTS).toFixed(1)} µs a request` +
+          `${app === 'plugin' ? `, of which the plugin's own code ${(ours / REQUESTS).toFixed(1)} µs` : ''} ` +
+          `(benchmarks/results/${app}-${traffic}/${file})\n`
+      )
+      log(
+        table(
+          ['function', 'µs a request'],
+          top.slice(0, 25).map(([name, time]) => [name, (time / REQUESTS).toFixed(2)])
+        )
+      )
     }
   }
 }
 
-/** That of the main thread: the loader of TypeScript has a thread and a profile of its own. */
+/** The profile of the main thread: the TypeScript loader has a thread and a profile of its own. */
 async function readProfile (directory: string): Promise<{ file: string, busiest: Profiler.Profile }> {
-  const profiles = await Promise.all((await readdir(directory)).filter(name => name.endsWith('.cpuprofile')).map(async file => (
-    { file, busiest: JSON.parse(await readFile(join(directory, file), 'utf8')) as Profiler.Profile }
-  )))
+  const profiles = await Promise.all(
+    (await readdir(directory))
+      .filter(name => name.endsWith('.cpuprofile'))
+      .map(async file => ({
+        file,
+        busiest: JSON.parse(await readFile(join(directory, file), 'utf8')) as Profiler.Profile
+      }))
+  )
   const [first] = profiles.sort((a, b) => b.busiest.nodes.length - a.busiest.nodes.length)
   if (first === undefined) throw new Error(`no profile was written to ${directory}`)
   return first
 }
 
-function selfTimes ({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): { total: number, ours: number, top: Array<[string, number]> } {
+function selfTimes ({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): {
+  total: number,
+  ours: number,
+  top: Array<[string, number]>
+} {
   const byId = new Map(nodes.map(node => [node.id, node.callFrame]))
   const times = new Map<string, number>()
   let total = 0
@@ -50,7 +84,8 @@ function selfTimes ({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile):
     const time = timeDeltas[i] ?? 0
     total += time
     if (frame.url.includes('/dist/esm/')) ours += time
-    const name = `${frame.functionName || '(anonymous)'} ${frame.url.split('/').slice(-3).join('/')}${frame.url === '' ? '' : `:${frame.lineNumber + 1}`}`
+    const place = frame.url === '' ? '' : `${frame.url.split('/').slice(-3).join('/')}:${frame.lineNumber + 1}`
+    const name = `${frame.functionName || '(anonymous)'} ${place}`
     times.set(name, (times.get(name) ?? 0) + time)
   })
   return { total, ours, top: [...times].sort(([, a], [, b]) => b - a) }

@@ -1,19 +1,20 @@
 import type { Redis } from 'ioredis'
 
-/** What Redis did, as it counts it itself. */
+/** What Redis did, as Redis itself counts it. */
 export interface RedisUsage {
-  /** Calls by command, without those of the measuring. */
+  /** Calls by command, without those of the benchmark itself. */
   commands: Record<string, number>
   /** Microseconds of CPU, user and system. */
   cpu: number
 }
 
-/** Until now, since Redis started. */
+/** The totals since Redis started. */
 export async function redisUsage (redis: Redis): Promise<RedisUsage> {
   const [stats, cpu] = await Promise.all([redis.info('commandstats'), redis.info('cpu')])
   const commands: Record<string, number> = {}
   for (const [, name, calls] of stats.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)) {
-    // What a script calls is counted too, but travels nowhere. EVALSHA stands for it.
+    // Redis also counts the commands that a script calls, but these do not travel over the network. EVALSHA stands for
+    // them.
     if (name !== undefined && name !== 'info') commands[name] = Number(calls)
   }
   const seconds = (name: string): number => Number(new RegExp(`^${name}:([\\d.]+)`, 'm').exec(cpu)?.[1] ?? NaN)

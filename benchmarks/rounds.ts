@@ -3,17 +3,22 @@ import type { Conditions, Sample } from './lane.ts'
 import type { Mode } from './modes.ts'
 
 export interface Rounds {
-  /** How often every server is started anew: two processes with the same code are not equally fast. */
+  /** How often every server is restarted: two processes with the same code are not equally fast. */
   generations: number
-  /** Windows of each server. */
+  /** The windows of each server. */
   rounds: number
 }
 
 /**
- * Measures modes in rounds, a window of each in turn, so that a minute in which the machine is slow is shared by all.
- * Answers the samples by mode, in the order of `modes`.
+ * Measures modes in rounds, with one window of each mode in turn, so that all modes share a minute in which the machine
+ * is slow. Returns the samples by mode, in the order of `modes`.
  */
-export async function measureInRounds (modes: Mode[], { generations, rounds }: Rounds, conditions: Conditions, progress: (text: string) => void): Promise<Map<Mode, Sample[]>> {
+export async function measureInRounds (
+  modes: Mode[],
+  { generations, rounds }: Rounds,
+  conditions: Conditions,
+  progress: (text: string) => void
+): Promise<Map<Mode, Sample[]>> {
   const samples = new Map<Mode, Sample[]>(modes.map(mode => [mode, []]))
   for (let generation = 1; generation <= generations; generation++) {
     const lanes: Lane[] = []
@@ -26,7 +31,10 @@ export async function measureInRounds (modes: Mode[], { generations, rounds }: R
         for (const lane of lanes) {
           const sample = await lane.window()
           samples.get(lane.mode)?.push(sample)
-          progress(`servers ${generation}/${generations}, round ${round}/${rounds}: ${lane.mode.name} ${sample.cpu.toFixed(1)} µs`)
+          progress(
+            `servers ${generation}/${generations}, ` +
+              `round ${round}/${rounds}: ${lane.mode.name} ${sample.cpu.toFixed(1)} µs`
+          )
         }
       }
     } finally {

@@ -15,12 +15,19 @@ import { table } from './report.ts'
 import { median, quantile } from './statistics.ts'
 
 export interface Scale {
-  /** Microseconds of CPU a request, of the server and of Redis, with so many other keys. */
+  /** Microseconds of CPU for each request, of the server and of Redis, with this many other keys. */
   keys: Array<{ keys: number, traffic: string, cpu: number, redisCpu: number }>
-  /** With so many server processes under load at once. */
+  /** The same with this many server processes under load at once. */
   processes: Array<{ processes: number, traffic: string, cpu: number, throughput: number, p99: number }>
-  connections: Array<{ connections: number, traffic: string, cpu: number, throughput: number, p50: number, p99: number }>
-  /** Bytes of Redis's memory a key beyond status, headers and body. */
+  connections: Array<{
+    connections: number,
+    traffic: string,
+    cpu: number,
+    throughput: number,
+    p50: number,
+    p99: number
+  }>
+  /** Bytes of Redis's memory for each key, beyond status, headers and body. */
   overhead: { mean: number, least: number, most: number }
   /** Milliseconds. */
   wakeUp: { p50: number, p99: number, roundTrip: number }
@@ -36,9 +43,20 @@ function modeOf (name: string): Mode {
   return found
 }
 
-export async function measureScale (load: LoadProcess, servers: Servers, progress: (text: string) => void): Promise<Scale> {
+export async function measureScale (
+  load: LoadProcess,
+  servers: Servers,
+  progress: (text: string) => void
+): Promise<Scale> {
   const redis = new Redis(servers.redisUrl)
-  const scale: Scale = { keys: [], processes: [], connections: [], overhead: await overhead(redis, servers), wakeUp: await wakeUp(redis, servers), waiters: [] }
+  const scale: Scale = {
+    keys: [],
+    processes: [],
+    connections: [],
+    overhead: await overhead(redis, servers),
+    wakeUp: await wakeUp(redis, servers),
+    waiters: []
+  }
   progress('memory and wake-ups measured')
   for (const processes of [1, 2]) {
     for (const waiters of [100, 1_000]) scale.waiters.push(await waiting(redis, servers, processes, waiters))
@@ -60,10 +78,19 @@ export async function measureScale (load: LoadProcess, servers: Servers, progres
   return scale
 }
 
-async function measureKeys (mode: Mode, load: LoadProcess, servers: Servers, progress: (text: string) => void): Promise<Scale['keys']> {
+async function measureKeys (
+  mode: Mode,
+  load: LoadProcess,
+  servers: Servers,
+  progress: (text: string) => void
+): Promise<Scale['keys']> {
   const lanes: Array<{ keys: number, lane: Lane, samples: Sample[] }> = []
   for (const keys of [0, 100_000, 1_000_000]) {
-    lanes.push({ keys, lane: await Lane.open(mode, { load, servers, requests: 12_000, connections: 20, otherKeys: keys }), samples: [] })
+    lanes.push({
+      keys,
+      lane: await Lane.open(mode, { load, servers, requests: 12_000, connections: 20, otherKeys: keys }),
+      samples: []
+    })
   }
   for (let round = 1; round <= ROUNDS; round++) {
     for (const { keys, lane, samples } of lanes) {
@@ -73,19 +100,33 @@ async function measureKeys (mode: Mode, load: LoadProcess, servers: Servers, pro
   }
   await Promise.all(lanes.map(({ lane }) => lane.close()))
   return lanes.map(({ keys, samples }) => ({
-    keys, traffic: mode.traffic, cpu: median(samples.map(({ cpu }) => cpu)), redisCpu: median(samples.map(({ redisCpu }) => redisCpu))
+    keys,
+    traffic: mode.traffic,
+    cpu: median(samples.map(({ cpu }) => cpu)),
+    redisCpu: median(samples.map(({ redisCpu }) => redisCpu))
   }))
 }
 
 async function pay (url: string, key: string): Promise<Response> {
-  return fetch(`${url}/pay`, { method: 'POST', body: BODY, headers: { 'content-type': 'application/json', [KEY_HEADER]: key } })
+  return fetch(`${url}/pay`, {
+    method: 'POST',
+    body: BODY,
+    headers: { 'content-type': 'application/json', [KEY_HEADER]: key }
+  })
 }
 
 /** A second server gets a second process that sends requests. */
-async function measureProcesses (mode: Mode, load: LoadProcess, servers: Servers, progress: (text: string) => void): Promise<Scale['processes']> {
+async function measureProcesses (
+  mode: Mode,
+  load: LoadProcess,
+  servers: Servers,
+  progress: (text: string) => void
+): Promise<Scale['processes']> {
   const secondLoad = startLoad()
   const lanes: Lane[] = []
-  for (const process of [load, secondLoad]) lanes.push(await Lane.open(mode, { load: process, servers, requests: 12_000, connections: 20 }))
+  for (const process of [load, secondLoad]) {
+    lanes.push(await Lane.open(mode, { load: process, servers, requests: 12_000, connections: 20 }))
+  }
   const measured: Scale['processes'] = []
   for (const processes of [1, 2]) {
     const samples = await Promise.all(lanes.slice(0, processes).map(lane => lane.window()))
@@ -103,7 +144,7 @@ async function measureProcesses (mode: Mode, load: LoadProcess, servers: Servers
   return measured
 }
 
-/** Over many sizes of body, since Redis's allocator rounds up. */
+/** The bodies have many sizes, since Redis's allocator rounds up. */
 async function overhead (redis: Redis, servers: Servers): Promise<Scale['overhead']> {
   const values: number[] = []
   for (let size = 150; size <= 250; size += 10) {
@@ -116,23 +157,35 @@ async function overhead (redis: Redis, servers: Servers): Promise<Scale['overhea
     await server.stop()
     await redis.flushdb()
   }
-  return { mean: values.reduce((sum, value) => sum + value, 0) / values.length, least: Math.min(...values), most: Math.max(...values) }
+  return {
+    mean: values.reduce((sum, value) => sum + value, 0) / values.length,
+    least: Math.min(...values),
+    most: Math.max(...values)
+  }
 }
 
 async function waitingServers (servers: Servers, processes: number, takes: number): Promise<ServerProcess[]> {
-  return Promise.all(Array.from({ length: processes }, () => startServer({ app: 'plugin wait', work: { ...WORK, takes }, servers })))
+  return Promise.all(
+    Array.from({ length: processes }, () => startServer({ app: 'plugin wait', work: { ...WORK, takes }, servers }))
+  )
 }
 
-/** How much later than the owner's client a waiter in another process has its answer. */
+/** How much later a waiter in another process gets its answer than the owner's client. */
 async function wakeUp (redis: Redis, servers: Servers): Promise<Scale['wakeUp']> {
   const [owner, other] = await waitingServers(servers, 2, 30) as [ServerProcess, ServerProcess]
   const late: number[] = []
   const roundTrips: number[] = []
   for (let i = 0; i < 330; i++) {
     const key = randomUUID()
-    const first = pay(owner.url, key).then(async (response) => { await response.arrayBuffer(); return performance.now() })
+    const first = pay(owner.url, key).then(async (response) => {
+      await response.arrayBuffer()
+      return performance.now()
+    })
     while (await redis.dbsize() === 0);
-    const second = pay(other.url, key).then(async (response) => { await response.arrayBuffer(); return performance.now() })
+    const second = pay(other.url, key).then(async (response) => {
+      await response.arrayBuffer()
+      return performance.now()
+    })
     const [answered, woken] = await Promise.all([first, second])
     const asked = performance.now()
     await redis.flushdb()
@@ -144,10 +197,15 @@ async function wakeUp (redis: Redis, servers: Servers): Promise<Scale['wakeUp']>
   return { p50: median(late), p99: quantile(late, 0.99), roundTrip: median(roundTrips) }
 }
 
-async function waiting (redis: Redis, servers: Servers, processes: number, waiters: number): Promise<Scale['waiters'][number]> {
+async function waiting (
+  redis: Redis,
+  servers: Servers,
+  processes: number,
+  waiters: number
+): Promise<Scale['waiters'][number]> {
   const apps = await waitingServers(servers, processes, 2_000)
   const key = randomUUID()
-  // Each process opens the connection that wakes its waiters: not counted.
+  // Each process opens the connection that wakes its waiters. That connection is not counted.
   const before = await redisUsage(redis)
   const answers = await Promise.all(Array.from({ length: waiters }, async (_, i) => {
     const response = await pay(apps[i % processes]?.url ?? '', key)
@@ -167,24 +225,70 @@ export function scaleGoals ({ keys, overhead, wakeUp, waiters }: Scale): Goal[] 
     const found = keys.find(entry => entry.traffic === traffic && entry.keys === count)
     return (found?.cpu ?? NaN) + (found?.redisCpu ?? NaN)
   }
-  const commandsOf = (count: number): number => waiters.find(entry => entry.processes === 1 && entry.waiters === count)?.commands ?? NaN
+  const commandsOf = (count: number): number =>
+    waiters.find(entry => entry.processes === 1 && entry.waiters === count)?.commands ?? NaN
   return [
     { what: 'Redis memory a key beyond status, headers and body', value: overhead.mean, limit: 150, unit: ' B' },
-    { what: 'cost of a first run at 1 million keys, against none', value: cost('first', 1_000_000) / cost('first', 0), limit: 1.05, unit: '×' },
-    { what: 'cost of a replay at 1 million keys, against none', value: cost('replay', 1_000_000) / cost('replay', 0), limit: 1.05, unit: '×' },
-    { what: 'a waiter\'s wake-up in another process, p99, less 2 round trips', value: wakeUp.p99 - 2 * wakeUp.roundTrip, limit: 5, unit: ' ms' },
-    { what: 'runs with 1,000 waiters on one key', value: Math.max(...waiters.map(({ runs }) => runs)), limit: 1, unit: '' },
-    { what: 'Redis commands with 1,000 waiters, against 100', value: commandsOf(1_000) / commandsOf(100), limit: 1.5, unit: '×' }
+    {
+      what: 'cost of a first run at 1 million keys, against none',
+      value: cost('first', 1_000_000) / cost('first', 0),
+      limit: 1.05,
+      unit: '×'
+    },
+    {
+      what: 'cost of a replay at 1 million keys, against none',
+      value: cost('replay', 1_000_000) / cost('replay', 0),
+      limit: 1.05,
+      unit: '×'
+    },
+    {
+      what: 'a waiter\'s wake-up in another process, p99, less 2 round trips',
+      value: wakeUp.p99 - 2 * wakeUp.roundTrip,
+      limit: 5,
+      unit: ' ms'
+    },
+    {
+      what: 'runs with 1,000 waiters on one key',
+      value: Math.max(...waiters.map(({ runs }) => runs)),
+      limit: 1,
+      unit: ''
+    },
+    {
+      what: 'Redis commands with 1,000 waiters, against 100',
+      value: commandsOf(1_000) / commandsOf(100),
+      limit: 1.5,
+      unit: '×'
+    }
   ]
 }
 
 export function scaleTables ({ keys, processes, connections, overhead, wakeUp, waiters }: Scale): string[] {
   return [
-    table(['other keys', 'traffic', 'CPU µs', 'Redis µs'], keys.map(({ keys, traffic, cpu, redisCpu }) => [String(keys), traffic, cpu.toFixed(1), redisCpu.toFixed(1)])),
-    table(['server processes', 'traffic', 'CPU µs', 'requests/s', 'p99 ms'], processes.map(({ processes, traffic, cpu, throughput, p99 }) => [String(processes), traffic, cpu.toFixed(1), throughput.toFixed(0), String(p99)])),
-    table(['connections', 'traffic', 'CPU µs', 'requests/s', 'p50 ms', 'p99 ms'], connections.map(({ connections, traffic, cpu, throughput, p50, p99 }) => [String(connections), traffic, cpu.toFixed(1), throughput.toFixed(0), String(p50), String(p99)])),
-    table(['waiters on one key', 'processes', 'runs', 'Redis commands'], waiters.map(({ waiters, processes, runs, commands }) => [String(waiters), String(processes), String(runs), String(commands)])),
-    `A waiter in another process is answered ${wakeUp.p50.toFixed(1)} ms (p50), ${wakeUp.p99.toFixed(1)} ms (p99) after the owner's client; a round trip to Redis is ${wakeUp.roundTrip.toFixed(2)} ms.`,
-    `Redis keeps ${overhead.mean.toFixed(0)} bytes a key beyond status, headers and body (${overhead.least} to ${overhead.most}: its allocator rounds up).`
+    table(
+      ['other keys', 'traffic', 'CPU µs', 'Redis µs'],
+      keys.map(({ keys, traffic, cpu, redisCpu }) => [String(keys), traffic, cpu.toFixed(1), redisCpu.toFixed(1)])
+    ),
+    table(
+      ['server processes', 'traffic', 'CPU µs', 'requests/s', 'p99 ms'],
+      processes.map(({ processes, traffic, cpu, throughput, p99 }) => [
+        String(processes), traffic, cpu.toFixed(1), throughput.toFixed(0), String(p99)
+      ])
+    ),
+    table(
+      ['connections', 'traffic', 'CPU µs', 'requests/s', 'p50 ms', 'p99 ms'],
+      connections.map(({ connections, traffic, cpu, throughput, p50, p99 }) => [
+        String(connections), traffic, cpu.toFixed(1), throughput.toFixed(0), String(p50), String(p99)
+      ])
+    ),
+    table(
+      ['waiters on one key', 'processes', 'runs', 'Redis commands'],
+      waiters.map(({ waiters, processes, runs, commands }) => [
+        String(waiters), String(processes), String(runs), String(commands)
+      ])
+    ),
+    `A waiter in another process is answered ${wakeUp.p50.toFixed(1)} ms (p50), ${wakeUp.p99.toFixed(1)} ms (p99) ` +
+      `after the owner's client; a round trip to Redis is ${wakeUp.roundTrip.toFixed(2)} ms.`,
+    `Redis keeps ${overhead.mean.toFixed(0)} bytes a key beyond status, headers and body ` +
+      `(${overhead.least} to ${overhead.most}: its allocator rounds up).`
   ]
 }

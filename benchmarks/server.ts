@@ -3,8 +3,8 @@ import type { AppName, Servers } from './apps/index.ts'
 import type { Work } from './apps/shared.ts'
 
 /*
- * A process that serves one app and is measured. Told what to serve on its command line, and when the measured window
- * begins and ends by messages.
+ * A process that serves one app and is measured. Its command line says what to serve, and messages say when the
+ * measured window begins and ends.
  */
 export interface ServerOrder {
   app: AppName

@@ -14,9 +14,9 @@ import { table } from './report.ts'
 
 interface Subject {
   name: string
-  /** What is installed for it: the library, and its adapter for Redis where that is a package of its own. */
+  /** The packages that are installed: the library, and its adapter for Redis if that is a package of its own. */
   packages: string[]
-  /** The client of Redis, where it does not come along. */
+  /** The Redis client, if the library does not depend on it. */
   client?: string
 }
 
@@ -28,7 +28,11 @@ interface Size {
 const SUBJECTS: Subject[] = [
   { name: 'fastify-idempotency', packages: [join(import.meta.dirname, '..')], client: 'ioredis' },
   { name: '@node-idempotency/core', packages: ['@node-idempotency/core', '@node-idempotency/storage-adapter-redis'] },
-  { name: '@aws-lambda-powertools/idempotency', packages: ['@aws-lambda-powertools/idempotency'], client: '@redis/client' },
+  {
+    name: '@aws-lambda-powertools/idempotency',
+    packages: ['@aws-lambda-powertools/idempotency'],
+    client: '@redis/client'
+  },
   { name: 'express-idempotency', packages: ['express-idempotency', 'express-idempotency-redis-adapter'] }
 ]
 
@@ -41,34 +45,54 @@ try {
     const alone = await install(archives.map(({ path }) => path))
     const whole = client === undefined ? alone : await install([...archives.map(({ path }) => path), client])
     rows.push([
-      name, kilobytes(archives.reduce((sum, { bytes }) => sum + bytes, 0)), String(alone.packages), kilobytes(alone.bytes), String(whole.packages), kilobytes(whole.bytes)
+      name,
+      kilobytes(archives.reduce((sum, { bytes }) => sum + bytes, 0)),
+      String(alone.packages),
+      kilobytes(alone.bytes),
+      String(whole.packages),
+      kilobytes(whole.bytes)
     ])
   }
-  process.stdout.write(`${table(['', 'tarballs, kB', 'packages', 'installed, kB', 'packages with client', 'installed with client, kB'], rows)}\n`)
+  const head = ['', 'tarballs, kB', 'packages', 'installed, kB', 'packages with client', 'installed with client, kB']
+  process.stdout.write(`${table(head, rows)}\n`)
 } finally {
   await rm(scratch, { recursive: true, force: true })
 }
 
-/** Fetches or makes the archive that is published. */
+/** Downloads the archive that is published, or packs it. */
 async function pack (spec: string): Promise<{ path: string, bytes: number }> {
-  const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--prefer-offline', '--pack-destination', scratch, spec], { cwd: join(import.meta.dirname, '..') })
+  const { stdout } = await run(
+    'npm',
+    ['pack', '--json', '--ignore-scripts', '--prefer-offline', '--pack-destination', scratch, spec],
+    { cwd: join(import.meta.dirname, '..') }
+  )
   const [{ filename, size }] = JSON.parse(stdout) as [{ filename: string, size: number }]
   return { path: join(scratch, filename), bytes: size }
 }
 
-/** Installs into an empty project, without any peer dependency, and measures its `node_modules`. */
+/** Installs the packages into an empty project, without peer dependencies, and measures its `node_modules`. */
 async function install (specs: string[]): Promise<Size> {
   const dir = await mkdtemp(join(scratch, 'project-'))
   await writeFile(join(dir, 'package.json'), '{ "private": true }')
-  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts', '--omit=peer', '--legacy-peer-deps', ...specs], { cwd: dir })
+  await run(
+    'npm',
+    [
+      'install', '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts', '--omit=peer',
+      '--legacy-peer-deps', ...specs
+    ],
+    { cwd: dir }
+  )
   const { stdout } = await run('npm', ['query', '*', '--expect-results'], { cwd: dir })
   const found = JSON.parse(stdout) as Array<{ location: string }>
-  return { packages: found.filter(({ location }) => location !== '').length, bytes: await bytesIn(join(dir, 'node_modules')) }
+  return {
+    packages: found.filter(({ location }) => location !== '').length,
+    bytes: await bytesIn(join(dir, 'node_modules'))
+  }
 }
 
 async function bytesIn (dir: string): Promise<number> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true })
-  // npm's own notes on what it installed are not part of it.
+  // The files that npm itself writes about the installation do not count.
   const files = entries.filter(entry => entry.isFile() && entry.name !== '.package-lock.json')
   const sizes = await Promise.all(files.map(async file => (await lstat(join(file.parentPath, file.name))).size))
   return sizes.reduce((sum, size) => sum + size, 0)

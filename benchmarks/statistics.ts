@@ -3,10 +3,12 @@ import type { Sample } from './lane.ts'
 export function median (values: number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle] as number : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+  return sorted.length % 2 === 1
+    ? sorted[middle] as number
+    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
 }
 
-/** The value below which this share of them lies. */
+/** The value below which this share of the values lies. */
 export function quantile (values: number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number
@@ -14,7 +16,7 @@ export function quantile (values: number[], share: number): number {
 
 export type Figures = Pick<Sample, 'cpu' | 'redisCpu' | 'throughput' | 'p50' | 'p99' | 'p999'> & {
   commands: Sample['commands']
-  /** The lowest and the highest CPU of the rounds: how noisy it was. */
+  /** The lowest and the highest CPU of the rounds, which shows how noisy the run was. */
   spread: [lowest: number, highest: number]
 }
 

@@ -4,8 +4,15 @@ import type { Answer } from './helper.ts'
 
 const DOCS = 'https://github.com/fastify-idempotency/fastify-idempotency#what-clients-see'
 
-/** That an answer is a problem document with exactly the members that clients rely on. */
-function isProblem (t: Parameters<typeof build>[0], answer: Answer, status: number, code: string, retryable: boolean, others: object = {}): void {
+/** Asserts that an answer is a problem document with exactly the members that clients rely on. */
+function isProblem (
+  t: Parameters<typeof build>[0],
+  answer: Answer,
+  status: number,
+  code: string,
+  retryable: boolean,
+  others: object = {}
+): void {
   t.equal(answer.status, status)
   t.equal(answer.headers.get('content-type'), 'application/problem+json')
   t.equal(answer.headers.get('link'), `<${DOCS}>; rel="describedby"`)
@@ -23,7 +30,9 @@ for (const stored of ['Redis', 'memory']) {
   t.test(`first use runs the handler, a duplicate gets the same answer and does not (${stored})`, async (t) => {
     const { app, listen } = await build(t, store())
     let runs = 0
-    app.post('/x', { config: { idempotency: true } }, async (_request, reply) => reply.code(201).header('location', '/x/1').send({ run: ++runs }))
+    app.post('/x', { config: { idempotency: true } }, async (_request, reply) =>
+      reply.code(201).header('location', '/x/1').send({ run: ++runs })
+    )
     const client = await listen()
     const first = await client.post('/x', 'k', { amount: 1 })
     t.equal(first.status, 201)
@@ -52,7 +61,7 @@ for (const stored of ['Redis', 'memory']) {
     t.equal(route.runs(), 1)
   })
 
-  t.test(`another request with the same key is a 422 whatever state the key is in, and the record is untouched (${stored})`, async (t) => {
+  t.test(`another request with the same key is a 422 in every state, and changes no record (${stored})`, async (t) => {
     const { app, listen } = await build(t, store())
     const finish = gate()
     const attempts: number[] = []
@@ -70,7 +79,11 @@ for (const stored of ['Redis', 'memory']) {
       t.equal(before?.state, state)
       isProblem(t, await client.post('/x', 'k', { amount: 2 }), 422, 'FST_IDEMPOTENCY_KEY_REUSED', false)
       const after = await app.idempotency.find('k', 'global')
-      t.same({ ...after, expiresIn: 0, leaseLeft: 0 }, { ...before, expiresIn: 0, leaseLeft: 0 }, `the ${state} record is untouched`)
+      t.same(
+        { ...after, expiresIn: 0, leaseLeft: 0 },
+        { ...before, expiresIn: 0, leaseLeft: 0 },
+        `the ${state} record is untouched`
+      )
       t.ok((after?.expiresIn ?? 0) <= (before?.expiresIn ?? 0), 'and not kept for longer')
     }
     const first = client.post('/x', 'k', { amount: 1 })
@@ -85,7 +98,7 @@ for (const stored of ['Redis', 'memory']) {
     t.same(attempts, [1, 2])
   })
 
-  t.test(`a handler that failed releases the key: each retry runs at once, and knows that it is one (${stored})`, async (t) => {
+  t.test(`a failed handler releases the key: each retry runs at once and knows what it is (${stored})`, async (t) => {
     const { app, listen } = await build(t, { lease: 600_000, ...store() })
     const attempts: number[] = []
     app.post('/x', { config: { idempotency: true } }, async (request) => {
@@ -100,7 +113,7 @@ for (const stored of ['Redis', 'memory']) {
     t.same(attempts, [1, 2, 3, 4])
   })
 
-  t.test(`an answer that is too large to be kept: the duplicate is told so with its status, and nothing runs again (${stored})`, async (t) => {
+  t.test(`an answer too large to keep: the duplicate is told its status, and nothing runs (${stored})`, async (t) => {
     const { app, listen } = await build(t, { maxBodySize: 10, ...store() })
     let runs = 0
     app.post('/x', { config: { idempotency: true } }, async (request, reply) => {
@@ -112,7 +125,14 @@ for (const stored of ['Redis', 'memory']) {
     t.equal((await client.post('/x', 'fits', { text: 'x'.repeat(10) })).replayed, true)
     for (const text of ['x'.repeat(11), 'é'.repeat(6)]) {
       t.equal((await client.post('/x', text.length.toString(), { text })).text, text)
-      isProblem(t, await client.post('/x', text.length.toString(), { text }), 409, 'FST_IDEMPOTENCY_NOT_REPLAYABLE', false, { originalStatus: 201 })
+      isProblem(
+        t,
+        await client.post('/x', text.length.toString(), { text }),
+        409,
+        'FST_IDEMPOTENCY_NOT_REPLAYABLE',
+        false,
+        { originalStatus: 201 }
+      )
     }
     t.equal(runs, 3)
   })
@@ -120,7 +140,9 @@ for (const stored of ['Redis', 'memory']) {
   t.test(`an outcome is forgotten when its retention is over: the key is a first use again (${stored})`, async (t) => {
     const { app, listen, passTime } = await build(t, { retention: 60_000, ...store() })
     const attempts: number[] = []
-    app.post('/x', { config: { idempotency: true } }, async (request) => { attempts.push(request.idempotency?.attempt ?? 0) })
+    app.post('/x', { config: { idempotency: true } }, async (request) => {
+      attempts.push(request.idempotency?.attempt ?? 0)
+    })
     const client = await listen()
     await client.post('/x', 'k')
     t.equal((await client.post('/x', 'k')).replayed, true)
@@ -138,15 +160,25 @@ t.test('missing and malformed keys, and bodies that cannot be compared, are prob
   const client = await listen()
   isProblem(t, await client.post('/x'), 400, 'FST_IDEMPOTENCY_KEY_MISSING', false)
   isProblem(t, await client.post('/x', '"'), 400, 'FST_IDEMPOTENCY_KEY_INVALID', false)
-  isProblem(t, await client.post('/x', 'k', 'x', { 'content-type': 'application/x-stream' }), 415, 'FST_IDEMPOTENCY_BODY_UNREADABLE', false)
+  isProblem(
+    t,
+    await client.post('/x', 'k', 'x', { 'content-type': 'application/x-stream' }),
+    415,
+    'FST_IDEMPOTENCY_BODY_UNREADABLE',
+    false
+  )
 })
 
 t.test('statuses below 500 are kept, but for 425 and 429; the others release the key', async (t) => {
   const { app, listen } = await build(t, { store: new MemoryStore() })
-  app.post('/x', { config: { idempotency: true } }, async (request, reply) => reply.code(Number(request.headers['x-status'])).send())
+  app.post('/x', { config: { idempotency: true } }, async (request, reply) =>
+    reply.code(Number(request.headers['x-status'])).send()
+  )
   const client = await listen()
   const released: number[] = []
-  for (const status of [200, 201, 202, 204, 400, 401, 402, 403, 404, 409, 410, 418, 422, 425, 428, 429, 451, 500, 501, 502, 503, 504, 599]) {
+  for (const status of [
+    200, 201, 202, 204, 400, 401, 402, 403, 404, 409, 410, 418, 422, 425, 428, 429, 451, 500, 501, 502, 503, 504, 599
+  ]) {
     await client.post('/x', `k${status}`, undefined, { 'x-status': String(status) })
     const again = await client.post('/x', `k${status}`, undefined, { 'x-status': String(status) })
     t.equal(again.status, status)
@@ -174,7 +206,9 @@ t.test('a handler’s 408 says that nobody knows the outcome: the key stays take
 
 t.test('replayable says what becomes of a 408 where it is given', async (t) => {
   const { app, listen } = await build(t, { store: new MemoryStore(), replayable: status => status === 408 })
-  app.post('/x', { config: { idempotency: true } }, async (request, reply) => reply.code(Number(request.headers['x-status'])).send('answer'))
+  app.post('/x', { config: { idempotency: true } }, async (request, reply) =>
+    reply.code(Number(request.headers['x-status'])).send('answer')
+  )
   const client = await listen()
   for (const [status, replayed] of [['408', true], ['409', false]] as const) {
     await client.post('/x', status, undefined, { 'x-status': status })
@@ -184,8 +218,10 @@ t.test('replayable says what becomes of a 408 where it is given', async (t) => {
 
 t.test('replayable decides instead; if it throws, the default does, and the client gets its answer', async (t) => {
   const { app, listen, logged } = await build(t, { store: new MemoryStore() })
-  const handler = async (request: { headers: Record<string, unknown> }, reply: { code: (status: number) => { send: (body: string) => unknown } }): Promise<unknown> =>
-    reply.code(Number(request.headers['x-status'])).send('answer')
+  const handler = async (
+    request: { headers: Record<string, unknown> },
+    reply: { code: (status: number) => { send: (body: string) => unknown } }
+  ): Promise<unknown> => reply.code(Number(request.headers['x-status'])).send('answer')
   app.post('/own', { config: { idempotency: { replayable: status => status === 503 } } }, handler)
   app.post('/throws', { config: { idempotency: { replayable: () => { throw new Error('oops') } } } }, handler)
   app.post('/promises', { config: { idempotency: { replayable: async () => true } } }, handler)

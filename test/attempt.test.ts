@@ -6,7 +6,7 @@ import { ownRedis } from './store/own-redis.ts'
 import { startRedis } from './servers/redis.ts'
 import type { RedisServer } from './servers/redis.ts'
 
-// `attempt` counts the runs that were let through, nothing else.
+// `attempt` counts the runs that were let through, and nothing else.
 
 /** An app on a Redis that the test may freeze. */
 async function buildOnOwnRedis (t: Test): Promise<TestApp & { server: RedisServer }> {
@@ -17,7 +17,7 @@ async function buildOnOwnRedis (t: Test): Promise<TestApp & { server: RedisServe
   return { server, ...await build(t, { redis, storeTimeout: 300, lease: 60_000 }) }
 }
 
-t.test('a request that was refused since Redis stalled leaves no trace: the first handler to run has attempt 1', async (t) => {
+t.test('a request refused because Redis stalled leaves no trace: the first handler has attempt 1', async (t) => {
   const { app, listen, server } = await buildOnOwnRedis(t)
   const attempts: unknown[] = []
   app.post('/x', { config: { idempotency: true } }, async (request) => {
@@ -56,7 +56,8 @@ const REFUSALS: Array<[name: string, refuse: string[], admit: string[]]> = [
 ]
 
 for (const [name, refuse, admit] of REFUSALS) {
-  t.test(`a claim that Redis refuses since it ${name} is a 503 of one command, and there is nothing to give back`, async (t) => {
+  t.test(`a claim that Redis refuses since it ${name} is a 503 of one command, ` +
+    'and there is nothing to give back', async (t) => {
     const server = await ownRedis(t)
     const redis = connectRedis(t, { url: server.url })
     await until(() => redis.status === 'ready')
@@ -132,7 +133,7 @@ t.test('a request that was answered by handlerTimeout before it owned its key le
   t.same(attempts, [1])
 })
 
-t.test('a request that was answered by handlerTimeout before its key was looked up is not answered once more, nor counted', async (t) => {
+t.test('what handlerTimeout answered before the key was looked up is not answered again, nor counted', async (t) => {
   const store = new MemoryStore()
   const { app, logged } = await build(t, { store })
   app.post('/x', { config: { idempotency: true }, handlerTimeout: 50 }, async () => 'done')

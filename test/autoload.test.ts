@@ -10,18 +10,21 @@ import { clientOf } from './helper.ts'
 
 const PLUGIN = pathToFileURL(join(import.meta.dirname, '../plugin/index.ts')).href
 
-/** The package as a plugin of the app's own folder, which has its options beside it. */
+/** The package as a plugin in the app's own folder, with its options beside it. */
 const ITSELF = `import idempotency, { MemoryStore } from '${PLUGIN}'
 export default idempotency
 export const autoConfig = { store: new MemoryStore(), scope: 'global' }`
 
 const WRAPPED = `import idempotency, { MemoryStore } from '${PLUGIN}'
 import fp from '${import.meta.resolve('fastify-plugin')}'
-export default fp(async (app, options) => { await app.register(idempotency, { ...options, store: new MemoryStore(), scope: 'global' }) })`
+export default fp(async (app, options) => {
+  await app.register(idempotency, { ...options, store: new MemoryStore(), scope: 'global' })
+})`
 
-const ROUTE = "export default async (app) => { app.post('/pay', { config: { idempotency: true } }, async () => ({ id: crypto.randomUUID() })) }"
+const ROUTE = 'export default async (app) => { ' +
+  "app.post('/pay', { config: { idempotency: true } }, async () => ({ id: crypto.randomUUID() })) }"
 
-/** Where the plugin lies, and what it is. */
+/** Where the plugin lies, and which of the two forms it has. */
 const LAYOUTS: Record<string, Record<string, string>> = {
   'in the folder itself': { 'plugins/idempotency.mjs': ITSELF },
   'in a subfolder, which gives it a prefix': { 'plugins/idempotency/index.mjs': ITSELF },
@@ -44,7 +47,7 @@ async function load (t: Test, plugins: Record<string, string>, options: Record<s
 
 for (const [layout, plugins] of Object.entries(LAYOUTS)) {
   for (const options of [{}, { prefix: '/v1', logLevel: 'warn', logSerializers: { id: String } }]) {
-    t.test(`@fastify/autoload loads it ${layout}, with the options ${JSON.stringify(Object.keys(options))}`, async (t) => {
+    t.test(`@fastify/autoload loads it ${layout}, with options ${JSON.stringify(Object.keys(options))}`, async (t) => {
       const client = clientOf(await load(t, plugins, options))
       const first = await client.post('/orders/pay', 'k')
       t.equal(first.status, 200)

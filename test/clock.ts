@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 
-/** The clock of the whole process, until the test ends: it goes on as it does, and can be put forward. */
+/** The clock of the whole process, until the test ends: it continues as usual, and can be moved forward. */
 export function putClockForward (t: Test): (milliseconds: number) => void {
   const now = performance.now.bind(performance)
   let ahead = 0

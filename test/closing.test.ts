@@ -8,7 +8,7 @@ import t from 'tap'
 import idempotency from '../plugin/index.ts'
 import { build, gate, holdRoute, lookAfterLeasesOften, MemoryStore, newPrefix, until } from './helper.ts'
 
-// A deployment: the app is told to close while there is work.
+// A deployment: the app is asked to close while there is work.
 
 /** A client that gives up after it sent its request. */
 async function sendAndLeave (url: string, key: string, isTaken: () => boolean): Promise<void> {
@@ -16,19 +16,22 @@ async function sendAndLeave (url: string, key: string, isTaken: () => boolean): 
   const socket = connect(Number(port), hostname)
   socket.on('error', () => {})
   await once(socket, 'connect')
-  socket.write(`POST /x HTTP/1.1\r\nhost: x\r\nidempotency-key: ${key}\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nbody`)
+  socket.write(
+    `POST /x HTTP/1.1\r\nhost: x\r\nidempotency-key: ${key}\r\ncontent-type: text/plain\r\n` +
+      'content-length: 4\r\n\r\nbody'
+  )
   await until(isTaken)
   socket.destroy()
 }
 
 const closing = new WeakSet<FastifyInstance>()
 
-/** For `build`: has it noted when the app begins to close. */
+/** For `build`: records when the app begins to close. */
 function noteClosing (app: FastifyInstance): void {
   app.addHook('preClose', async () => { closing.add(app) })
 }
 
-/** Tells the app to close, and resolves when it has begun to. */
+/** Asks the app to close, and resolves when it has begun to. */
 async function beginClosing (app: FastifyInstance): Promise<{ closed: Promise<void> }> {
   const closed = app.close().then(() => {})
   await until(() => closing.has(app), 'the app closing')
@@ -148,7 +151,9 @@ t.test('closing waits for closeTimeout at most, and says in the log what it left
   await sendAndLeave(url, 'k', () => route.runs() === 1)
   await app.close()
   t.equal(app.idempotency.stats().running, 1)
-  t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('the app closes while this run still owns its key')))
+  t.ok(
+    logged.some(({ level, msg }) => level === 50 && msg.includes('the app closes while this run still owns its key'))
+  )
   route.finish()
 })
 
@@ -191,7 +196,11 @@ t.test('of those who wait for an owner that fails none begins to run while the a
 })
 
 t.test('an app closes although its clients keep their connections alive', async (t) => {
-  const { app, listen } = await build(t, { store: new MemoryStore(), closeTimeout: 60_000, server: { forceCloseConnections: false } }, noteClosing)
+  const { app, listen } = await build(
+    t,
+    { store: new MemoryStore(), closeTimeout: 60_000, server: { forceCloseConnections: false } },
+    noteClosing
+  )
   const route = holdRoute(app)
   const { url } = await listen()
   const agent = new Agent({ keepAlive: true })
@@ -211,7 +220,11 @@ t.test('an app closes although its clients keep their connections alive', async 
 
 t.test('an answer that is being stored when the app begins to close ends its connection too', async (t) => {
   const store = new MemoryStore()
-  const { app, listen } = await build(t, { store, closeTimeout: 60_000, server: { forceCloseConnections: false } }, noteClosing)
+  const { app, listen } = await build(
+    t,
+    { store, closeTimeout: 60_000, server: { forceCloseConnections: false } },
+    noteClosing
+  )
   const complete = store.complete.bind(store)
   const stored = gate()
   let storing = false

@@ -10,7 +10,7 @@ export interface RawAnswer {
   body: string
 }
 
-/** A keep-alive connection of HTTP/1.1, for clients that send what they like, when they like, and cut it. */
+/** A keep-alive connection of HTTP/1.1, for clients that send any bytes at any time, and cut it. */
 export class Connection {
   readonly #socket: Socket
   #received = ''
@@ -29,7 +29,7 @@ export class Connection {
     return new Connection(socket)
   }
 
-  /** Sends a POST, without waiting for an answer: what is sent next is pipelined. */
+  /** Sends a POST without waiting for an answer: what is sent next is pipelined. */
   post (key: string, path = '/x'): void {
     this.#socket.write([
       `POST ${path} HTTP/1.1`, 'host: x', `idempotency-key: ${key}`,
@@ -37,7 +37,7 @@ export class Connection {
     ].join('\r\n'))
   }
 
-  /** The next answer, in the order of what was sent. */
+  /** The next answer, in the order of the requests. */
   async answer (): Promise<RawAnswer> {
     let answer: RawAnswer | null = null
     await until(() => {
@@ -53,7 +53,7 @@ export class Connection {
     else this.#socket.destroy()
   }
 
-  /** The first answer that has come whole. Its length is always told. */
+  /** The first answer that has arrived completely. Its length is always given. */
   #take (): RawAnswer | null {
     const [head = ''] = this.#received.split('\r\n\r\n', 1)
     const [, length] = /^content-length: (\d+)$/im.exec(head) ?? []

@@ -11,14 +11,19 @@ import { ownRedis } from './store/own-redis.ts'
 type Name = keyof IdempotencyEvents
 type Heard = { name: Name, event: IdempotencyEvents[Name] }
 
-const NAMES: Name[] = ['claimed', 'takenOver', 'replayed', 'conflicted', 'mismatched', 'waited', 'completed', 'released', 'leaseLost', 'storeFailed']
+const NAMES: Name[] = [
+  'claimed', 'takenOver', 'replayed', 'conflicted', 'mismatched', 'waited', 'completed', 'released', 'leaseLost',
+  'storeFailed'
+]
 
-/** What is published for requests of this test's own scope, from now on. */
+/** Collects what is published for requests of this test's own scope, from now on. */
 function listen (t: Test, scope: string): Heard[] {
   const heard: Heard[] = []
   for (const name of NAMES) {
     const listener = (event: unknown): void => {
-      if ((event as IdempotencyEvents[Name]).scope === scope) heard.push({ name, event: event as IdempotencyEvents[Name] })
+      if ((event as IdempotencyEvents[Name]).scope === scope) {
+        heard.push({ name, event: event as IdempotencyEvents[Name] })
+      }
     }
     subscribe(`fastify-idempotency:${name}`, listener)
     t.teardown(() => unsubscribe(`fastify-idempotency:${name}`, listener))
@@ -26,7 +31,10 @@ function listen (t: Test, scope: string): Heard[] {
   return heard
 }
 
-async function listening (t: Test, options: Parameters<typeof build>[1] = {}): Promise<TestApp & { heard: Heard[], scope: string, names: () => Name[] }> {
+async function listening (
+  t: Test,
+  options: Parameters<typeof build>[1] = {}
+): Promise<TestApp & { heard: Heard[], scope: string, names: () => Name[] }> {
   const scope = `scope of ${t.name}`
   const heard = listen(t, scope)
   const built = await build(t, { scope: () => scope, ...options })
@@ -57,7 +65,9 @@ t.test('a first run, its replay and a mismatch are told, with the route and a ha
 
 t.test('a failed run is told as released, and the next one as taken over', async (t) => {
   const { app, listen, heard } = await listening(t)
-  app.post('/x', { config: { idempotency: true } }, async (request, reply) => reply.code(request.idempotency?.attempt === 1 ? 503 : 200).send('x'))
+  app.post('/x', { config: { idempotency: true } }, async (request, reply) =>
+    reply.code(request.idempotency?.attempt === 1 ? 503 : 200).send('x')
+  )
   const client = await listen()
   await client.post('/x', 'k')
   await client.post('/x', 'k')
@@ -122,7 +132,9 @@ t.test('a store that fails is told, with what was asked of it', async (t) => {
   open()
   t.equal((await first).status, 200)
   t.equal((await client.post('/x', 'other')).status, 503)
-  const failures = heard.filter(({ name }) => name === 'storeFailed').map(({ event }) => event as IdempotencyStoreFailureEvent)
+  const failures = heard
+    .filter(({ name }) => name === 'storeFailed')
+    .map(({ event }) => event as IdempotencyStoreFailureEvent)
   t.match(failures.map(({ operation, attempt, error }) => ({ operation, attempt, error })), [
     { operation: 'complete', attempt: 1, error: Error }, { operation: 'claim', attempt: null, error: Error }
   ])
@@ -136,13 +148,20 @@ t.test('an answer from the journal is told as recalled', async (t) => {
   await client.post('/pay', 'k')
   await app.idempotency.forget('k', scope)
   await client.post('/pay', 'k')
-  t.match(heard.map(({ name, event }) => ({ name, ...event })).filter(({ name }) => name === 'replayed'), [{ recalled: true, statusCode: 200 }])
+  t.match(
+    heard.map(({ name, event }) => ({ name, ...event })).filter(({ name }) => name === 'replayed'),
+    [{ recalled: true, statusCode: 200 }]
+  )
 })
 
 t.test('work that no request asked for is told without one', async (t) => {
   const { app, heard, scope } = await listening(t)
   await app.idempotency.run({ scope, key: 'k' }, () => 'done')
-  t.match(heard.map(({ name, event }) => ({ name, ...event })), [
-    { name: 'claimed', request: null, route: 'run', attempt: 1 }, { name: 'completed', request: null, route: 'run', statusCode: null }
-  ])
+  t.match(
+    heard.map(({ name, event }) => ({ name, ...event })),
+    [
+      { name: 'claimed', request: null, route: 'run', attempt: 1 },
+      { name: 'completed', request: null, route: 'run', statusCode: null }
+    ]
+  )
 })

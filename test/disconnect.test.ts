@@ -14,12 +14,15 @@ async function send (url: string, path: string, key: string, body = '{"amount":1
   const socket = connect(Number(port), hostname)
   socket.on('error', () => {})
   await once(socket, 'connect')
-  socket.write(`POST ${path} HTTP/1.1\r\nhost: x\r\nidempotency-key: ${key}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+  socket.write(
+    `POST ${path} HTTP/1.1\r\nhost: x\r\nidempotency-key: ${key}\r\ncontent-type: application/json\r\n` +
+      `content-length: ${body.length}\r\n\r\n${body}`
+  )
   return socket
 }
 
 for (const style of ['async', 'callback']) {
-  t.test(`a client that leaves while the handler runs gets the stored answer when it comes back (${style})`, async (t) => {
+  t.test(`a client that leaves while the handler runs gets the stored answer on its return (${style})`, async (t) => {
     const { app, listen } = await build(t)
     const finish = gate()
     let runs = 0
@@ -67,8 +70,14 @@ t.test('a client that leaves before its claim is answered has its request carrie
   t.equal(sockets.length, 1)
 })
 
-/** An `onSend` hook that stops in the answers which `stops` tells, and the socket of the one that it stopped in. */
-function stopInAnswer (app: FastifyInstance, stops: (request: FastifyRequest, reply: FastifyReply) => boolean): { stopped: Promise<void>, left: () => boolean, proceed: () => void } {
+/**
+ * An `onSend` hook that stops in the answers that `stops` selects. `left` says whether the client of the answer that it
+ * stopped in has left.
+ */
+function stopInAnswer (
+  app: FastifyInstance,
+  stops: (request: FastifyRequest, reply: FastifyReply) => boolean
+): { stopped: Promise<void>, left: () => boolean, proceed: () => void } {
   const stopped = gate()
   const proceed = gate()
   let left = false
@@ -117,7 +126,7 @@ t.test('a client that leaves while it is refused never causes a run', async (t) 
   t.equal(runs, 1)
 })
 
-t.test('a handler that gives up because its client left stores no empty 200: after maxExecution the key is free', async (t) => {
+t.test('a handler that gives up as its client left stores no empty 200: maxExecution frees the key', async (t) => {
   const { app, listen, passTime } = await build(t, { lease: LEASE, maxExecution: LEASE })
   lookAfterLeasesOften(app)
   const attempts: number[] = []
@@ -126,7 +135,7 @@ t.test('a handler that gives up because its client left stores no empty 200: aft
     const attempt = request.idempotency?.attempt ?? 0
     attempts.push(attempt)
     if (attempt > 1) return { charged: true }
-    // What many a handler does: it waits for the reply that something else will send.
+    // What many handlers do: wait for a reply that something else will send.
     await once(request.raw.socket, 'close')
     gaveUp = true
     await reply

@@ -10,7 +10,7 @@ import type { RouteIdempotencyOptions } from '../plugin/index.ts'
 import { build, connectRedis, newPrefix } from './helper.ts'
 import type { Client } from './helper.ts'
 
-/** What a deployment changes of a POST /x. */
+/** What a deployment changes about a POST /x. */
 interface Version extends Omit<RouteShorthandOptions, 'config'> {
   idempotency?: RouteIdempotencyOptions
   /** What is set up beside the route. */
@@ -20,7 +20,7 @@ interface Version extends Omit<RouteShorthandOptions, 'config'> {
 const OLD: Version = {}
 const SENT = { amount: '7', tracking: 'x' }
 
-/** Two processes on one Redis, one before a deployment and one after it. */
+/** Two processes on one Redis, one from before a deployment and one from after it. */
 async function twoVersions (t: Test, before: Version, after: Version): Promise<[Client, Client, bodies: unknown[]]> {
   const keyPrefix = newPrefix()
   const redis = connectRedis(t, { prefix: keyPrefix })
@@ -38,7 +38,7 @@ async function twoVersions (t: Test, before: Version, after: Version): Promise<[
   return [await start(before), await start(after), bodies]
 }
 
-/** As zod and its like do: what they return replaces the body, and may be of any class. */
+/** As zod and similar libraries do: what they return replaces the body, and may be of any class. */
 function transforming (transform: (body: Record<string, unknown>) => unknown): Version {
   return {
     schema: { body: {} },
@@ -105,7 +105,7 @@ for (const [what, [before, after]] of Object.entries(DEPLOYMENTS)) {
   })
 }
 
-/** What docs/options.md says of those that do change it. */
+/** The deployments that change the fingerprint, as docs/options.md describes them. */
 const CHANGES: Record<string, [before: Version, after: Version]> = {
   'a parser that makes something else of the same bytes': [OLD, {
     around (app) {
@@ -263,7 +263,7 @@ t.test('a key that a hook of the route finds protects the request too', async (t
 t.test('a request is protected although another plugin threw the route’s hooks before validation away', async (t) => {
   const { app, listen } = await build(t, {}, (app) => {
     app.addHook('onRoute', function (route) {
-      // Later than this plugin's own hooks have been added.
+      // Added later than this plugin's own hooks.
       this.after(() => { this.after(() => { route.preValidation = [] }) })
     })
   })

@@ -9,8 +9,8 @@ import { build, MemoryStore } from './helper.ts'
 import type { Client } from './helper.ts'
 
 /**
- * What is hashed, character by character: records that rest in a store outlive the process that wrote them, so a change
- * of one of these makes every retry of a request from before it another request.
+ * The hashed text, character by character. Records that rest in a store outlive the process that wrote them, so a
+ * change of one of these texts would make every retry of an older request another request.
  */
 function sha256 (text: string): string {
   return createHash('sha256').update(text).digest('base64url')
@@ -18,7 +18,7 @@ function sha256 (text: string): string {
 
 const BYTES = 'application/octet-stream'
 
-/** Answers with the fingerprint of each request: as it is taken, and as records of format 1 have it. */
+/** Answers with the fingerprint of each request: the current one, and the one of records of format 1. */
 async function echo (
   t: Test, options: RouteIdempotencyOptions = {}, around: (app: FastifyInstance) => void = () => {}
 ): Promise<Client> {

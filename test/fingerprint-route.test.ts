@@ -16,7 +16,7 @@ interface Sent {
   replayed: boolean
 }
 
-/** A POST of the same JSON with the same key; fetch() lets nobody choose the host. */
+/** A POST of the same JSON with the same key. fetch() does not let its caller choose the host. */
 async function post (url: string, headers: Record<string, string> = {}, path = '/x'): Promise<Sent> {
   const all = { 'content-type': 'application/json', 'idempotency-key': 'k', ...headers }
   const request = send(url + path, { method: 'POST', headers: all })

@@ -5,16 +5,27 @@ import { canonicalJson } from '../plugin/index.ts'
 import { build, MemoryStore } from './helper.ts'
 import type { Client, TestApp } from './helper.ts'
 
-async function anyBody (t: Parameters<typeof build>[0], options: Parameters<typeof build>[1] = {}): Promise<TestApp & { runs: () => number }> {
+async function anyBody (
+  t: Parameters<typeof build>[0],
+  options: Parameters<typeof build>[1] = {}
+): Promise<TestApp & { runs: () => number }> {
   const built = await build(t, { store: new MemoryStore(), ...options })
   let runs = 0
   const handler = async (): Promise<string> => `run ${++runs}`
-  for (const url of ['/x', '/y']) built.app.route({ method: ['POST', 'PATCH', 'PUT'], url, config: { idempotency: true }, handler })
+  for (const url of ['/x', '/y']) {
+    built.app.route({ method: ['POST', 'PATCH', 'PUT'], url, config: { idempotency: true }, handler })
+  }
   return { ...built, runs: () => runs }
 }
 
 /** Whether a second request counts as a retry of the first. */
-async function isRetry (client: Client, key: string, first: string, second: string, type = 'application/json'): Promise<boolean> {
+async function isRetry (
+  client: Client,
+  key: string,
+  first: string,
+  second: string,
+  type = 'application/json'
+): Promise<boolean> {
   await client.post('/x', key, first, { 'content-type': type })
   const answer = await client.post('/x', key, second, { 'content-type': type })
   if (answer.status !== 200 && answer.status !== 422) throw new Error(`unexpected ${answer.status}: ${answer.text}`)
@@ -60,10 +71,18 @@ for (const [what, [first, second]] of Object.entries(DIFFERENT)) {
 t.test('another method, path or query makes another request', async (t) => {
   const { listen, runs } = await anyBody(t)
   const { url } = await listen()
-  const send = async (method: string, path: string): Promise<number> => (await fetch(url + path, { method, headers: { 'idempotency-key': 'k' } })).status
+  const send = async (method: string, path: string): Promise<number> =>
+    (await fetch(url + path, { method, headers: { 'idempotency-key': 'k' } })).status
   t.equal(await send('POST', '/x?a=1'), 200)
   t.equal(await send('POST', '/x?a=1'), 200)
-  for (const [method, path] of [['PATCH', '/x?a=1'], ['PUT', '/x?a=1'], ['POST', '/y?a=1'], ['POST', '/x?a=2'], ['POST', '/x'], ['POST', '/x?a=1&b=2']] as const) {
+  for (const [method, path] of [
+    ['PATCH', '/x?a=1'],
+    ['PUT', '/x?a=1'],
+    ['POST', '/y?a=1'],
+    ['POST', '/x?a=2'],
+    ['POST', '/x'],
+    ['POST', '/x?a=1&b=2']
+  ] as const) {
     t.equal(await send(method, path), 422, `${method} ${path}`)
   }
   t.equal(runs(), 1)
@@ -74,9 +93,16 @@ t.test('canonical JSON is the same for equal values and for no others', async (t
     const equal = isDeepStrictEqual(JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b)))
     return (canonicalJson(JSON.parse(JSON.stringify(a))) === canonicalJson(JSON.parse(JSON.stringify(b)))) === equal
   }), { numRuns: 2_000 })
-  const shuffled = (value: unknown): unknown => Array.isArray(value)
-    ? value.map(shuffled)
-    : typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).reverse().map(([name, member]) => [name, shuffled(member)])) : value
+  const shuffled = (value: unknown): unknown =>
+    Array.isArray(value)
+      ? value.map(shuffled)
+      : typeof value === 'object' && value !== null
+        ? Object.fromEntries(
+          Object.entries(value)
+            .reverse()
+            .map(([name, member]) => [name, shuffled(member)])
+        )
+        : value
   const isSame = (value: unknown): boolean => canonicalJson(value) === canonicalJson(shuffled(value))
   fc.assert(fc.property(fc.jsonValue({ maxDepth: 4 }), isSame))
   t.pass('no counterexample')
@@ -84,7 +110,9 @@ t.test('canonical JSON is the same for equal values and for no others', async (t
 
 t.test('text and bytes are compared byte for byte', async (t) => {
   const { app, listen } = await anyBody(t)
-  app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) =>
+    done(null, body)
+  )
   const client = await listen()
   t.equal(await isRetry(client, 'k1', 'a b', 'a b', 'text/plain'), true)
   t.equal(await isRetry(client, 'k2', 'a b', 'a  b', 'text/plain'), false)
@@ -106,7 +134,13 @@ t.test('the body counts as it was sent, not as the schema left it: defaults, coe
   const { app, listen } = await build(t, { store: new MemoryStore() })
   app.post('/x', {
     config: { idempotency: true },
-    schema: { body: { type: 'object', properties: { amount: { type: 'integer' }, currency: { type: 'string', default: 'EUR' } }, additionalProperties: false } }
+    schema: {
+      body: {
+        type: 'object',
+        properties: { amount: { type: 'integer' }, currency: { type: 'string', default: 'EUR' } },
+        additionalProperties: false
+      }
+    }
   }, async () => 'done')
   const client = await listen()
   await client.post('/x', 'k', { amount: 1 })
@@ -142,7 +176,7 @@ class Money {
   amount = 1
 }
 
-/** What a parser of the app’s own might make of a body; JSON.stringify would make the same of each of them. */
+/** Bodies that a parser of the app’s own might make. JSON.stringify would give the same text for each of them. */
 const UNREADABLE: Record<string, () => unknown> = {
   'a Map': () => new Map([['a', 1]]),
   'a Set': () => new Set([1]),
@@ -175,15 +209,22 @@ for (const [what, parsed] of Object.entries(UNREADABLE)) {
 t.test('a stream and a multipart body are refused too, and fine with a fingerprint of the route’s own', async (t) => {
   const { app, listen, runs } = await anyBody(t)
   app.addContentTypeParser('application/x-stream', (_request, payload, done) => done(null, payload))
-  app.addContentTypeParser(/^multipart\/form-data/, (_request, payload, done) => payload.resume().on('end', () => done(null, { looks: 'plain' })))
+  app.addContentTypeParser(/^multipart\/form-data/, (_request, payload, done) =>
+    payload.resume().on('end', () => done(null, { looks: 'plain' }))
+  )
   let uploads = 0
-  app.post('/upload', { config: { idempotency: { fingerprint: request => String(request.headers['x-digest']) } } }, async () => `upload ${++uploads}`)
+  app.post(
+    '/upload',
+    { config: { idempotency: { fingerprint: request => String(request.headers['x-digest']) } } },
+    async () => `upload ${++uploads}`
+  )
   const client = await listen()
   for (const type of ['application/x-stream', 'multipart/form-data; boundary=b']) {
     const answer = await client.post('/x', 'k', 'body', { 'content-type': type })
     t.equal(answer.status, 415, type)
     t.equal(answer.json.code, 'FST_IDEMPOTENCY_BODY_UNREADABLE')
-    const upload = (digest: string) => client.post('/upload', type.slice(0, 9), 'body', { 'content-type': type, 'x-digest': digest })
+    const upload = (digest: string) =>
+      client.post('/upload', type.slice(0, 9), 'body', { 'content-type': type, 'x-digest': digest })
     const first = await upload('one')
     t.equal(first.status, 200)
     t.equal((await upload('one')).text, first.text)
@@ -194,7 +235,9 @@ t.test('a stream and a multipart body are refused too, and fine with a fingerpri
 })
 
 t.test('a fingerprint of one’s own stands for query and body; method and path always count', async (t) => {
-  const { listen, runs } = await anyBody(t, { fingerprint: request => Buffer.from(String(request.headers['x-digest'])) })
+  const { listen, runs } = await anyBody(t, {
+    fingerprint: request => Buffer.from(String(request.headers['x-digest']))
+  })
   const client = await listen()
   const post = (path: string, body: unknown, digest = 'd') => client.post(path, 'k', body, { 'x-digest': digest })
   t.equal((await post('/x?a=1', { a: 1 })).status, 200)

@@ -27,7 +27,7 @@ t.test('a handler that goes on after its lease is told by its signal, whichever 
     const signal = request.idempotency?.signal as AbortSignal
     seen.push(signal.aborted)
     const woken = sleep(1)
-    // Nothing else happens meanwhile, as in a process that stands still.
+    // Nothing else happens in the meantime, as in a process that stands still.
     forward(60_000)
     await woken
     seen.push(signal.aborted)
@@ -73,7 +73,8 @@ t.test('a process that was stopped for longer than its lease does not act beside
 })
 
 for (const connected of [true, false]) {
-  t.test(`an event loop that was blocked for longer than storeTimeout is not taken for a dead store (${connected ? 'connected' : 'connecting'})`, async (t) => {
+  t.test('an event loop that was blocked for longer than storeTimeout is not taken for a dead store ' +
+    `(${connected ? 'connected' : 'connecting'})`, async (t) => {
     const redis = connectRedis(t)
     if (connected) await until(() => redis.status === 'ready')
     const { app, listen } = await build(t, { redis, keyPrefix: newPrefix(), storeTimeout: STORE_TIMEOUT })

@@ -30,7 +30,7 @@ t.test('a claim that was given up in an outage takes over nothing when it gets t
 
   const first = owner.post('/x', 'k')
   await route.began()
-  // Until the other process has heard Redis for long enough to take over a lease that runs out.
+  // Waits until the other process has heard Redis for long enough to take over a lease that runs out.
   const began = performance.now()
   const isAnswered = async (path: string, status: number): Promise<boolean> =>
     (await duplicate.post(path, 'k')).status === status
@@ -42,11 +42,11 @@ t.test('a claim that was given up in an outage takes over nothing when it gets t
   route.finish()
   t.equal((await first).text, 'done')
   t.equal((await given).status, 503, 'it is given up, and on its way')
-  // The lease runs out on Redis's clock, while the other process finds again and again that nobody can be heard.
+  // The lease runs out on Redis's clock, while the other process notices again and again that nobody can be heard.
   const isOver = async (): Promise<boolean> => await isAnswered('/x', 503) && performance.now() - frozen > 1.5 * LEASE
   await until(isOver, 'the end of the lease')
   redis.thaw()
-  // Whatever was sent before has been carried out when a later request of the same connection is answered.
+  // Everything that was sent before has been carried out when a later request of the same connection is answered.
   await until(() => isAnswered('/y', 200), 'Redis answers')
   link.heal()
   await until(() => isAnswered('/x', 200), 'the outcome is stored')
@@ -54,7 +54,7 @@ t.test('a claim that was given up in an outage takes over nothing when it gets t
   t.equal(route.runs(), 1)
 })
 
-t.test('a process that started while Redis was away takes nothing over before the others could connect again', async (t) => {
+t.test('a process that started while Redis was away takes nothing over before the others can reconnect', async (t) => {
   const server = await ownRedis(t, { started: false })
   const keyPrefix = newPrefix()
   const connect = (): Redis => connectRedis(t, { url: server.url, retryStrategy: () => 20 })
@@ -69,9 +69,12 @@ t.test('a process that started while Redis was away takes nothing over before th
   const route = holdRoute(own.app)
   const first = (await own.listen()).post('/x', 'k')
   await route.began()
-  // It has yet to connect again.
+  // It still has to reconnect.
   redis.disconnect()
-  await until(async () => ((await late.app.idempotency.find('k', 'global'))?.leaseLeft ?? 1) <= 0, 'the end of the lease')
+  await until(
+    async () => ((await late.app.idempotency.find('k', 'global'))?.leaseLeft ?? 1) <= 0,
+    'the end of the lease'
+  )
   t.equal((await duplicate.post('/x', 'k')).json.code, 'FST_IDEMPOTENCY_IN_PROGRESS')
   route.finish()
   t.equal((await first).text, 'done')

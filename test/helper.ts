@@ -11,20 +11,32 @@ import { until } from './servers/until.ts'
 
 export { until }
 
-/** The Redis that `npm test` started or was given. */
+/** The Redis that `npm test` started or that the environment gave. */
 export const REDIS_URL = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
 
-/** In `npm run test:unit` there is no Redis: apps of one key prefix share a store in memory. */
+/** In `npm run test:unit` there is no Redis: apps with the same key prefix share a store in memory. */
 const MEMORY = process.env.TEST_STORE === 'memory' ? new Map<string, MemoryStore>() : null
 
-interface ClientOptions extends Pick<RedisOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'keyPrefix' | 'lazyConnect' | 'maxRetriesPerRequest' | 'protocol' | 'retryStrategy' | 'stringNumbers'> {
+interface ClientOptions extends Pick<
+  RedisOptions,
+  | 'enableAutoPipelining'
+  | 'enableOfflineQueue'
+  | 'keyPrefix'
+  | 'lazyConnect'
+  | 'maxRetriesPerRequest'
+  | 'protocol'
+  | 'retryStrategy'
+  | 'stringNumbers'
+> {
   prefix?: string
   url?: string
 }
 
-/** A client of the tests' Redis that is gone when the test ends, together with what stands under `prefix`. */
+/** A client of the tests' Redis. When the test ends, the client is closed and the keys under `prefix` are deleted. */
 export function connectRedis (t: Test, options: ClientOptions = {}): Redis {
-  if (MEMORY !== null) throw new Error('a test that needs Redis is none of `npm run test:unit`: name `connectRedis` in it')
+  if (MEMORY !== null) {
+    throw new Error('a test that needs Redis is none of `npm run test:unit`: name `connectRedis` in it')
+  }
   const { prefix, url = REDIS_URL, ...redisOptions } = options
   const redis = new Redis(url, { enableAutoPipelining: true, ...redisOptions })
   redis.on('error', () => {})
@@ -44,13 +56,13 @@ export function newPrefix (): string {
 
 export interface TestApp {
   app: FastifyInstance
-  /** Lines that were logged, parsed. */
+  /** Lines of the log, parsed. */
   logged: Array<{ level: number, msg: string }>
   /** Listens on a free port, and sends requests there. */
   listen (): Promise<Client>
   /**
-   * Lets time pass for the plugin and for its records, at once: leases of minutes run out without a wait, and none does
-   * because the machine is slow. What waits for a timer goes on waiting for it.
+   * Lets time pass for the plugin and for its records, at once: leases of minutes run out without a wait, and none runs
+   * out because the machine is slow. Timers are not affected.
    */
   passTime (milliseconds: number): Promise<void>
 }
@@ -58,7 +70,9 @@ export interface TestApp {
 /** Longer than a machine is busy, shorter than a test may take. */
 const STORE_TIMEOUT = 60_000
 
-/** An app with the plugin on the tests' Redis, which closes with its test. `store: 'memory'` for the other store. */
+/**
+ * An app with the plugin on the tests' Redis, which closes with its test. `store: 'memory'` selects the other store.
+ */
 export async function build (
   t: Test,
   options: Partial<IdempotencyOptions> & { server?: FastifyServerOptions } = {},
@@ -67,7 +81,14 @@ export async function build (
   const { server, ...pluginOptions } = options
   const logged: TestApp['logged'] = []
   const app: FastifyInstance = Fastify({
-    logger: { level: 'info', stream: { write: (line: string) => { logged.push(JSON.parse(line) as TestApp['logged'][number]) } } },
+    logger: {
+      level: 'info',
+      stream: {
+        write: (line: string) => {
+          logged.push(JSON.parse(line) as TestApp['logged'][number])
+        }
+      }
+    },
     forceCloseConnections: true,
     ...server
   })
@@ -86,7 +107,7 @@ export async function build (
       delete pluginOptions.keyPrefix
     }
   }
-  // Nobody waits for the handlers that a test has not let end.
+  // Closing does not wait for handlers that a test has not let end.
   await app.register(idempotency, { scope: 'global', closeTimeout: 0, ...pluginOptions })
   let forward: ReturnType<typeof putClockForward> | undefined
   return {
@@ -96,22 +117,26 @@ export async function build (
       return clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
     },
     async passTime (milliseconds) {
-      if (pluginOptions.redis instanceof Redis) await age(pluginOptions.redis as Redis, pluginOptions.keyPrefix ?? 'idem:', milliseconds)
+      if (pluginOptions.redis instanceof Redis) {
+        await age(pluginOptions.redis as Redis, pluginOptions.keyPrefix ?? 'idem:', milliseconds)
+      }
       forward ??= putClockForward(t)
       forward(milliseconds)
     }
   }
 }
 
-/** What Redis measures leases by is the time that a record has left. One that has gone has no records. */
+/**
+ * Redis measures leases by the time that a record has left, so this reduces it. A record without time left is deleted.
+ */
 async function age (redis: Redis, keyPrefix: string, milliseconds: number): Promise<void> {
   const keys = await redis.keys(`${keyPrefix}*`).catch(() => [])
   for (const key of keys) await redis.pexpire(key, await redis.pttl(key) - milliseconds)
 }
 
 /**
- * All leases are looked after as often as the shortest needs: a route that nobody calls lets what is due after
- * `passTime` happen soon, whatever leases the others have.
+ * Makes the plugin look after all leases as often as the shortest one needs: a route that nobody calls has a short
+ * lease, so that what is due after `passTime` happens soon, whatever leases the other routes have.
  */
 export function lookAfterLeasesOften (app: FastifyInstance): void {
   app.post('/never-called', { config: { idempotency: { lease: 60 } } }, async () => {})
@@ -130,7 +155,7 @@ export interface Answer {
 
 export interface Client {
   url: string
-  /** POST with an `Idempotency-Key`; a body that is not text or bytes is sent as JSON. */
+  /** Sends a POST with an `Idempotency-Key`. A body that is not text or bytes is sent as JSON. */
   post (path: string, key?: string | null, body?: unknown, headers?: Record<string, string>): Promise<Answer>
   get (path: string): Promise<Answer>
 }
@@ -176,15 +201,15 @@ export function gate<T = void> (): { opened: Promise<T>, open: (value: T) => voi
 }
 
 export interface HeldRoute {
-  /** How many runs began so far. */
+  /** How many runs have begun so far. */
   runs (): number
-  /** Until the first run began. */
+  /** Resolves when the first run has begun. */
   began (): Promise<void>
-  /** Let the runs end, those that begin later too. */
+  /** Lets the runs end, including those that begin later. */
   finish (): void
 }
 
-/** A protected POST /x whose handler takes as long as the test wants. */
+/** A protected POST /x whose handler runs as long as the test wants. */
 export function holdRoute (app: FastifyInstance, answer: (run: number) => unknown = () => 'done'): HeldRoute {
   const { opened, open } = gate()
   let runs = 0

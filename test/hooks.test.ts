@@ -24,8 +24,16 @@ t.test('nothing is claimed by a request that fails a check in any hook, whoever 
   /** What a rate limiter does: its own onRoute hook adds a preHandler to every route. */
   const onRouteHook = (app: FastifyInstance, when: string): void => {
     app.addHook('onRoute', (route) => {
-      const added = async (request: { headers: Record<string, unknown> }): Promise<void> => refuse(request, `${when} onRoute`)
-      route.preHandler = [...(Array.isArray(route.preHandler) ? route.preHandler : route.preHandler === undefined ? [] : [route.preHandler]), added]
+      const added = async (request: { headers: Record<string, unknown> }): Promise<void> =>
+        refuse(request, `${when} onRoute`)
+      route.preHandler = [
+        ...(Array.isArray(route.preHandler)
+          ? route.preHandler
+          : route.preHandler === undefined
+            ? []
+            : [route.preHandler]),
+        added
+      ]
     })
   }
   const { app, listen } = await build(t, {}, (app) => {
@@ -44,7 +52,9 @@ t.test('nothing is claimed by a request that fails a check in any hook, whoever 
   const client = await listen()
 
   const hooks = [
-    ...['earlier', 'later'].flatMap(when => ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'onRoute'].map(hook => `${when} ${hook}`)),
+    ...['earlier', 'later'].flatMap(when =>
+      ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'onRoute'].map(hook => `${when} ${hook}`)
+    ),
     'route preValidation', 'route preHandler'
   ]
   for (const hook of hooks) {
@@ -57,7 +67,11 @@ t.test('nothing is claimed by a request that fails a check in any hook, whoever 
 
   t.equal((await client.post('/x', 'k', { amount: 1 })).text, 'run 1')
   for (const hook of hooks) {
-    t.equal((await client.post('/x', 'k', { amount: 1 }, { 'x-fail': hook })).status, 401, `${hook}: nothing is replayed either`)
+    t.equal(
+      (await client.post('/x', 'k', { amount: 1 }, { 'x-fail': hook })).status,
+      401,
+      `${hook}: nothing is replayed either`
+    )
   }
   t.equal((await client.post('/x', 'k', { amount: 1 })).replayed, true)
 })
@@ -84,7 +98,8 @@ t.test('a protected GET claims its key, and its HEAD sibling claims none', async
   let runs = 0
   app.get('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
   const client = await listen()
-  const get = async (): Promise<string> => (await fetch(`${client.url}/x`, { headers: { 'idempotency-key': 'k' } })).text()
+  const get = async (): Promise<string> =>
+    (await fetch(`${client.url}/x`, { headers: { 'idempotency-key': 'k' } })).text()
   t.equal(await get(), 'run 1')
   t.equal(await get(), 'run 1')
   t.equal((await fetch(`${client.url}/x`, { method: 'HEAD' })).status, 200)
@@ -93,12 +108,27 @@ t.test('a protected GET claims its key, and its HEAD sibling claims none', async
 
 t.test('a route on several methods is protected on those that it should be', async (t) => {
   const { app, listen } = await build(t, { store: new MemoryStore(), global: true })
-  app.route({ method: ['GET', 'POST', 'PUT', 'PATCH'], url: '/global', handler: async request => ({ protected: request.idempotency !== null }) })
-  app.route({ method: ['PUT', 'POST'], url: '/own', config: { idempotency: {} }, handler: async request => ({ protected: request.idempotency !== null }) })
+  app.route({
+    method: ['GET', 'POST', 'PUT', 'PATCH'],
+    url: '/global',
+    handler: async request => ({ protected: request.idempotency !== null })
+  })
+  app.route({
+    method: ['PUT', 'POST'],
+    url: '/own',
+    config: { idempotency: {} },
+    handler: async request => ({ protected: request.idempotency !== null })
+  })
   const { url } = await listen()
   const ask = async (method: string, path: string): Promise<unknown> =>
-    (await (await fetch(url + path, { method, headers: { 'idempotency-key': `${method}${path}` } })).json() as { protected: boolean }).protected
-  t.same(await Promise.all(['GET', 'POST', 'PUT', 'PATCH'].map(method => ask(method, '/global'))), [false, true, false, true])
+    (
+      await (await fetch(url + path, { method, headers: { 'idempotency-key': `${method}${path}` } })).json() as {
+        protected: boolean
+      }
+    ).protected
+  t.same(await Promise.all(['GET', 'POST', 'PUT', 'PATCH'].map(method => ask(method, '/global'))), [
+    false, true, false, true
+  ])
   t.same(await Promise.all(['PUT', 'POST'].map(method => ask(method, '/own'))), [true, true])
 })
 
@@ -174,7 +204,7 @@ t.test('a replay is answered although onSend hooks are slow, and the handler doe
   t.equal(runs, 1)
 })
 
-t.test('an onSend hook that fails after the outcome is stored costs this client the answer, not the charge', async (t) => {
+t.test('an onSend hook failing after the outcome is stored costs this client the answer, not the charge', async (t) => {
   const { app, listen } = await build(t)
   let fail = true
   app.addHook('onSend', async (_request, reply, payload) => {
@@ -194,7 +224,7 @@ t.test('an onSend hook that fails after the outcome is stored costs this client 
   t.equal(runs, 1)
 })
 
-/** What the client of a replay was told, when a hook of the app's failed on it. */
+/** What the client of a replay received when a hook of the app failed on it. */
 function isErrorAlone (t: Test, answer: Answer, status: number, message: string): void {
   t.equal(answer.status, status)
   t.match(answer.json, { statusCode: status, message })
@@ -212,11 +242,14 @@ const FAILURES: Record<string, (error: boolean) => boolean> = {
 for (const order of ['before', 'after']) {
   for (const [when, fails] of Object.entries(FAILURES)) {
     for (const status of [201, 402]) {
-      t.test(`an onSend hook registered ${order} the plugin that fails on a replay with ${status}, ${when}: the client gets the error alone, and the next retry the answer`, async (t) => {
+      t.test(`an onSend hook registered ${order} the plugin that fails on a replay with ${status}, ${when}: ` +
+        'the client gets the error alone, and the next retry the answer', async (t) => {
         let failing = false
         const failOnSend = (app: FastifyInstance): void => {
           app.addHook('onSend', async (request, _reply, payload) => {
-            if (failing && request.idempotency !== null && fails(String(payload).includes('template broken'))) throw new Error('template broken')
+            if (failing && request.idempotency !== null && fails(String(payload).includes('template broken'))) {
+              throw new Error('template broken')
+            }
             return payload
           })
         }
@@ -244,7 +277,8 @@ for (const order of ['before', 'after']) {
   }
 }
 
-t.test('a hook registered before the plugin that makes an error of a replay without throwing: the client gets what the hook made', async (t) => {
+t.test('a hook registered before the plugin that makes an error of a replay without throwing: ' +
+  'the client gets what the hook made', async (t) => {
   let failing = false
   const { app, listen } = await build(t, {}, (app) => {
     app.addHook('onRequest', async (_request, reply) => { reply.header('x-own', 'of the app') })
@@ -254,7 +288,9 @@ t.test('a hook registered before the plugin that makes an error of a replay with
       return '{"statusCode":503,"message":"draining"}'
     })
   })
-  app.post('/x', { config: { idempotency: true } }, async (_request, reply) => reply.headers({ location: '/x/1', 'x-own': 'of the answer' }).send('done'))
+  app.post('/x', { config: { idempotency: true } }, async (_request, reply) =>
+    reply.headers({ location: '/x/1', 'x-own': 'of the answer' }).send('done')
+  )
   const client = await listen()
   await client.post('/x', 'k')
   failing = true
@@ -264,7 +300,13 @@ t.test('a hook registered before the plugin that makes an error of a replay with
 })
 
 for (const [how, refuse, answer] of [
-  ['throws: the client gets its error alone', () => { throw Object.assign(new Error('denied'), { statusCode: 403 }) }, { text: /denied/, replayed: false }],
+  [
+    'throws: the client gets its error alone',
+    () => {
+      throw Object.assign(new Error('denied'), { statusCode: 403 })
+    },
+    { text: /denied/, replayed: false }
+  ],
   ['does not throw: the client gets the kept answer', () => 'denied', { text: 'kept', replayed: true }]
 ] as Array<[how: string, refuse: () => unknown, answer: object]>) {
   t.test(`a hook registered before the plugin that refuses a replay with the kept status, and ${how}`, async (t) => {
@@ -295,7 +337,9 @@ t.test('a handlerTimeout while a hook holds a replay: its 503 is no replay', asy
       return payload
     })
   })
-  app.post('/x', { config: { idempotency: true }, handlerTimeout: 2_000 }, async (_request, reply) => reply.code(201).header('location', '/x/1').send('done'))
+  app.post('/x', { config: { idempotency: true }, handlerTimeout: 2_000 }, async (_request, reply) =>
+    reply.code(201).header('location', '/x/1').send('done')
+  )
   const client = await listen()
   await until(async () => (await client.post('/x', 'k')).status === 201, 'a run within its time')
   const answer = await client.post('/x', 'k')
@@ -305,7 +349,8 @@ t.test('a handlerTimeout while a hook holds a replay: its 503 is no replay', asy
   t.equal(answer.headers.get('location'), null)
 })
 
-t.test('an onSend hook registered before the plugin that fails on a first run: its error decides, and the next attempt knows that there was one', async (t) => {
+t.test('an onSend hook registered before the plugin that fails on a first run: ' +
+  'its error decides, and the next attempt knows that there was one', async (t) => {
   let failWith: number | null = null
   const { app, listen } = await build(t, {}, (app) => {
     app.addHook('onSend', async (_request, _reply, payload) => {
@@ -330,7 +375,8 @@ t.test('an onSend hook registered before the plugin that fails on a first run: i
   t.same(attempts, [1, 1, 2])
 })
 
-t.test('an onSend hook registered before the plugin that fails on every answer: the key is given back all the same, at once', async (t) => {
+t.test('an onSend hook registered before the plugin that fails on every answer: ' +
+  'the key is given back all the same, at once', async (t) => {
   let failing = true
   const { app, listen } = await build(t, { lease: 86_400_000, onConflict: 'reject' }, (app) => {
     app.addHook('onSend', async (_request, _reply, payload) => {
@@ -351,7 +397,7 @@ t.test('an onSend hook registered before the plugin that fails on every answer: 
   t.same(attempts, [1, 2])
 })
 
-/** Sends POST /x, and returns how to leave before there is an answer. */
+/** Sends POST /x, and returns a function that leaves before there is an answer. */
 const CLIENTS: Record<string, { server: object, post: (t: Test, url: string, key: string) => Promise<() => void> }> = {
   'HTTP/1': {
     server: {},
@@ -372,14 +418,15 @@ const CLIENTS: Record<string, { server: object, post: (t: Test, url: string, key
   }
 }
 
-/** Until the server sees that the client of this request has left. */
+/** Waits until the server sees that the client of this request has left. */
 async function clientLeft ({ raw }: FastifyRequest): Promise<void> {
   if (raw.httpVersionMajor > 1) await once((raw as unknown as Http2ServerRequest).stream, 'close')
   else await once(raw.socket, 'close')
 }
 
 for (const [protocol, { server, post }] of Object.entries(CLIENTS)) {
-  t.test(`an onSend hook that fails on every answer, and a client that has left: the key is given back all the same, at once (${protocol})`, async (t) => {
+  t.test('an onSend hook that fails on every answer, and a client that has left: ' +
+    `the key is given back all the same, at once (${protocol})`, async (t) => {
     const { app, listen } = await build(t, { lease: 86_400_000, server }, (app) => {
       app.addHook('onSend', async () => { throw new Error('template broken') })
     })
@@ -393,10 +440,15 @@ for (const [protocol, { server, post }] of Object.entries(CLIENTS)) {
     const leave = await post(t, (await listen()).url, 'k')
     await began.opened
     leave()
-    await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'released', 'the key to be free', 30_000)
+    await until(
+      async () => (await app.idempotency.find('k', 'global'))?.state === 'released',
+      'the key to be free',
+      30_000
+    )
   })
 
-  t.test(`a client that leaves while the app's error handler makes the answer: its retry gets that answer (${protocol})`, async (t) => {
+  t.test("a client that leaves while the app's error handler makes the answer: " +
+    `its retry gets that answer (${protocol})`, async (t) => {
     const { app, listen } = await build(t, { server })
     const began = gate()
     app.setErrorHandler(async (_error, request, reply) => {
@@ -410,12 +462,16 @@ for (const [protocol, { server, post }] of Object.entries(CLIENTS)) {
     const leave = await post(t, url, 'k')
     await began.opened
     leave()
-    await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'settled', 'the answer to be stored', 30_000)
+    await until(
+      async () => (await app.idempotency.find('k', 'global'))?.state === 'settled',
+      'the answer to be stored',
+      30_000
+    )
     t.match(await app.idempotency.find('k', 'global'), { statusCode: 402, response: { body: Buffer.from('no money') } })
   })
 }
 
-t.test('a handler that goes on after its handlerTimeout keeps its key also where every onSend hook fails', async (t) => {
+t.test('a handler that goes on after its handlerTimeout keeps its key even if every onSend hook fails', async (t) => {
   const { app, listen } = await build(t, { lease: LEASE, onConflict: 'reject' }, (app) => {
     app.addHook('onSend', async () => { throw new Error('template broken') })
   })
@@ -429,16 +485,20 @@ t.test('a handler that goes on after its handlerTimeout keeps its key also where
   })
   const client = await listen()
   await until(() => client.post('/x', 'k').then(() => runs === 1), 'a request that began before its time was over')
-  // Longer than the leases are looked after.
+  // Longer than the interval at which the plugin looks after leases.
   await until(() => client.post('/x', 'k').then(() => app.idempotency.stats().conflicts >= 20))
   t.match(await app.idempotency.find('k', 'global'), { state: 'running', attempt: 1 })
 })
 
 t.test('an error that the handler throws is kept if its status says that the request was dealt with', async (t) => {
   const { app, listen } = await build(t)
-  app.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => reply.code(error.statusCode ?? 500).send({ own: error.message }))
+  app.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) =>
+    reply.code(error.statusCode ?? 500).send({ own: error.message })
+  )
   let runs = 0
-  app.post('/x', { config: { idempotency: true } }, async () => { throw Object.assign(new Error(`declined ${++runs}`), { statusCode: 402 }) })
+  app.post('/x', { config: { idempotency: true } }, async () => {
+    throw Object.assign(new Error(`declined ${++runs}`), { statusCode: 402 })
+  })
   const client = await listen()
   for (const replayed of [false, true]) {
     const answer = await client.post('/x', 'k')
@@ -448,7 +508,7 @@ t.test('an error that the handler throws is kept if its status says that the req
   }
 })
 
-t.test('an answer that cannot be serialized after the charge says with attempt 2 that it may have happened', async (t) => {
+t.test('an answer that cannot be serialized after the charge: attempt 2 says that it may have happened', async (t) => {
   const { app, listen } = await build(t)
   const attempts: unknown[] = []
   app.post('/x', {
@@ -464,7 +524,7 @@ t.test('an answer that cannot be serialized after the charge says with attempt 2
   t.same(attempts, [1, 2])
 })
 
-t.test('handlerTimeout answers 503 and the key stays taken until the lease ends, since the handler goes on', async (t) => {
+t.test('handlerTimeout answers 503, and the key is taken until the lease ends, as the handler goes on', async (t) => {
   const { app, listen, passTime } = await build(t, { lease: LEASE, onConflict: 'reject' })
   lookAfterLeasesOften(app)
   const finish = gate()
@@ -493,7 +553,8 @@ t.test('handlerTimeout answers 503 and the key stays taken until the lease ends,
   t.equal((await client.post('/x', 'k')).replayed, true)
 })
 
-t.test('a request with a body over a socket is not timed out by Fastify 5.12.8, which the docs say: its late answer is kept', async (t) => {
+t.test('a request with a body over a socket is not timed out by Fastify 5.12.8, which the docs say: ' +
+  'its late answer is kept', async (t) => {
   const { app, listen } = await build(t)
   const finish = gate()
   let begun = 0
@@ -508,7 +569,7 @@ t.test('a request with a body over a socket is not timed out by Fastify 5.12.8, 
   const client = await listen()
   const late = client.post('/body', 'k', { amount: 1 })
   await until(() => begun === 1)
-  // It began later and its time is over: so is that of the first.
+  // It began later and its time is over: then so is the time of the first.
   t.equal((await client.post('/none')).status, 503)
   finish.open()
   t.match(await late, { status: 200, text: 'late' })
@@ -525,7 +586,9 @@ t.test('a handler that ends at a limit of its own releases its key, or keeps it 
     await new Promise((_resolve, reject) => {
       limit.addEventListener('abort', () => {
         const { status } = request.body as { status?: number }
-        reject(status === undefined ? limit.reason as Error : Object.assign(new Error('too slow'), { statusCode: status }))
+        reject(
+          status === undefined ? limit.reason as Error : Object.assign(new Error('too slow'), { statusCode: status })
+        )
       })
     })
     return 'never'
@@ -534,7 +597,10 @@ t.test('a handler that ends at a limit of its own releases its key, or keeps it 
   t.equal((await client.post('/x', 'free', {})).status, 500)
   t.equal((await client.post('/x', 'free', {})).text, 'attempt 2')
   t.equal((await client.post('/x', 'taken', { status: 408 })).status, 408)
-  t.match(await client.post('/x', 'taken', { status: 408 }), { status: 409, json: { code: 'FST_IDEMPOTENCY_IN_PROGRESS' } })
+  t.match(await client.post('/x', 'taken', { status: 408 }), {
+    status: 409,
+    json: { code: 'FST_IDEMPOTENCY_IN_PROGRESS' }
+  })
 })
 
 t.test('a request that times out while it waits for another one does not run later, nor keep the key', async (t) => {
@@ -584,12 +650,15 @@ t.test('an answer written to reply.raw counts as hijacked, as soon as the leases
   const client = await listen()
   t.equal((await client.post('/x', 'k')).text, 'raw')
   await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'settled')
-  t.match(await client.post('/x', 'k'), { status: 409, json: { code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE', originalStatus: 201 } })
+  t.match(await client.post('/x', 'k'), {
+    status: 409,
+    json: { code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE', originalStatus: 201 }
+  })
   t.equal(runs, 1)
 })
 
 for (const way of ['reply.hijack()', 'reply.raw alone']) {
-  t.test(`an answer by ${way} to a client that has left is noticed, as soon as the leases are looked after`, async (t) => {
+  t.test(`an answer by ${way} to a client that has left is noticed when the leases are looked after`, async (t) => {
     const { app, listen } = await build(t)
     lookAfterLeasesOften(app)
     const began = gate()
@@ -602,7 +671,11 @@ for (const way of ['reply.hijack()', 'reply.raw alone']) {
     connection.post('k')
     await began.opened
     connection.cut()
-    await until(async () => (await app.idempotency.find('k', 'global'))?.state === 'settled', 'the key to be settled', 30_000)
+    await until(
+      async () => (await app.idempotency.find('k', 'global'))?.state === 'settled',
+      'the key to be settled',
+      30_000
+    )
     t.match(await app.idempotency.find('k', 'global'), { statusCode: 201, response: null })
   })
 }
@@ -616,7 +689,9 @@ t.test('in each context of the app hijacked answers and trailers are noticed', a
         reply.hijack()
         reply.raw.end('raw')
       })
-      child.post(`/${name}/trailer`, { config: { idempotency: true } }, async (_request, reply) => reply.trailer('x-checksum', async () => 'abc').send('done'))
+      child.post(`/${name}/trailer`, { config: { idempotency: true } }, async (_request, reply) =>
+        reply.trailer('x-checksum', async () => 'abc').send('done')
+      )
     })
   }
   const client = await listen()

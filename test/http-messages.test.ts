@@ -12,7 +12,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import { request as undiciRequest } from 'undici'
 import { build, MemoryStore } from './helper.ts'
 
-/** An answer as its bytes came, or the error that the client ended with. */
+/** An answer with its raw bytes, or the error that the client ended with. */
 interface Message {
   status: number
   headers: IncomingHttpHeaders
@@ -30,7 +30,10 @@ const CLIENTS = {
     return { status: response.statusCode ?? 0, headers: response.headers, body: body.toString('latin1') }
   },
   undici: async (url: string, key: string) => {
-    const { statusCode, headers, body } = await undiciRequest(url, { method: 'POST', headers: { 'idempotency-key': key } })
+    const { statusCode, headers, body } = await undiciRequest(url, {
+      method: 'POST',
+      headers: { 'idempotency-key': key }
+    })
     return { status: statusCode, headers, body: Buffer.from(await body.arrayBuffer()).toString('latin1') }
   },
   fetch: async (url: string, key: string) => {
@@ -40,14 +43,16 @@ const CLIENTS = {
   }
 } satisfies Record<string, Send>
 
-/** The same over HTTP/2, where a body's end is the stream's. */
+/** The same over HTTP/2, where the end of the body is the end of the stream. */
 async function sendHttp2 (url: string, key: string): Promise<Message> {
   const { origin, pathname } = new URL(url)
   const session = connectHttp2(origin)
   try {
     const stream = session.request({ ':method': 'POST', ':path': pathname, 'idempotency-key': key })
     stream.end()
-    const unanswered = once(stream, 'close').then(() => { throw new Error(`closed without an answer, code ${stream.rstCode}`) })
+    const unanswered = once(stream, 'close').then(() => {
+      throw new Error(`closed without an answer, code ${stream.rstCode}`)
+    })
     unanswered.catch(() => {})
     const [{ ':status': status, ...headers }] =
       await Promise.race([once(stream, 'response'), unanswered]) as [IncomingHttpHeaders & { ':status': number }]
@@ -68,12 +73,14 @@ async function seen (sent: Promise<Message>): Promise<Partial<Message> & { faile
   }
 }
 
-/** A provider that answers as many do: in chunks, and says what it likes of its connection. */
+/** A provider that answers as many do: in chunks, and with any header about its connection. */
 async function startProvider (t: Test): Promise<string> {
   const server = createServer((request, response) => {
     request.resume()
     if (request.url === '/gzip') {
-      response.writeHead(201, { 'content-type': 'application/json', 'content-encoding': 'gzip' }).end(gzipSync('{"charge":1}'))
+      response
+        .writeHead(201, { 'content-type': 'application/json', 'content-encoding': 'gzip' })
+        .end(gzipSync('{"charge":1}'))
       return
     }
     response.writeHead(201, {
@@ -93,27 +100,46 @@ async function startProvider (t: Test): Promise<string> {
 const CHARGE = '{"charge":1}'
 const pieces = (): Readable => Readable.from(['{"charge"', ':1}'])
 
-/** Handlers that hand on what they were told by others. */
+/** Handlers that pass on what other services answered. */
 const HANDLERS: Record<string, (reply: FastifyReply, provider: string) => unknown> = {
   'the Response of a fetch()': (_reply, provider) => fetch(provider, { method: 'POST', body: '{}' }),
   'the Response of a fetch() that has decoded it': (_reply, provider) => fetch(`${provider}/gzip`, { method: 'POST' }),
-  'a Response of its own with transfer-encoding': () => new Response(CHARGE, { headers: { 'transfer-encoding': 'chunked', 'x-charge': 'ch_1' } }),
-  'a stream with transfer-encoding': reply => reply.header('transfer-encoding', 'chunked').type('application/json').send(pieces()),
-  'a web stream with transfer-encoding': reply => reply.header('transfer-encoding', 'chunked').send(new Blob([CHARGE]).stream()),
-  'a stream with a trailer field': reply => reply.headers({ trailer: 'x-checksum', 'transfer-encoding': 'chunked' }).send(pieces()),
-  'a stream with the length of another body': reply => reply.header('content-length', 7).type('application/json').send(pieces()),
+  'a Response of its own with transfer-encoding': () =>
+    new Response(CHARGE, { headers: { 'transfer-encoding': 'chunked', 'x-charge': 'ch_1' } }),
+  'a stream with transfer-encoding': reply =>
+    reply.header('transfer-encoding', 'chunked').type('application/json').send(pieces()),
+  'a web stream with transfer-encoding': reply =>
+    reply.header('transfer-encoding', 'chunked').send(new Blob([CHARGE]).stream()),
+  'a stream with a trailer field': reply =>
+    reply.headers({ trailer: 'x-checksum', 'transfer-encoding': 'chunked' }).send(pieces()),
+  'a stream with the length of another body': reply =>
+    reply.header('content-length', 7).type('application/json').send(pieces()),
   'text with the length of another body': reply => reply.header('content-length', 7).send(CHARGE),
-  'a stream with fields of a connection': reply => reply.headers({ connection: 'x-hop', 'x-hop': '1', 'keep-alive': 'timeout=99', te: 'trailers', upgrade: 'h2c', 'proxy-authenticate': 'Basic' }).send(pieces()),
-  'text with fields of a connection': reply => reply.headers({ connection: 'x-hop', 'x-hop': '1', te: 'trailers', upgrade: 'h2c', 'proxy-connection': 'keep-alive' }).send(CHARGE),
-  'an empty Response with transfer-encoding': () => new Response(null, { status: 204, headers: { 'transfer-encoding': 'chunked' } })
+  'a stream with fields of a connection': reply =>
+    reply
+      .headers({
+        connection: 'x-hop',
+        'x-hop': '1',
+        'keep-alive': 'timeout=99',
+        te: 'trailers',
+        upgrade: 'h2c',
+        'proxy-authenticate': 'Basic'
+      })
+      .send(pieces()),
+  'text with fields of a connection': reply =>
+    reply
+      .headers({ connection: 'x-hop', 'x-hop': '1', te: 'trailers', upgrade: 'h2c', 'proxy-connection': 'keep-alive' })
+      .send(CHARGE),
+  'an empty Response with transfer-encoding': () =>
+    new Response(null, { status: 204, headers: { 'transfer-encoding': 'chunked' } })
 }
 
-/** Fastify itself sends this so that clients fail, without the plugin too. */
+/** Fastify itself sends this in a form that makes clients fail, without the plugin too. */
 const BROKEN_ALONE = 'a stream with the length of another body'
 /** What says that it is compressed and is not. Clients that decode fail. */
 const NOT_COMPRESSED = 'the Response of a fetch() that has decoded it'
 
-/** What belongs to one message or one connection. */
+/** Headers that belong to one message or one connection. */
 const OF_THE_MESSAGE = ['content-length', 'transfer-encoding', 'trailer', 'date', 'connection', 'keep-alive']
 const OF_THE_CONNECTION = ['te', 'upgrade', 'x-hop', 'proxy-authenticate', 'proxy-connection', 'idempotent-replayed']
 
@@ -123,7 +149,9 @@ function without (headers: IncomingHttpHeaders, names: string[]): IncomingHttpHe
 
 function routes (app: FastifyInstance, provider: string): void {
   for (const [index, handler] of Object.values(HANDLERS).entries()) {
-    app.post(`/protected/${index}`, { config: { idempotency: true } }, async (_request, reply) => handler(reply, provider))
+    app.post(`/protected/${index}`, { config: { idempotency: true } }, async (_request, reply) =>
+      handler(reply, provider)
+    )
     app.post(`/unprotected/${index}`, async (_request, reply) => handler(reply, provider))
   }
 }
@@ -138,7 +166,10 @@ for (const [index, kind] of Object.keys(HANDLERS).entries()) {
       const first = await seen(send(`${url}/protected/${index}`, 'k'))
       const replay = await seen(send(`${url}/protected/${index}`, 'k'))
       const { headers, ...rest } = first
-      t.notOk(headers?.['content-length'] !== undefined && headers['transfer-encoding'] !== undefined, 'one says how long it is')
+      t.notOk(
+        headers?.['content-length'] !== undefined && headers['transfer-encoding'] !== undefined,
+        'one says how long it is'
+      )
       t.equal(replay.headers?.['idempotent-replayed'], headers === undefined ? undefined : 'true')
       t.same(
         { ...replay, headers: without(replay.headers ?? {}, [...OF_THE_MESSAGE, ...OF_THE_CONNECTION]) },
@@ -172,14 +203,22 @@ for (const [index, kind] of Object.keys(HANDLERS).entries()) {
     t.equal(replay.headers['idempotent-replayed'], 'true')
     const { headers, ...rest } = first
     t.match(replay, rest)
-    t.same(without(replay.headers, [...OF_THE_MESSAGE, ...OF_THE_CONNECTION]), without(headers, [...OF_THE_MESSAGE, ...OF_THE_CONNECTION]))
+    t.same(
+      without(replay.headers, [...OF_THE_MESSAGE, ...OF_THE_CONNECTION]),
+      without(headers, [...OF_THE_MESSAGE, ...OF_THE_CONNECTION])
+    )
   })
 }
 
-t.test('a hook that makes a stream of an answer with transfer-encoding, as compression does: it is sent in chunks, first and replayed', async (t) => {
+t.test('a hook that makes a stream of an answer with transfer-encoding, as compression does: ' +
+  'it is sent in chunks, first and replayed', async (t) => {
   const { app, listen } = await build(t, { store: new MemoryStore() })
-  app.addHook('onSend', async (_request, _reply, payload) => payload instanceof Uint8Array ? Readable.from([payload]) : payload)
-  app.post('/x', { config: { idempotency: true } }, async (_request, reply) => reply.header('transfer-encoding', 'chunked').send(pieces()))
+  app.addHook('onSend', async (_request, _reply, payload) =>
+    payload instanceof Uint8Array ? Readable.from([payload]) : payload
+  )
+  app.post('/x', { config: { idempotency: true } }, async (_request, reply) =>
+    reply.header('transfer-encoding', 'chunked').send(pieces())
+  )
   const { url } = await listen()
   for (const replayed of [undefined, 'true']) {
     const { headers, body } = await seen(CLIENTS.undici(`${url}/x`, 'k'))

@@ -13,7 +13,7 @@ import type { OwnRedis } from './store/own-redis.ts'
 // A completed run is never repeated while its process lives, whatever the store refuses, and for however long.
 
 const LEASE = 1_500
-/** Milliseconds: how long a client waits whose outcome is on a connection that just broke. */
+/** Milliseconds that a client waits whose outcome is on a connection that just broke. */
 const STORE_TIMEOUT = 3_000
 
 interface Outage {
@@ -73,7 +73,9 @@ async function two (t: Test, body: unknown = 'paid', options: Parameters<typeof 
   return { server, apps, clients, runs: () => attempts.length, attempts, finish: open }
 }
 
-/** Sends duplicates to both apps, one after the other, until `isOver` says so of an answer. All answers. */
+/**
+ * Sends duplicates to both apps, one after the other, until `isOver` returns true for an answer. Returns all answers.
+ */
 async function insist (clients: Client[], isOver: (answer: Answer) => boolean): Promise<Answer[]> {
   const answers: Answer[] = []
   await until(async () => {
@@ -86,7 +88,8 @@ async function insist (clients: Client[], isOver: (answer: Answer) => boolean): 
 
 for (const [what, outage] of Object.entries(OUTAGES)) {
   for (const length of ['shorter', 'longer']) {
-    t.test(`a handler ends while Redis ${what}, for ${length} than the lease: its run is not repeated, and its retries get its answer`, async (t) => {
+    t.test(`a handler ends while Redis ${what}, for ${length} than the lease: ` +
+      'its run is not repeated, and its retries get its answer', async (t) => {
       const { server, clients, runs, finish } = await two(t)
       const [a] = clients as [Client, Client]
       const owner = a.post('/x', 'k')
@@ -96,7 +99,10 @@ for (const [what, outage] of Object.entries(OUTAGES)) {
       t.equal((await owner).text, 'paid')
       t.match(await a.post('/x', 'k'), { text: 'paid', replayed: true }, 'in its process the outcome is known')
       const began = performance.now()
-      const during = await insist(clients, () => performance.now() - began > (length === 'shorter' ? LEASE / 5 : LEASE * 1.5))
+      const during = await insist(
+        clients,
+        () => performance.now() - began > (length === 'shorter' ? LEASE / 5 : LEASE * 1.5)
+      )
       await outage.end(server)
       const after = await insist(clients, answer => answer.status === 200 || answer.text.includes('NOT_REPLAYABLE'))
       t.equal(runs(), 1)
@@ -108,7 +114,8 @@ for (const [what, outage] of Object.entries(OUTAGES)) {
   }
 }
 
-t.test('Redis has room for the claim and none for the response: the key settles without it, and never runs again', async (t) => {
+t.test('Redis has room for the claim and none for the response: ' +
+  'the key settles without it, and never runs again', async (t) => {
   const { server, apps, clients, runs, finish } = await two(t, 'x'.repeat(500_000))
   const [a, b] = clients as [Client, Client]
   finish()
@@ -117,7 +124,10 @@ t.test('Redis has room for the claim and none for the response: the key settles 
   t.equal((await a.post('/x', 'k')).body.length, 500_000, 'the first answer is whole')
   await until(() => apps[0]?.app.idempotency.stats().pending === 0, 'the record being stored')
   for (const client of [a, b, a, b, a]) {
-    t.match(await client.post('/x', 'k'), { status: 409, json: { code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE', originalStatus: 200 } })
+    t.match(await client.post('/x', 'k'), {
+      status: 409,
+      json: { code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE', originalStatus: 200 }
+    })
   }
   t.equal(runs(), 1)
   t.ok(apps[0]?.logged.some(({ level, msg }) => level === 50 && msg.includes('no room for the response')))
@@ -158,7 +168,7 @@ t.test('those who waited for an owner get its answer when the store does not tak
   Object.assign(store, { claim, complete })
 })
 
-t.test('a claim that took the key over and let nothing run does not stand in the way of an outcome that is kept here', async (t) => {
+t.test('a claim that took the key over and let nothing run does not block an outcome kept here', async (t) => {
   const shared = new MemoryStore()
   let isGone = false
   const store = new Proxy(shared, {
@@ -181,7 +191,11 @@ t.test('a claim that took the key over and let nothing run does not stand in the
   await routes[0].began()
   isGone = true
   const leaves = new AbortController()
-  const waiter = fetch(`${b.url}/x`, { method: 'POST', headers: { 'idempotency-key': 'k' }, signal: leaves.signal }).catch(() => 'left')
+  const waiter = fetch(`${b.url}/x`, {
+    method: 'POST',
+    headers: { 'idempotency-key': 'k' },
+    signal: leaves.signal
+  }).catch(() => 'left')
   const waiting = (): number => two.app.idempotency.stats().waiting
   await until(() => waiting() === 1)
   const claim = shared.claim.bind(shared)
@@ -196,7 +210,10 @@ t.test('a claim that took the key over and let nothing run does not stand in the
   routes[0].finish()
   t.equal((await owner).text, 'paid')
   t.equal(await waiter, 'left')
-  await until(async () => (await two.app.idempotency.find('k', 'global'))?.state === 'released', 'the claim being undone')
+  await until(
+    async () => (await two.app.idempotency.find('k', 'global'))?.state === 'released',
+    'the claim being undone'
+  )
   shared.claim = claim
   isGone = false
   await until(() => one.app.idempotency.stats().pending === 0)

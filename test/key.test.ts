@@ -9,11 +9,17 @@ import idempotency from '../plugin/index.ts'
 import { parseKey } from '../plugin/shared/key-grammar.ts'
 import { build, MemoryStore } from './helper.ts'
 
-/** A request whose header lines are sent as these very bytes. */
+/** Sends a request whose header lines are exactly these bytes. */
 async function raw (url: string, ...headerLines: string[]): Promise<{ status: number, body: string }> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
-  socket.write(Buffer.from(`POST /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n${headerLines.map(line => `${line}\r\n`).join('')}\r\n`, 'latin1'))
+  socket.write(
+    Buffer.from(
+      'POST /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n' +
+        `content-length: 0\r\n${headerLines.map(line => `${line}\r\n`).join('')}\r\n`,
+      'latin1'
+    )
+  )
   let text = ''
   socket.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
   await once(socket, 'close')
@@ -81,11 +87,16 @@ for (const [how, ...lines] of INVALID) {
   t.test(`${how} is refused with a 400`, async (t) => {
     const { status, body } = await raw(await echo(t), ...lines)
     t.equal(status, 400)
-    t.match(JSON.parse(body), { code: 'FST_IDEMPOTENCY_KEY_INVALID', status: 400, retryable: false, detail: /idempotency-key/ })
+    t.match(JSON.parse(body), {
+      code: 'FST_IDEMPOTENCY_KEY_INVALID',
+      status: 400,
+      retryable: false,
+      detail: /idempotency-key/
+    })
   })
 }
 
-/** Some of these Node.js treats in ways of its own: it keeps the first of repeated lines, or joins them otherwise. */
+/** Node.js handles some of these in its own way: it keeps the first of repeated lines, or joins them differently. */
 for (const header of ['x-request-id', 'etag', 'from', 'cookie', 'set-cookie']) {
   t.test(`two lines of a header of one’s own choice are refused too: ${header}`, async (t) => {
     const url = await echo(t, { header })
@@ -99,7 +110,7 @@ for (const header of ['x-request-id', 'etag', 'from', 'cookie', 'set-cookie']) {
   })
 }
 
-/** An answer over HTTP/2, to a request with this header, once or several times. */
+/** The answer over HTTP/2 to a request that has this header once or several times. */
 async function overHttp2 (url: string, header: string, value: string | string[]): ReturnType<typeof raw> {
   const session = connectHttp2(url)
   try {
@@ -117,7 +128,7 @@ async function overHttp2 (url: string, header: string, value: string | string[])
 
 t.test('over HTTP/2 two key fields are refused as over HTTP/1, and one with a comma in it is a key', async (t) => {
   for (const header of ['idempotency-key', 'x-request-id']) {
-    // The types of an HTTP/2 app are others; what it does is the same.
+    // The types of an HTTP/2 app are different. Its behaviour is the same.
     const app = Fastify({ http2: true } as FastifyServerOptions) as unknown as FastifyInstance
     t.teardown(() => app.close())
     await app.register(idempotency, { store: new MemoryStore(), scope: 'global', header })
@@ -185,8 +196,12 @@ t.test('a string and the same without quotes are one key', async (t) => {
   t.equal(runs, 1)
 })
 
-t.test('every key of visible ASCII characters survives being quoted, and being sent bare where it has no quote', async (t) => {
-  const visible = fc.string({ unit: fc.integer({ min: 0x21, max: 0x7e }).map(code => String.fromCharCode(code)), minLength: 1, maxLength: 255 })
+t.test('every key of visible ASCII survives being quoted, and being sent bare where it has no quote', async (t) => {
+  const visible = fc.string({
+    unit: fc.integer({ min: 0x21, max: 0x7e }).map(code => String.fromCharCode(code)),
+    minLength: 1,
+    maxLength: 255
+  })
   fc.assert(fc.property(visible, (key) => {
     const quoted = `"${key.replace(/["\\]/g, '\\$&')}"`
     return parseKey(quoted) === key && parseKey(`${quoted};p=1`) === key && (key.includes('"') || parseKey(key) === key)
@@ -197,13 +212,20 @@ t.test('every key of visible ASCII characters survives being quoted, and being s
 t.test('the header can have another name', async (t) => {
   const url = await echo(t, { header: 'PayPal-Request-Id' })
   t.same(JSON.parse((await raw(url, 'paypal-request-id: abc')).body), { key: 'abc' })
-  t.match(JSON.parse((await raw(url, 'idempotency-key: abc')).body), { code: 'FST_IDEMPOTENCY_KEY_MISSING', detail: /header paypal-request-id/ })
+  t.match(JSON.parse((await raw(url, 'idempotency-key: abc')).body), {
+    code: 'FST_IDEMPOTENCY_KEY_MISSING',
+    detail: /header paypal-request-id/
+  })
 })
 
 t.test('the key can come from elsewhere, such as a webhook’s event id, and is taken as it is', async (t) => {
   const { app, listen } = await build(t, { store: new MemoryStore() })
   let runs = 0
-  app.post('/x', { config: { idempotency: { key: request => (request.body as { id?: string }).id } } }, async request => ({ run: ++runs, key: request.idempotency?.key }))
+  app.post(
+    '/x',
+    { config: { idempotency: { key: request => (request.body as { id?: string }).id } } },
+    async request => ({ run: ++runs, key: request.idempotency?.key })
+  )
   const client = await listen()
   t.same((await client.post('/x', null, { id: 'evt"7' })).json, { run: 1, key: 'evt"7' })
   t.equal((await client.post('/x', 'ignored', { id: 'evt"7' })).replayed, true)
@@ -222,7 +244,8 @@ t.test('validateKey decides instead of the default rule', async (t) => {
   t.equal((await raw(url, `idempotency-key: ${UUID}`)).status, 400)
 })
 
-t.test('where a key is not required, a request without one runs unprotected, and one with a bad key is still refused', async (t) => {
+t.test('where a key is not required, a request without one runs unprotected, ' +
+  'and one with a bad key is still refused', async (t) => {
   const store = new MemoryStore()
   const { app, listen } = await build(t, { store, required: false })
   const seen: unknown[] = []

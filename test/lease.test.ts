@@ -31,13 +31,16 @@ t.test('a handler that takes several leases keeps the key all the while', async 
 })
 
 for (const onConflict of ['auto', 'reject'] as const) {
-  t.test(`a process that was idle gives the key of a crashed owner to the first retry, also with onConflict '${onConflict}'`, async (t) => {
+  t.test('a process that was idle gives the key of a crashed owner to the first retry, ' +
+    `also with onConflict '${onConflict}'`, async (t) => {
     const store = new MemoryStore()
     const [crashed, idle] = await Promise.all([0, 1].map(() => build(t, { store, onConflict })))
     const never = gate()
     t.teardown(never.open)
     crashed?.app.post('/x', { config: { idempotency: true } }, async () => { await never.opened })
-    idle?.app.post('/x', { config: { idempotency: true } }, async request => ({ attempt: request.idempotency?.attempt }))
+    idle?.app.post('/x', { config: { idempotency: true } }, async request => ({
+      attempt: request.idempotency?.attempt
+    }))
     const [a, b] = await Promise.all([crashed?.listen(), idle?.listen()])
     const lost = a?.post('/x', 'k')
     await until(() => crashed?.app.idempotency.stats().running === 1)
@@ -86,7 +89,7 @@ t.test('a handler that is done within a third of its lease is never renewed', as
   t.equal((await client.post('/x', 'k')).replayed, true)
 })
 
-t.test('a lease is not renewed beyond maxExecution: the handler is told, and a retry runs with attempt 2', async (t) => {
+t.test('a lease is not renewed beyond maxExecution: the handler is told, and a retry runs as attempt 2', async (t) => {
   const { app, listen, logged, passTime } = await build(t, { lease: LEASE, maxExecution: LEASE, onConflict: 'reject' })
   lookAfterLeasesOften(app)
   const finish = gate()

@@ -11,7 +11,7 @@ import { REDIS_6, unpacked } from './servers/debian.ts'
 import { ownRedis } from './store/own-redis.ts'
 
 /*
- * What somebody who uses the package for the first time does wrong, and the whole sentence that tells what to do.
+ * The mistakes of somebody who uses the package for the first time, and the whole sentence that says what to do.
  */
 
 const OLD = unpacked(REDIS_6)
@@ -29,19 +29,50 @@ const pay = (app: FastifyInstance): unknown => app.post('/pay', { config: { idem
 
 t.test('forgot fastify-plugin around a plugin of their own', async (t) => {
   const own = async (app: FastifyInstance): Promise<void> => { await app.register(idempotency, inMemory()) }
-  t.equal(await mistake(t, async (app) => { await app.register(own); pay(app) }), 'fastify-idempotency: the route POST /pay is to be protected, and would run unprotected: it is declared outside of the context that the plugin was registered in. Wrap your own plugin that registers it by fastify-plugin, so that it counts for the app, or register it in the app itself')
+  t.equal(
+    await mistake(t, async (app) => {
+      await app.register(own)
+      pay(app)
+    }),
+    'fastify-idempotency: the route POST /pay is to be protected, and would run unprotected: ' +
+      'it is declared outside of the context that the plugin was registered in. ' +
+      'Wrap your own plugin that registers it by fastify-plugin, so that it counts for the app, ' +
+      'or register it in the app itself'
+  )
   t.equal(await mistake(t, async (app) => { await app.register(fp(own)); pay(app) }), 'ready', 'and that is the remedy')
 })
 
 t.test('registered it too late', async (t) => {
-  t.equal(await mistake(t, async (app) => { pay(app); await app.register(idempotency, inMemory()) }), 'fastify-idempotency: the route POST /pay is to be protected, and would run unprotected: it is declared before the plugin was loaded. Register the plugin before the routes: "await app.register(idempotency, …)" first, or declare them in a plugin that is registered later')
-  t.equal(await mistake(t, async (app) => { await app.register(idempotency, inMemory()); pay(app) }), 'ready', 'and that is the remedy')
+  t.equal(
+    await mistake(t, async (app) => {
+      pay(app)
+      await app.register(idempotency, inMemory())
+    }),
+    'fastify-idempotency: the route POST /pay is to be protected, and would run unprotected: ' +
+      'it is declared before the plugin was loaded. Register the plugin before the routes: ' +
+      '"await app.register(idempotency, …)" first, or declare them in a plugin that is registered later'
+  )
+  t.equal(
+    await mistake(t, async (app) => {
+      await app.register(idempotency, inMemory())
+      pay(app)
+    }),
+    'ready',
+    'and that is the remedy'
+  )
 })
 
 t.test('has a Redis 6', { skip: OLD === null ? 'its packages cannot be had here' : false }, async (t) => {
   const server = await ownRedis(t, { binary: OLD as string })
   const redis = connectRedis(t, { url: server.url })
-  t.equal(await mistake(t, async (app) => { await app.register(idempotency, { redis, scope: 'global' }); pay(app) }), 'fastify-idempotency: Redis cannot be used: version 7.0 or later is needed, and this one is 6.0.16. Upgrade it, or use Valkey')
+  t.equal(
+    await mistake(t, async (app) => {
+      await app.register(idempotency, { redis, scope: 'global' })
+      pay(app)
+    }),
+    'fastify-idempotency: Redis cannot be used: version 7.0 or later is needed, and this one is 6.0.16. ' +
+      'Upgrade it, or use Valkey'
+  )
 })
 
 t.test('has a wrong password', async (t) => {
@@ -53,14 +84,30 @@ t.test('has a wrong password', async (t) => {
     t.teardown(() => redis.disconnect())
     return redis
   }
-  t.equal(await mistake(t, async (app) => { await app.register(idempotency, { redis: connect('wrong'), scope: 'global' }); pay(app) }), 'fastify-idempotency: Redis cannot be used: it refuses the password. Give the client of the option "redis" the username and the password that Redis knows')
-  t.equal(await mistake(t, async (app) => { await app.register(idempotency, { redis: connect('right'), scope: 'global' }); pay(app) }), 'ready', 'and that is the remedy')
+  t.equal(
+    await mistake(t, async (app) => {
+      await app.register(idempotency, { redis: connect('wrong'), scope: 'global' })
+      pay(app)
+    }),
+    'fastify-idempotency: Redis cannot be used: it refuses the password. ' +
+      'Give the client of the option "redis" the username and the password that Redis knows'
+  )
+  t.equal(
+    await mistake(t, async (app) => {
+      await app.register(idempotency, { redis: connect('right'), scope: 'global' })
+      pay(app)
+    }),
+    'ready',
+    'and that is the remedy'
+  )
 })
 
-// Who the user is is known only when somebody asks: at start there is no request that the function could be called with.
+// The user is known only when a request comes: at start there is no request that the function could be called with.
 for (const [what, scope, told, log] of [
   ['user?.id', (request: FastifyRequest) => (request as { user?: { id: string } }).user?.id as string,
-    'The idempotency option "scope" of POST /pay must return a string or a number that names the caller, got undefined: identify the caller in a hook that runs before it, such as onRequest, and refuse who is unknown there',
+    'The idempotency option "scope" of POST /pay must return a string or a number that names the caller, ' +
+      'got undefined: identify the caller in a hook that runs before it, such as onRequest, ' +
+      'and refuse who is unknown there',
     'must return a string or a number that names the caller, got undefined'],
   ['user.id', (request: FastifyRequest) => (request as unknown as { user: { id: string } }).user.id,
     'The idempotency option "scope" of POST /pay failed: the log of this service',
@@ -73,7 +120,10 @@ for (const [what, scope, told, log] of [
     const answer = await (await listen()).post('/pay', 'k')
     t.equal(answer.status, 500)
     t.match(answer.json.detail, told)
-    t.match(logged.filter(({ level }) => level === 50), [{ msg: 'idempotency: the option "scope" of POST /pay failed, the request is refused', err: { message: log } }])
+    t.match(
+      logged.filter(({ level }) => level === 50),
+      [{ msg: 'idempotency: the option "scope" of POST /pay failed, the request is refused', err: { message: log } }]
+    )
     t.equal(runs, 0)
   })
 }

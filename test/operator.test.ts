@@ -3,7 +3,11 @@ import { build, gate, MemoryStore, until } from './helper.ts'
 
 for (const stored of ['Redis', 'memory']) {
   t.test(`an operator finds a key in each of its states, and can have it forgotten (${stored})`, async (t) => {
-    const { app, listen } = await build(t, { lease: 20_000, retention: 60_000, ...(stored === 'memory' ? { store: new MemoryStore() } : {}) })
+    const { app, listen } = await build(t, {
+      lease: 20_000,
+      retention: 60_000,
+      ...(stored === 'memory' ? { store: new MemoryStore() } : {})
+    })
     let finish = gate()
     let runs = 0
     app.post('/x', { config: { idempotency: true } }, async (_request, reply) => {
@@ -23,7 +27,13 @@ for (const stored of ['Redis', 'memory']) {
     t.equal(app.idempotency.stats().running, 1)
     finish.open()
     await first
-    t.match(await app.idempotency.find('k', 'global'), { state: 'released', attempt: 1, leaseLeft: null, statusCode: null, response: null })
+    t.match(await app.idempotency.find('k', 'global'), {
+      state: 'released',
+      attempt: 1,
+      leaseLeft: null,
+      statusCode: null,
+      response: null
+    })
 
     finish = gate()
     finish.open()
@@ -50,18 +60,51 @@ for (const stored of ['Redis', 'memory']) {
       return 'done'
     })
     const client = await listen()
-    const none = { claimed: 0, retried: 0, completed: 0, released: 0, replayed: 0, recalled: 0, conflicts: 0, mismatches: 0, waited: 0, leasesLost: 0, storeErrors: 0, bypassed: 0, running: 0, waiting: 0, pending: 0 }
+    const none = {
+      claimed: 0,
+      retried: 0,
+      completed: 0,
+      released: 0,
+      replayed: 0,
+      recalled: 0,
+      conflicts: 0,
+      mismatches: 0,
+      waited: 0,
+      leasesLost: 0,
+      storeErrors: 0,
+      bypassed: 0,
+      running: 0,
+      waiting: 0,
+      pending: 0
+    }
     t.same(app.idempotency.stats(), none)
     await client.post('/x', 'k')
     const second = client.post('/x', 'k')
     await until(() => runs === 2)
     await client.post('/x', 'k')
     await client.post('/x', 'k', { other: 1 })
-    t.same(app.idempotency.stats(), { ...none, claimed: 2, retried: 1, released: 1, conflicts: 1, mismatches: 1, running: 1 })
+    t.same(app.idempotency.stats(), {
+      ...none,
+      claimed: 2,
+      retried: 1,
+      released: 1,
+      conflicts: 1,
+      mismatches: 1,
+      running: 1
+    })
     finish.open()
     await second
     await client.post('/x', 'k')
     await client.post('/x', 'k')
-    t.same(app.idempotency.stats(), { ...none, claimed: 2, retried: 1, released: 1, completed: 1, replayed: 2, conflicts: 1, mismatches: 1 })
+    t.same(app.idempotency.stats(), {
+      ...none,
+      claimed: 2,
+      retried: 1,
+      released: 1,
+      completed: 1,
+      replayed: 2,
+      conflicts: 1,
+      mismatches: 1
+    })
   })
 }

@@ -11,7 +11,7 @@ import { kSeen } from '../plugin/routes.ts'
 import { build, connectRedis, gate, MemoryStore, newPrefix } from './helper.ts'
 import type { Client, TestApp } from './helper.ts'
 
-/** The functions that are asked before a request may run. */
+/** The functions that the plugin calls before a request may run. */
 type Functions = Required<Pick<RouteIdempotencyOptions, 'key' | 'validateKey' | 'scope' | 'fingerprint'>>
 type Option = keyof Functions
 type Ask = (key: string, scope: string) => Promise<unknown>
@@ -29,7 +29,7 @@ const ANSWERS = {
   fingerprint: (request: FastifyRequest) => String(bodyOf(request).amount)
 }
 
-/** A thenable that is no Promise, as query builders return them. */
+/** A thenable that is not a Promise, as query builders return them. */
 function thenable<T> (answer: T): PromiseLike<T> {
   return { then: (...args) => Promise.resolve(answer).then(...args) }
 }
@@ -84,7 +84,7 @@ t.test('twins whose functions are asynchronous are one run', async (t) => {
   t.equal(runs(), 1)
 })
 
-/** As somebody without types may write them. What is given in the clear must not be told. */
+/** Functions as a user without types may write them. What is in plain text must not appear in errors or logs. */
 const FAILURES: Record<string, () => unknown> = {
   throws: () => { throw new Error('secret-4711') },
   'throws what is no error': () => { throw null }, // eslint-disable-line @typescript-eslint/only-throw-error
@@ -118,7 +118,9 @@ for (const option of OPTIONS) {
       t.notMatch(answer.text, /secret/)
       const errors = logged.filter(({ level }) => level === 50)
       t.equal(errors.length, 1, 'in one line')
-      t.match(errors[0], { msg: `idempotency: the option "${option}" of POST /pay/:order failed, the request is refused` })
+      t.match(errors[0], {
+        msg: `idempotency: the option "${option}" of POST /pay/:order failed, the request is refused`
+      })
       if (/rejected$|throws$/.test(what)) t.match(errors[0], { err: { message: 'secret-4711' } })
       t.equal(runs(), 0)
       isBroken = false
@@ -142,13 +144,27 @@ for (const option of OPTIONS) {
   })
 }
 
-for (const own of [{ statusCode: 700 }, { statusCode: 600 }, { statusCode: 404.5 }, { status: 1e9 }, { statusCode: 399 }, { status: 'no' }]) {
-  t.test(`an error with a status that no answer can have is a failure of the option: ${JSON.stringify(own)}`, async (t) => {
-    const { client, runs, logged } = await serve(t, { scope: () => { throw Object.assign(new Error('secret-4711'), own) } })
+for (const own of [
+  { statusCode: 700 },
+  { statusCode: 600 },
+  { statusCode: 404.5 },
+  { status: 1e9 },
+  { statusCode: 399 },
+  { status: 'no' }
+]) {
+  t.test(`an error with a status that no answer has is a failure of the option: ${JSON.stringify(own)}`, async (t) => {
+    const { client, runs, logged } = await serve(t, {
+      scope: () => {
+        throw Object.assign(new Error('secret-4711'), own)
+      }
+    })
     const refused = await client.post('/pay/1', 'k')
     t.match(refused, { status: 500, json: { code: 'FST_IDEMPOTENCY_OPTION_FAILED' } })
     t.notMatch(refused.text, 'secret-4711')
-    t.match(logged.filter(({ level }) => level === 50), [{ msg: /"scope" of POST \/pay\/:order failed/, err: { message: 'secret-4711' } }])
+    t.match(
+      logged.filter(({ level }) => level === 50),
+      [{ msg: /"scope" of POST \/pay\/:order failed/, err: { message: 'secret-4711' } }]
+    )
     t.equal(runs(), 0)
   })
 }
@@ -166,7 +182,7 @@ t.test('an app’s own error handler gets what has failed, with its cause', asyn
   t.same(json, { code: 'FST_IDEMPOTENCY_OPTION_FAILED', cause: 'no database' })
 })
 
-/** By option: what it must return, and what it does. */
+/** For each option: what it must return, and what it returns instead. */
 const WRONG: Record<Option, [expected: string, answers: Array<[answer: unknown, got: string]>]> = {
   key: ['a string, a number or undefined', [
     [null, 'null'], [true, 'boolean'], [{}, 'object'], [['k'], 'object'], [NaN, 'the number NaN'],
@@ -175,15 +191,23 @@ const WRONG: Record<Option, [expected: string, answers: Array<[answer: unknown, 
   validateKey: ['true or false', [
     [undefined, 'undefined'], [null, 'null'], [1, 'number'], ['yes', 'string'], [[], 'object']
   ]],
-  scope: ['a string or a number that names the caller', [
-    [undefined, 'undefined'], [null, 'null'], [{}, 'object'], ['', 'an empty string'], ['undefined', "the text 'undefined'"],
-    [-(2 ** 60), 'a number beyond 2^53'], ['a\ud800', 'text with half a surrogate pair']
-  ]],
+  scope: [
+    'a string or a number that names the caller',
+    [
+      [undefined, 'undefined'],
+      [null, 'null'],
+      [{}, 'object'],
+      ['', 'an empty string'],
+      ['undefined', "the text 'undefined'"],
+      [-(2 ** 60), 'a number beyond 2^53'],
+      ['a\ud800', 'text with half a surrogate pair']
+    ]
+  ],
   fingerprint: ['a string or a Buffer', [[undefined, 'undefined'], [7, 'number'], [null, 'null'], [{}, 'object']]]
 }
 
 for (const option of OPTIONS) {
-  t.test(`what "${option}" must not return is a 500 that says what it got, and so does the log; nothing runs`, async (t) => {
+  t.test(`what "${option}" must not return is a 500; it and the log say what it got, and nothing runs`, async (t) => {
     const [expected, answers] = WRONG[option]
     for (const [answer, got] of answers) {
       for (const asynchronous of [false, true]) {
@@ -193,7 +217,10 @@ for (const option of OPTIONS) {
         const code = option === 'scope' ? 'FST_IDEMPOTENCY_SCOPE_INVALID' : 'FST_IDEMPOTENCY_OPTION_FAILED'
         t.match(refused, {
           status: 500,
-          json: { code, detail: `The idempotency option "${option}" of POST /pay/:order must return ${expected}, got ${got}` }
+          json: {
+            code,
+            detail: `The idempotency option "${option}" of POST /pay/:order must return ${expected}, got ${got}`
+          }
         })
         const msg = `idempotency: the option "${option}" of POST /pay/:order failed, the request is refused`
         const errors = logged.filter(({ level }) => level === 50)
@@ -205,7 +232,10 @@ for (const option of OPTIONS) {
 }
 
 t.test('a key, like a scope, may be a number, and is known to operators by it', async (t) => {
-  const { app, listen } = await build(t, { store: new MemoryStore(), key: request => (request.body as { id: number }).id })
+  const { app, listen } = await build(t, {
+    store: new MemoryStore(),
+    key: request => (request.body as { id: number }).id
+  })
   app.post('/x', { config: { idempotency: true } }, async request => ({ key: request.idempotency?.key }))
   const client = await listen()
   t.same((await client.post('/x', null, { id: 7 })).json, { key: '7' })
@@ -220,7 +250,7 @@ t.test('a key, like a scope, may be a number, and is known to operators by it', 
 
 const HALVES = ['\ud800', '\udfff', 'a\ud801', '\ud800a']
 
-t.test('halves of surrogate pairs make no key, whatever validateKey accepts, since all would be one to a hash', async (t) => {
+t.test('halves of surrogate pairs make no key, whatever validateKey accepts: all hash to the same', async (t) => {
   const { app, client, runs } = await serve(t, { key: request => bodyOf(request).id, validateKey: () => true })
   t.match(await client.post('/pay/1', null, { id: '\ufffd' }), { status: 200, text: '{"run":1}' })
   t.match(await client.post('/pay/1', null, { id: '😀' }), { status: 200, text: '{"run":2}' }, 'whole ones do')
@@ -297,7 +327,7 @@ t.test('an asynchronous fingerprint that fails or has nothing to say yet is aske
   }
 })
 
-t.test('a request that is refused before its claim is not asked again what its fingerprint has failed at', async (t) => {
+t.test('a request that is refused before its claim does not call again a fingerprint that failed', async (t) => {
   let asked = 0
   const { client, logged } = await serve(t, {
     async fingerprint () {

@@ -6,7 +6,7 @@ import type { IdempotencyOptions } from '../plugin/index.ts'
 import { checkPluginOptions } from '../plugin/options.ts'
 import { build, clientOf } from './helper.ts'
 
-/** As somebody without TypeScript could write them. */
+/** Options as a user without TypeScript could write them. */
 type Loose = Record<string, unknown>
 
 async function ready (options: Loose, config?: unknown): Promise<unknown> {
@@ -29,42 +29,106 @@ async function ready (options: Loose, config?: unknown): Promise<unknown> {
 
 const good = { store: new MemoryStore(), scope: 'global' }
 
-/** By option, values that are refused, and what the message says that it must be. */
+/** For each option: values that are refused, and what the message says that it must be. */
 const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean }> = {
   scope: { values: ['customer', '', 7, null, {}], expected: /must be a function .*or 'global'/, route: true },
-  header: { values: ['', 'two words', 'a:b', 'ü', 7, null], expected: /must be the name of a request header/, route: true },
-  key: { values: ['x-event-id', null, 7], expected: /must be a function \(request\) => string \| number \| undefined/, route: true },
+  header: {
+    values: ['', 'two words', 'a:b', 'ü', 7, null],
+    expected: /must be the name of a request header/,
+    route: true
+  },
+  key: {
+    values: ['x-event-id', null, 7],
+    expected: /must be a function \(request\) => string \| number \| undefined/,
+    route: true
+  },
   required: { values: ['no', 0, null], expected: /must be true or false/, route: true },
   journalLookup: { values: [true, 'never', 1], expected: /must be 'retries' or 'always'/, route: true },
   journalAnswers: { values: ['yes', 1, null], expected: /must be true or false/, route: true },
   validateKey: { values: [/./, 'uuid', null], expected: /must be a function \(key\) => boolean/, route: true },
   fingerprint: { values: ['body', true, null], expected: /must be a function \(request\)/, route: true },
-  retention: { values: [0, -1, 1.5, '1d', NaN, Infinity, 2 ** 48, null], expected: /must be a whole number of milliseconds from 1 to/, route: true },
-  lease: { values: [0, -1, 1.5, '30s', NaN, Infinity, 2 ** 31, null], expected: /must be a whole number of milliseconds from 1 to 2147483647/, route: true },
-  maxExecution: { values: [-1, 1.5, '5m', Infinity, null], expected: /must be a whole number of milliseconds from 0 to/, route: true },
+  retention: {
+    values: [0, -1, 1.5, '1d', NaN, Infinity, 2 ** 48, null],
+    expected: /must be a whole number of milliseconds from 1 to/,
+    route: true
+  },
+  lease: {
+    values: [0, -1, 1.5, '30s', NaN, Infinity, 2 ** 31, null],
+    expected: /must be a whole number of milliseconds from 1 to 2147483647/,
+    route: true
+  },
+  maxExecution: {
+    values: [-1, 1.5, '5m', Infinity, null],
+    expected: /must be a whole number of milliseconds from 0 to/,
+    route: true
+  },
   onConflict: { values: ['queue', true, null], expected: /must be 'auto' or 'wait' or 'reject'/, route: true },
-  waitTimeout: { values: [-1, 0.5, '10s', Infinity], expected: /must be a whole number of milliseconds from 0 to/, route: true },
-  maxWaitersPerKey: { values: [-1, 0.5, '1', Infinity, null], expected: /must be a whole number of requests from 0 to/, route: true },
-  retryAfter: { values: [-1, 0.5, '1', Infinity], expected: /must be a whole number of seconds from 0 to/, route: true },
+  waitTimeout: {
+    values: [-1, 0.5, '10s', Infinity],
+    expected: /must be a whole number of milliseconds from 0 to/,
+    route: true
+  },
+  maxWaitersPerKey: {
+    values: [-1, 0.5, '1', Infinity, null],
+    expected: /must be a whole number of requests from 0 to/,
+    route: true
+  },
+  retryAfter: {
+    values: [-1, 0.5, '1', Infinity],
+    expected: /must be a whole number of seconds from 0 to/,
+    route: true
+  },
   onStoreError: { values: ['ignore', false, null], expected: /must be 'reject' or 'bypass'/, route: true },
-  sanitize: { values: ['mask', true, null], expected: /must be a function \(response, request\) => \{ headers, body \}/, route: true },
+  sanitize: {
+    values: ['mask', true, null],
+    expected: /must be a function \(response, request\) => \{ headers, body \}/,
+    route: true
+  },
   replayable: { values: [[200], true, null], expected: /must be a function \(statusCode\) => boolean/, route: true },
-  maxBodySize: { values: [-1, 1.5, '1mb', Infinity], expected: /must be a whole number of bytes from 0 to/, route: true },
-  journal: { values: [true, 'pg', null, {}, { query: () => {} }], expected: /must be a journal, such as postgresJournal\(app\.pg\), or false/, route: true },
-  excludeHeaders: { values: ['x-a', [7], {}, null], expected: /must be an array of response header names/, route: true },
+  maxBodySize: {
+    values: [-1, 1.5, '1mb', Infinity],
+    expected: /must be a whole number of bytes from 0 to/,
+    route: true
+  },
+  journal: {
+    values: [true, 'pg', null, {}, { query: () => {} }],
+    expected: /must be a journal, such as postgresJournal\(app\.pg\), or false/,
+    route: true
+  },
+  excludeHeaders: {
+    values: ['x-a', [7], {}, null],
+    expected: /must be an array of response header names/,
+    route: true
+  },
   global: { values: ['yes', 1, null], expected: /must be true or false/, route: false },
-  storeTimeout: { values: [0, -1, '1s', Infinity], expected: /must be a whole number of milliseconds from 1 to/, route: false },
-  maxWaiters: { values: [-1, 0.5, '1', Infinity, null], expected: /must be a whole number of requests from 0 to/, route: false },
-  closeTimeout: { values: [-1, 0.5, '30s', Infinity, null], expected: /must be a whole number of milliseconds from 0 to/, route: false },
+  storeTimeout: {
+    values: [0, -1, '1s', Infinity],
+    expected: /must be a whole number of milliseconds from 1 to/,
+    route: false
+  },
+  maxWaiters: {
+    values: [-1, 0.5, '1', Infinity, null],
+    expected: /must be a whole number of requests from 0 to/,
+    route: false
+  },
+  closeTimeout: {
+    values: [-1, 0.5, '30s', Infinity, null],
+    expected: /must be a whole number of milliseconds from 0 to/,
+    route: false
+  },
   recordVersion: { values: [0, 3, '2', null], expected: /must be 1 or 2/, route: false },
   redisChecks: { values: ['no', 0, null], expected: /must be true or false/, route: false },
   errors: { values: ['json', true, null], expected: /must be 'problem\+json' or 'error-handler'/, route: false },
-  docsUrl: { values: ['/docs', 'docs', 'https://a.example/>x', 7, null], expected: /must be an absolute URL/, route: false },
+  docsUrl: {
+    values: ['/docs', 'docs', 'https://a.example/>x', 7, null],
+    expected: /must be an absolute URL/,
+    route: false
+  },
   keyPrefix: { values: [7, null, {}], expected: /must be a string/, route: false }
 }
 
 for (const [name, { values, expected, route }] of Object.entries(BAD)) {
-  t.test(`option "${name}" that is not what it should be rejects at ready(), by name and with the reason`, async (t) => {
+  t.test(`a wrong value of the option "${name}" rejects at ready(), with its name and the reason`, async (t) => {
     for (const value of values) {
       const error = await ready({ ...good, [name]: value })
       t.type(error, IdempotencyOptionError)
@@ -73,14 +137,20 @@ for (const [name, { values, expected, route }] of Object.entries(BAD)) {
       t.equal((error as IdempotencyOptionError).code, 'FST_IDEMPOTENCY_OPTION_INVALID')
       if (!route) continue
       const inRoute = await ready(good, { [name]: value })
-      t.match((inRoute as Error).message, new RegExp(`route POST /pay: option "${name}" `), `in a route: ${String(value)}`)
+      t.match(
+        (inRoute as Error).message,
+        new RegExp(`route POST /pay: option "${name}" `),
+        `in a route: ${String(value)}`
+      )
       t.match((inRoute as Error).message, expected)
     }
   })
 
   if (!route) {
     t.test(`option "${name}" is refused in a route, where it would have no effect`, async (t) => {
-      t.match(await ready(good, { [name]: undefined }), { message: new RegExp(`route POST /pay: option "${name}" can only be set where the plugin is registered`) })
+      t.match(await ready(good, { [name]: undefined }), {
+        message: new RegExp(`route POST /pay: option "${name}" can only be set where the plugin is registered`)
+      })
     })
   }
 }
@@ -92,7 +162,11 @@ t.test('an unknown option is refused with those that are known', async (t) => {
 
 t.test('a route that asks for something else than true, false or options is refused', async (t) => {
   for (const value of ['yes', 1, null, []]) {
-    t.match(await ready(good, value), { message: /route POST \/pay: config.idempotency must be true, false or an object of options, got / }, String(value))
+    t.match(
+      await ready(good, value),
+      { message: /route POST \/pay: config.idempotency must be true, false or an object of options, got / },
+      String(value)
+    )
   }
 })
 
@@ -100,7 +174,12 @@ t.test('a wrong option of a route that is declared in the root context rejects a
   const { app } = await build(t, { store: new MemoryStore() })
   app.post('/pay', { config: { idempotency: { lease: 0 } } }, async () => 'paid')
   app.post('/fine', { config: { idempotency: true } }, async () => 'fine')
-  await t.rejects(async () => { await app.ready() }, { name: 'IdempotencyOptionError', message: /route POST \/pay: option "lease"/ })
+  await t.rejects(
+    async () => {
+      await app.ready()
+    },
+    { name: 'IdempotencyOptionError', message: /route POST \/pay: option "lease"/ }
+  )
 })
 
 t.test('the scope has no default, since none is safe', async (t) => {
@@ -110,19 +189,30 @@ t.test('the scope has no default, since none is safe', async (t) => {
 t.test('exactly one of redis and store is required', async (t) => {
   t.match(await ready({ scope: 'global' }), { message: /one of the options "redis" and "store" is required/ })
   const redis = new Redis({ lazyConnect: true })
-  t.match(await ready({ scope: 'global', redis, store: new MemoryStore() }), { message: /"redis" and "store" exclude each other/ })
+  t.match(await ready({ scope: 'global', redis, store: new MemoryStore() }), {
+    message: /"redis" and "store" exclude each other/
+  })
   t.equal(await ready({ scope: 'global', redis }), null)
 })
 
 t.test('a client or a store without the methods that are needed is refused, and they are named', async (t) => {
-  t.match(await ready({ scope: 'global', redis: { get () {}, set () {} } }), { message: /option "redis" must be an ioredis Redis or Cluster; this one has no setBuffer, evalsha, / })
-  t.match(await ready({ scope: 'global', redis: 'redis://localhost' }), { message: /option "redis" must be an ioredis Redis or Cluster, got "redis:\/\/localhost"/ })
-  t.match(await ready({ scope: 'global', store: new Map() }), { message: /option "store" must be a store; this one has no claim, renew, complete, release, withdraw, markLeft, wait, find, forget/ })
+  t.match(await ready({ scope: 'global', redis: { get () {}, set () {} } }), {
+    message: /option "redis" must be an ioredis Redis or Cluster; this one has no setBuffer, evalsha, /
+  })
+  t.match(await ready({ scope: 'global', redis: 'redis://localhost' }), {
+    message: /option "redis" must be an ioredis Redis or Cluster, got "redis:\/\/localhost"/
+  })
+  t.match(await ready({ scope: 'global', store: new Map() }), {
+    message:
+      /option "store" must be a store; this one has no claim, renew, complete, release, withdraw, markLeft, wait, find, forget/
+  })
 })
 
 t.test('the password of a URL that is given in place of a client appears in no message', async (t) => {
   const error = await ready({ scope: 'global', redis: 'rediss://app:s3cret@redis.example:6380/0' })
-  t.match(error, { message: /option "redis" must be an ioredis Redis or Cluster, got "rediss:\/\/…@redis.example:6380\/0"$/ })
+  t.match(error, {
+    message: /option "redis" must be an ioredis Redis or Cluster, got "rediss:\/\/…@redis.example:6380\/0"$/
+  })
 })
 
 t.test('keyPrefix goes with redis only', async (t) => {
@@ -130,7 +220,17 @@ t.test('keyPrefix goes with redis only', async (t) => {
 })
 
 t.test('an option that is undefined has its default', async (t) => {
-  t.equal(await ready({ ...good, ...Object.fromEntries(Object.keys(BAD).filter(name => name !== 'scope').map(name => [name, undefined])) }), null)
+  t.equal(
+    await ready({
+      ...good,
+      ...Object.fromEntries(
+        Object.keys(BAD)
+          .filter(name => name !== 'scope')
+          .map(name => [name, undefined])
+      )
+    }),
+    null
+  )
 })
 
 t.test('the defaults are those of the documentation', async (t) => {
@@ -167,14 +267,18 @@ t.test('the defaults are those of the documentation', async (t) => {
   t.equal(excludeHeaders.size, 0)
   t.same(['a', '!', '~', 'x'.repeat(255)].map(validateKey), [true, true, true, true])
   t.same(['', ' ', 'a b', 'é', '\x7f', 'x'.repeat(256)].map(validateKey), [false, false, false, false, false, false])
-  const released = Array.from({ length: 600 }, (_, status) => status).filter(status => status >= 200 && !replayable(status))
+  const released = Array.from({ length: 600 }, (_, status) => status).filter(
+    status => status >= 200 && !replayable(status)
+  )
   t.same(released, [408, 425, 429, ...Array.from({ length: 100 }, (_, i) => 500 + i)])
 })
 
 t.test('what is asked of a journal needs one, on the route where it is asked for', async (t) => {
   const journal = { record: async () => {}, find: async () => null, purge: async () => false, purgeInterval: 0 }
   for (const asked of [{ journalAnswers: true }, { journalLookup: 'always' }]) {
-    t.match(await ready(good, asked), { message: /the options "journalLookup" and "journalAnswers" need a "journal", and this route has none/ })
+    t.match(await ready(good, asked), {
+      message: /the options "journalLookup" and "journalAnswers" need a "journal", and this route has none/
+    })
     t.equal(await ready({ ...good, ...asked }, { journal }), null)
     t.equal(await ready({ ...good, journal }, asked), null)
   }
@@ -199,11 +303,18 @@ t.test('a route’s options go before the plugin’s, and leave the other routes
   t.equal((await client.post('/other', null, undefined, { 'x-plugin-key': 'b' })).text, 'b')
 })
 
-t.test('only routes that ask for it are protected; with global, all POST and PATCH routes that do not refuse', async (t) => {
+t.test('only routes that ask are protected; with global, all POST and PATCH routes that do not refuse', async (t) => {
   for (const global of [false, true]) {
     const { app, listen } = await build(t, { store: new MemoryStore(), global })
-    const handler = async (request: { idempotency: unknown }): Promise<unknown> => ({ protected: request.idempotency !== null })
-    for (const [name, config] of Object.entries({ silent: {}, yes: { idempotency: true }, no: { idempotency: false }, own: { idempotency: {} } })) {
+    const handler = async (request: { idempotency: unknown }): Promise<unknown> => ({
+      protected: request.idempotency !== null
+    })
+    for (const [name, config] of Object.entries({
+      silent: {},
+      yes: { idempotency: true },
+      no: { idempotency: false },
+      own: { idempotency: {} }
+    })) {
       app.route({ method: 'POST', url: `/${name}`, config, handler })
       app.route({ method: 'PATCH', url: `/${name}`, config, handler })
       app.route({ method: 'PUT', url: `/${name}`, config, handler })
@@ -250,10 +361,20 @@ t.test('two sibling contexts may each have their own', async (t) => {
 t.test('what register takes beside the options is not one of them, and moves nothing', async (t) => {
   const app = Fastify({ forceCloseConnections: true })
   t.teardown(() => app.close())
-  await app.register(idempotency, { store: new MemoryStore(), scope: 'global', prefix: '/elsewhere', logLevel: 'silent', logSerializers: { id: String } })
+  await app.register(idempotency, {
+    store: new MemoryStore(),
+    scope: 'global',
+    prefix: '/elsewhere',
+    logLevel: 'silent',
+    logSerializers: { id: String }
+  })
   app.post('/pay', { config: { idempotency: true } }, async () => 'paid')
   const client = clientOf(await app.listen({ port: 0, host: '127.0.0.1' }))
   t.equal((await client.post('/pay', 'k')).text, 'paid')
   t.equal((await client.post('/pay', 'k')).replayed, true)
-  t.match(await ready(good, { prefix: '/x' }), { message: /unknown option "prefix"/ }, 'a route’s config has nothing of it')
+  t.match(
+    await ready(good, { prefix: '/x' }),
+    { message: /unknown option "prefix"/ },
+    'a route’s config has nothing of it'
+  )
 })

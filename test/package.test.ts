@@ -6,18 +6,21 @@ import { storeContract } from '../plugin/store-contract/index.ts'
 import { CONTRACTS, countPassed, install, modulesOf, pack, PROGRAMS, ROOT, run, runProgram } from './packed.ts'
 import { isEmpty, reach } from './reach.ts'
 
-// It is built, packed and installed first.
+// The package is built, packed and installed first.
 t.setTimeout(900_000)
 const packed = await pack(t)
 const { manifest, tarball, files } = packed
 const modules = modulesOf(manifest)
 const peers = Object.keys(manifest.peerDependencies)
 
-/** Licences that ask for no more than to be named. */
+/** Licences that require nothing but attribution. */
 const ALLOWED = new Set(['MIT', 'ISC', 'BSD-2-Clause', 'BSD-3-Clause', 'Apache-2.0', 'BlueOak-1.0.0', '0BSD'])
 
-/** The store that is shown as an example, as a user of the package would have it. */
-const exampleStore = (await readFile(join(import.meta.dirname, 'store', 'node-redis.ts'), 'utf8')).replaceAll("'../../plugin/index.ts'", "'fastify-idempotency'")
+/** The example store, as a user of the package would write it. */
+const exampleStore = (await readFile(join(import.meta.dirname, 'store', 'node-redis.ts'), 'utf8')).replaceAll(
+  "'../../plugin/index.ts'",
+  "'fastify-idempotency'"
+)
 
 const FILES: Record<string, string> = {
   ...PROGRAMS,
@@ -44,9 +47,13 @@ const store: Store = new MemoryStore()
 const options: IdempotencyOptions = { store, scope: (request) => request.ip }
 await app.register(idempotency, options)
 await app.register(postgres, {})
-await app.register(idempotency, { redis: new Redis({ lazyConnect: true }), scope: 'global', journal: postgresJournal(pool) })
+await app.register(idempotency, {
+  redis: new Redis({ lazyConnect: true }), scope: 'global', journal: postgresJournal(pool)
+})
 await app.register(idempotency, { redis: new Cluster([]), scope: 'global' })
-app.post('/pay', { config: { idempotency: { lease: 1_000, journal: postgresJournal(app.pg) } } }, async (request) => app.pg.transact(async (tx) => request.idempotency?.complete(tx, { body: { paid: true } })))
+app.post('/pay', {
+  config: { idempotency: { lease: 1_000, journal: postgresJournal(app.pg) } }
+}, async (request) => app.pg.transact(async (tx) => request.idempotency?.complete(tx, { body: { paid: true } })))
 app.idempotency.stats().claimed.toFixed()
 // @ts-expect-error the scope is required
 await app.register(idempotency, { store })
@@ -79,7 +86,9 @@ describe('NodeRedisStore', { concurrency: true }, () => {
 `
 }
 
-const project = await install(t, packed, FILES, [...peers, 'redis', '@fastify/postgres', 'pg', '@types/pg', '@types/node'])
+const project = await install(t, packed, FILES, [
+  ...peers, 'redis', '@fastify/postgres', 'pg', '@types/pg', '@types/node'
+])
 const installed = join(project, 'node_modules', manifest.name)
 const bare = await install(t, packed, {}, ['fastify'])
 
@@ -88,7 +97,10 @@ t.test('contains the build, the licence and the README, and no code that no expo
   t.same(others.sort(), ['LICENSE', 'README.md', 'dist/cjs/package.json', 'dist/postgres.sql', 'package.json'])
   const { reached } = await reach(installed, manifest)
   const unreached = files.filter(path => path.endsWith('.js') && !reached.has(path))
-  t.same((await Promise.all(unreached.map(async path => await isEmpty(join(installed, path)) ? [] : [path]))).flat(), [])
+  t.same(
+    (await Promise.all(unreached.map(async path => (await isEmpty(join(installed, path)) ? [] : [path])))).flat(),
+    []
+  )
   t.same([...reached].filter(path => !files.includes(path)), [])
   t.same(files.filter(path => path.endsWith('.d.ts') && !files.includes(path.replace(/\.d\.ts$/, '.js'))), [])
 })
@@ -97,37 +109,63 @@ t.test('needs one package at run time, and declares whatever else it can be used
   t.same(Object.keys(manifest.dependencies), ['fastify-plugin'])
   const { packages } = await reach(installed, manifest)
   t.same([...packages].filter(name => ![...Object.keys(manifest.dependencies), ...peers].includes(name)), [])
-  t.same(Object.keys(manifest.peerDependenciesMeta).sort(), peers.filter(name => name !== 'fastify').sort(), 'all but fastify are optional')
+  t.same(
+    Object.keys(manifest.peerDependenciesMeta).sort(),
+    peers.filter(name => name !== 'fastify').sort(),
+    'all but fastify are optional'
+  )
   for (const name of peers) t.ok(manifest.devDependencies[name], `${name} is tried by the tests`)
   t.equal(manifest.engines.node, '>=20')
   const main = await reach(installed, { ...manifest, exports: { '.': manifest.exports['.'] as string } })
-  t.same([...main.packages].sort(), ['fastify', 'fastify-plugin'], 'the plugin itself needs no optional one, its types included')
+  t.same(
+    [...main.packages].sort(),
+    ['fastify', 'fastify-plugin'],
+    'the plugin itself needs no optional one, its types included'
+  )
 })
 
 t.test('has nothing to complain about for publint', async (t) => {
-  const { stdout } = await run('npx', ['--no', '--', 'publint', 'run', '--strict', tarball], { cwd: import.meta.dirname })
+  const { stdout } = await run('npx', ['--no', '--', 'publint', 'run', '--strict', tarball], {
+    cwd: import.meta.dirname
+  })
   t.match(stdout, /All good!/)
 })
 
 t.test('has the right types for every way to import it, as arethetypeswrong sees it', async (t) => {
-  // That for TypeScript's oldest resolution is left out: it knows no `exports`, and no Node.js that is supported.
-  const noModules = Object.entries(manifest.exports).filter(([, target]) => typeof target === 'string' && !target.endsWith('.json')).map(([path]) => path.slice(2))
-  const { stdout } = await run('npx', ['--no', '--', 'attw', tarball, '--profile', 'node16', '--format', 'json', '--exclude-entrypoints', ...noModules], { cwd: import.meta.dirname })
-    .catch((error: { stdout: string }) => error)
-  const { analysis } = JSON.parse(stdout) as { analysis: { entrypoints: Record<string, unknown>, problems: Array<{ kind: string, resolutionKind?: string }> } }
+  // The profile for TypeScript's oldest resolution is left out: it supports no `exports`, and no supported Node.js
+  // version.
+  const noModules = Object.entries(manifest.exports)
+    .filter(([, target]) => typeof target === 'string' && !target.endsWith('.json'))
+    .map(([path]) => path.slice(2))
+  const { stdout } = await run(
+    'npx',
+    ['--no', '--', 'attw', tarball, '--profile', 'node16', '--format', 'json', '--exclude-entrypoints', ...noModules],
+    { cwd: import.meta.dirname }
+  ).catch((error: { stdout: string }) => error)
+  const { analysis } = JSON.parse(stdout) as {
+    analysis: { entrypoints: Record<string, unknown>, problems: Array<{ kind: string, resolutionKind?: string }> }
+  }
   t.same(analysis.problems.filter(({ resolutionKind }) => resolutionKind !== 'node10'), [])
   for (const name of modules) t.ok(analysis.entrypoints[`.${name.slice(manifest.name.length)}`], name)
 })
 
 for (const program of Object.keys(PROGRAMS)) {
   t.test(`charges once and replays, installed and used as ${program}`, async (t) => {
-    t.match(JSON.parse(await runProgram(project, process.execPath, [program])), { statuses: [200, 200], same: true, replayed: 'true' })
+    t.match(JSON.parse(await runProgram(project, process.execPath, [program])), {
+      statuses: [200, 200],
+      same: true,
+      replayed: 'true'
+    })
   })
 }
 
-t.test('exports the same from every module to ESM and to CommonJS, and does nothing when it is only imported', async (t) => {
+t.test('every module exports the same to ESM and to CommonJS, and does nothing when only imported', async (t) => {
   const [esm, cjs] = await Promise.all(['imports.mjs', 'requires.cjs'].map(async (file) => {
-    return JSON.parse(await runProgram(project, process.execPath, [file])) as { names: string[][], before: unknown, after: unknown }
+    return JSON.parse(await runProgram(project, process.execPath, [file])) as {
+      names: string[][],
+      before: unknown,
+      after: unknown
+    }
   }))
   for (const [i, name] of modules.entries()) {
     const names = esm?.names[i]?.filter(name => name !== 'module.exports') ?? []
@@ -148,25 +186,56 @@ t.test('ships what is exported besides modules', async (t) => {
 
 t.test('is typed for ESM and for CommonJS, every module of it, with the clients’ own types', async (t) => {
   const sources = Object.keys(FILES).filter(name => /\.[mc]ts$/.test(name))
-  const failed = await run(process.execPath, [
-    join(ROOT, 'node_modules/typescript-7/lib/tsc.js'), '--noEmitOnError', '--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', 'false', '--module', 'nodenext', '--target', 'es2022', '--types', 'node', '--rootDir', '.', ...sources
-  ], { cwd: project }).then(() => null, (error: { stdout: string }) => error.stdout)
+  const failed = await run(
+    process.execPath,
+    [
+      join(ROOT, 'node_modules/typescript-7/lib/tsc.js'),
+      '--noEmitOnError',
+      '--strict',
+      '--exactOptionalPropertyTypes',
+      '--skipLibCheck',
+      'false',
+      '--module',
+      'nodenext',
+      '--target',
+      'es2022',
+      '--types',
+      'node',
+      '--rootDir',
+      '.',
+      ...sources
+    ],
+    { cwd: project }
+  ).then(
+    () => null,
+    (error: { stdout: string }) => error.stdout
+  )
   t.equal(failed, null)
 })
 
-for (const [what, file] of [['from ESM', 'contract.mjs'], ['from CommonJS', 'contract.cjs'], ['for a store on another Redis client', 'own-store/contract.mjs']] as const) {
+for (const [what, file] of [
+  ['from ESM', 'contract.mjs'],
+  ['from CommonJS', 'contract.cjs'],
+  ['for a store on another Redis client', 'own-store/contract.mjs']
+] as const) {
   t.test(`has a contract of stores that runs under node:test, ${what}`, async (t) => {
-    const passed = await countPassed(project, process.execPath, file, { PREFIX: `test:package:${crypto.randomUUID()}:` })
+    const passed = await countPassed(project, process.execPath, file, {
+      PREFIX: `test:package:${crypto.randomUUID()}:`
+    })
     t.equal(passed, storeContract.length, 'all promises of a store are kept')
   })
 }
 
 t.test('is installed with nothing but fastify, and with licences that allow any use', async (t) => {
   const { stdout } = await run('npm', ['sbom', '--sbom-format', 'cyclonedx'], { cwd: bare })
-  const { components } = JSON.parse(stdout) as { components: Array<{ name: string, licenses?: Array<{ license?: { id?: string } }> }> }
+  const { components } = JSON.parse(stdout) as {
+    components: Array<{ name: string, licenses?: Array<{ license?: { id?: string } }> }>
+  }
   const names = components.map(({ name }) => name)
   for (const name of [manifest.name, 'fastify', 'fastify-plugin']) t.ok(names.includes(name), name)
   t.notOk(names.includes('ioredis'), 'no optional package is installed unasked')
-  const restricted = components.filter(({ licenses = [] }) => !licenses.some(({ license }) => ALLOWED.has(license?.id ?? '')))
+  const restricted = components.filter(
+    ({ licenses = [] }) => !licenses.some(({ license }) => ALLOWED.has(license?.id ?? ''))
+  )
   t.same(restricted.map(({ name, licenses }) => ({ name, licenses })), [])
 })

@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import { build, MemoryStore } from './helper.ts'
 import type { Answer, Client } from './helper.ts'
 
-/** What a client can tell of an answer, but for what is made anew each time. */
+/** What a client can see of an answer, except what is created again each time. */
 function visible ({ status, headers, body }: Answer): object {
   const kept = [...headers].filter(([name]) => name !== 'date' && name !== 'idempotent-replayed')
   return { status, headers: Object.fromEntries(kept), body: body.toString('base64') }
@@ -22,25 +22,55 @@ async function sameTwice (t: Test, client: Client, path: string): Promise<Answer
 
 const EVERY_BYTE = Buffer.from(Array.from({ length: 256 }, (_, i) => i))
 
-/** By name, a route's answer and what its body must be. */
-const PAYLOADS: Record<string, { send: (reply: FastifyReply) => unknown, body: Buffer | string, status?: number, type?: string | null }> = {
-  'JSON through a response schema': { send: () => ({ id: 7, secret: 'not for clients', ok: true }), body: '{"id":7,"ok":true}', type: 'application/json; charset=utf-8' },
+/** By name: the answer of a route, and what its body must be. */
+const PAYLOADS: Record<
+  string,
+  { send: (reply: FastifyReply) => unknown, body: Buffer | string, status?: number, type?: string | null }
+> = {
+  'JSON through a response schema': {
+    send: () => ({ id: 7, secret: 'not for clients', ok: true }),
+    body: '{"id":7,"ok":true}',
+    type: 'application/json; charset=utf-8'
+  },
   text: { send: () => 'plain wörds', body: 'plain wörds', type: 'text/plain; charset=utf-8' },
   'an empty text': { send: reply => reply.send(''), body: '', type: 'text/plain; charset=utf-8' },
   'a Buffer': { send: () => EVERY_BYTE, body: EVERY_BYTE, type: 'application/octet-stream' },
-  'a Buffer with a type of its own': { send: reply => reply.type('image/png').send(EVERY_BYTE), body: EVERY_BYTE, type: 'image/png' },
+  'a Buffer with a type of its own': {
+    send: reply => reply.type('image/png').send(EVERY_BYTE),
+    body: EVERY_BYTE,
+    type: 'image/png'
+  },
   'a typed array': { send: () => new Uint16Array([1, 2, 0xffff]), body: Buffer.from([1, 0, 2, 0, 0xff, 0xff]) },
-  'a Node.js stream': { send: reply => reply.type('text/csv').send(Readable.from([Buffer.from('a,b\n'), EVERY_BYTE])), body: Buffer.concat([Buffer.from('a,b\n'), EVERY_BYTE]), type: 'text/csv' },
+  'a Node.js stream': {
+    send: reply => reply.type('text/csv').send(Readable.from([Buffer.from('a,b\n'), EVERY_BYTE])),
+    body: Buffer.concat([Buffer.from('a,b\n'), EVERY_BYTE]),
+    type: 'text/csv'
+  },
   'a Node.js stream without a type': { send: () => Readable.from(['one', 'two']), body: 'onetwo', type: null },
   'an empty Node.js stream': { send: () => Readable.from([]), body: '', type: null },
   'a web stream': { send: () => new Blob(['first ', 'second']).stream(), body: 'first second', type: null },
-  'a web Response': { send: () => new Response(EVERY_BYTE, { status: 202, headers: { 'content-type': 'application/x-own', 'x-own': 'yes' } }), body: EVERY_BYTE, status: 202, type: 'application/x-own' },
-  'a web Response without a body': { send: () => new Response(null, { status: 204, headers: { 'x-own': 'yes' } }), body: '', status: 204, type: null },
+  'a web Response': {
+    send: () =>
+      new Response(EVERY_BYTE, { status: 202, headers: { 'content-type': 'application/x-own', 'x-own': 'yes' } }),
+    body: EVERY_BYTE,
+    status: 202,
+    type: 'application/x-own'
+  },
+  'a web Response without a body': {
+    send: () => new Response(null, { status: 204, headers: { 'x-own': 'yes' } }),
+    body: '',
+    status: 204,
+    type: null
+  },
   'an empty 204': { send: reply => reply.code(204).send(), body: '', status: 204, type: null },
   'an empty 200': { send: reply => reply.send(), body: '', type: null },
   'the JSON null': { send: reply => reply.send(null), body: 'null', type: 'application/json; charset=utf-8' },
   'a redirect': { send: reply => reply.redirect('/elsewhere?x=1', 303), body: '', status: 303, type: null },
-  'a JSON text that is serialized already': { send: reply => reply.type('application/json').send('{"a":  1}'), body: '{"a":  1}', type: 'application/json; charset=utf-8' }
+  'a JSON text that is serialized already': {
+    send: reply => reply.type('application/json').send('{"a":  1}'),
+    body: '{"a":  1}',
+    type: 'application/json; charset=utf-8'
+  }
 }
 
 for (const [kind, { send, body, status = 200, type }] of Object.entries(PAYLOADS)) {
@@ -58,7 +88,7 @@ for (const [kind, { send, body, status = 200, type }] of Object.entries(PAYLOADS
         return send(reply)
       })
       const client = await listen()
-      // fetch follows redirects; that is not what is looked at here.
+      // fetch follows redirects, which is not what this test is about.
       const first = status === 303
         ? await sameRedirectTwice(t, client)
         : await sameTwice(t, client, '/x')
@@ -73,9 +103,20 @@ for (const [kind, { send, body, status = 200, type }] of Object.entries(PAYLOADS
 async function sameRedirectTwice (t: Test, client: Client): Promise<Answer> {
   const answers: Answer[] = []
   for (let i = 0; i < 2; i++) {
-    const response = await fetch(`${client.url}/x`, { method: 'POST', redirect: 'manual', headers: { 'idempotency-key': 'k' } })
+    const response = await fetch(`${client.url}/x`, {
+      method: 'POST',
+      redirect: 'manual',
+      headers: { 'idempotency-key': 'k' }
+    })
     const body = Buffer.from(await response.arrayBuffer())
-    answers.push({ status: response.status, headers: response.headers, body, text: body.toString(), json: {}, replayed: response.headers.has('idempotent-replayed') })
+    answers.push({
+      status: response.status,
+      headers: response.headers,
+      body,
+      text: body.toString(),
+      json: {},
+      replayed: response.headers.has('idempotent-replayed')
+    })
   }
   const [first, second] = answers as [Answer, Answer]
   t.equal(second.replayed, true)
@@ -120,8 +161,12 @@ t.test('headers that the handler set are replayed; cookies, dates and hop-by-hop
   t.equal(first.headers.get('x-named'), 'no')
   const second = await client.post('/x', 'k')
   t.equal(second.replayed, true)
-  for (const name of ['x-kept', 'x-list', 'x-number', 'x-raw']) t.equal(second.headers.get(name), first.headers.get(name), name)
-  for (const name of ['x-excluded', 'proxy-authenticate', 'x-named', 'set-cookie']) t.equal(second.headers.get(name), null, name)
+  for (const name of ['x-kept', 'x-list', 'x-number', 'x-raw']) {
+    t.equal(second.headers.get(name), first.headers.get(name), name)
+  }
+  for (const name of ['x-excluded', 'proxy-authenticate', 'x-named', 'set-cookie']) {
+    t.equal(second.headers.get(name), null, name)
+  }
   const found = await app.idempotency.find('k', 'global')
   t.same(Object.keys(found?.response?.headers ?? {}).sort(), ['content-type', 'x-kept', 'x-list', 'x-number', 'x-raw'])
 })
@@ -129,9 +174,13 @@ t.test('headers that the handler set are replayed; cookies, dates and hop-by-hop
 t.test('what other plugins set on each response before the claim is made anew on a replay', async (t) => {
   let requests = 0
   const { app, listen } = await build(t, {}, (app) => {
-    app.addHook('onRequest', async (_request, reply) => { reply.header('x-request-id', `r${++requests}`).header('vary', 'Origin') })
+    app.addHook('onRequest', async (_request, reply) => {
+      reply.header('x-request-id', `r${++requests}`).header('vary', 'Origin')
+    })
   })
-  app.post('/x', { config: { idempotency: true } }, async (_request, reply) => reply.header('vary', 'Origin, Accept').header('x-own', 1).send('done'))
+  app.post('/x', { config: { idempotency: true } }, async (_request, reply) =>
+    reply.header('vary', 'Origin, Accept').header('x-own', 1).send('done')
+  )
   const client = await listen()
   t.equal((await client.post('/x', 'k')).headers.get('x-request-id'), 'r1')
   const second = await client.post('/x', 'k')
@@ -152,7 +201,9 @@ t.test('a header that the handler removed stays away from the replay', async (t)
   const { app, listen } = await build(t, {}, (app) => {
     app.addHook('onRequest', async (_request, reply) => { reply.header('x-frame-options', 'DENY') })
   })
-  app.post('/x', { config: { idempotency: true } }, async (_request, reply) => reply.removeHeader('x-frame-options').send('framed'))
+  app.post('/x', { config: { idempotency: true } }, async (_request, reply) =>
+    reply.removeHeader('x-frame-options').send('framed')
+  )
   const client = await listen()
   await sameTwice(t, client, '/x')
 })
@@ -170,7 +221,7 @@ for (const order of ['before', 'after']) {
   })
 }
 
-/** By name, what a handler answers, and what hooks get of it. */
+/** By name: what a handler answers, and what hooks get of it. */
 const FORMS: Record<string, { answer: (reply: FastifyReply) => unknown, form: string }> = {
   text: { answer: () => 'plain', form: 'text' },
   JSON: { answer: () => ({ plain: true }), form: 'text' },
@@ -187,7 +238,7 @@ function formOf (payload: unknown): string {
 for (const stored of ['Redis', 'memory']) {
   for (const order of ['before', 'after']) {
     for (const [kind, { answer, form }] of Object.entries(FORMS)) {
-      t.test(`a hook registered ${order} the plugin gets ${kind} in the same form on a replay (${stored})`, async (t) => {
+      t.test(`a hook ${order} the plugin gets ${kind} in the same form on a replay (${stored})`, async (t) => {
         const seen: string[] = []
         const look = (app: FastifyInstance): void => {
           app.addHook('onSend', async (_request, _reply, payload) => {
@@ -195,7 +246,9 @@ for (const stored of ['Redis', 'memory']) {
             return typeof payload === 'string' ? payload.replace('plain', 'changed') : payload
           })
         }
-        const { app, listen } = await build(t, stored === 'memory' ? { store: new MemoryStore() } : {}, app => { if (order === 'before') look(app) })
+        const { app, listen } = await build(t, stored === 'memory' ? { store: new MemoryStore() } : {}, (app) => {
+          if (order === 'before') look(app)
+        })
         if (order === 'after') look(app)
         app.post('/x', { config: { idempotency: true } }, async (_request, reply) => answer(reply))
         await sameTwice(t, await listen(), '/x')
@@ -223,7 +276,9 @@ t.test('a hook that changes a replay’s own headers or bytes in place changes n
     links.push('<c>')
     return (payload as Buffer).fill('!')
   })
-  app.post('/x', { config: { idempotency: true } }, async (_request, reply) => reply.header('link', ['<a>', '<b>']).send(Buffer.from('done')))
+  app.post('/x', { config: { idempotency: true } }, async (_request, reply) =>
+    reply.header('link', ['<a>', '<b>']).send(Buffer.from('done'))
+  )
   const client = await listen()
   await client.post('/x', 'k')
   for (let i = 0; i < 2; i++) {
@@ -242,7 +297,9 @@ t.test('a stream that is larger than maxBodySize reaches the first client whole,
   let runs = 0
   app.post('/x', { config: { idempotency: true } }, async (_request, reply) => {
     runs++
-    return reply.type('text/plain').send(Readable.from(Array.from({ length: 100 }, (_, i) => `line ${i} ${'x'.repeat(50)}\n`)))
+    return reply
+      .type('text/plain')
+      .send(Readable.from(Array.from({ length: 100 }, (_, i) => `line ${i} ${'x'.repeat(50)}\n`)))
   })
   const client = await listen()
   const first = await client.post('/x', 'k')
@@ -273,7 +330,7 @@ for (const [kind, send] of Object.entries({ JSON: () => ({ a: 1 }), 'a stream': 
   })
 }
 
-t.test('a stream that fails before it is complete is a 500, and the next retry runs at once with attempt 2', async (t) => {
+t.test('a stream that fails before its end is a 500, and the next retry runs at once with attempt 2', async (t) => {
   const { app, listen } = await build(t)
   app.post('/x', { config: { idempotency: true } }, async (request) => {
     if (request.idempotency?.attempt === 2) return 'second'

@@ -22,7 +22,7 @@ for (const [what, asynchronous] of [['', false], [', asynchronously', true]] as 
   })
 }
 
-/** As somebody without types may write them. */
+/** Functions as a user without types may write them. */
 const WRONG: Record<string, () => unknown> = {
   throws: () => { throw new Error('broken') },
   'returns a promise that is rejected': () => Promise.reject(new Error('broken')),
@@ -37,11 +37,20 @@ for (const [what, replayable] of Object.entries(WRONG)) {
     const { app, listen, logged } = await build(t, { replayable: replayable as Replayable })
     let runs = 0
     app.post('/pay', { config: { idempotency: true } }, async () => ({ run: ++runs }))
-    app.post('/fails', { config: { idempotency: true } }, async (_request, reply) => reply.code(500).send({ run: ++runs }))
+    app.post('/fails', { config: { idempotency: true } }, async (_request, reply) =>
+      reply.code(500).send({ run: ++runs })
+    )
     const client = await listen()
     t.equal((await client.post('/pay', 'k')).text, '{"run":1}')
     t.match(await client.post('/pay', 'k'), { replayed: true, text: '{"run":1}' })
-    for (const run of [2, 3]) t.match(await client.post('/fails', 'f'), { status: 500, replayed: false, text: `{"run":${run}}` })
-    t.ok(logged.some(({ level, msg }) => level === 50 && msg === 'idempotency: the option "replayable" of POST /pay failed, its default decides'))
+    for (const run of [2, 3]) {
+      t.match(await client.post('/fails', 'f'), { status: 500, replayed: false, text: `{"run":${run}}` })
+    }
+    t.ok(
+      logged.some(
+        ({ level, msg }) =>
+          level === 50 && msg === 'idempotency: the option "replayable" of POST /pay failed, its default decides'
+      )
+    )
   })
 }

@@ -9,19 +9,24 @@ import type { RawAnswer } from './connection.ts'
 import { build, connectRedis, holdRoute, newPrefix, until } from './helper.ts'
 import type { HeldRoute } from './helper.ts'
 
-// HTTP clients, and proxies, send a POST again by themselves when its connection breaks. Over HTTP/2:
-// retries-http2.test.ts. Real ones: test/clients.
+// HTTP clients and proxies send a POST again by themselves when its connection breaks. For HTTP/2 see
+// retries-http2.test.ts; for real clients see test/clients.
 
-/** Who is held for no reason hangs, and who is for a good one is never given up. */
+/**
+ * With these options a duplicate that is held without reason hangs, and one that is held with reason is never given up.
+ */
 const OPTIONS = { waitTimeout: 3_600_000 }
 
 interface Service {
-  /** Of two apps on one Redis, as in two processes; or twice that of one. */
+  /** The addresses of two apps on one Redis, as in two processes, or twice that of one app. */
   urls: [string, string]
   route: HeldRoute
-  /** How many are, or were, held for the owner's answer. */
+  /** The number of duplicates that are, or were, held for the owner's answer. */
   waited (): number
-  /** Until so many runs began. Resolves to what waits until all processes can know that their clients have left. */
+  /**
+   * Resolves when this many runs have begun, to a function that waits until all processes can know that their clients
+   * have left.
+   */
   running (...keys: string[]): Promise<() => Promise<void>>
 }
 
@@ -45,7 +50,7 @@ async function startService (t: Test, apps: 1 | 2): Promise<Service> {
     async running (...keys) {
       await until(() => routes.reduce((sum, { runs }) => sum + runs(), 0) === keys.length, 'all of them running')
       const before = await records(keys)
-      // A quarter of a second is allowed for that, which is not the subject here, nor is how busy the machine is.
+      // A quarter of a second is allowed for that. Neither that delay nor the load of the machine is the subject here.
       return () => until(async () => {
         return (await records(keys)).every((record, index) => record?.equals(before[index] ?? record) === false)
       }, 'the mark in the record')
@@ -130,7 +135,7 @@ for (const apps of [1, 2] as const) {
     const { urls, route, waited, running } = await startService(t, apps)
     let known = async (): Promise<void> => {}
     const { url, posts } = await startDropper(t, urls, () => known())
-    // The first request opens the connection that curl then finds broken.
+    // The first request opens the connection that curl later finds broken.
     const pressed = promisify(execFile)('curl', [
       '--silent', '--output', '/dev/null', `${url}/`, '--next', '--silent', '--write-out', '\n%{http_code}',
       '--header', 'content-type: application/json', '--header', 'idempotency-key: k', '--data', '{}', `${url}/x`

@@ -21,20 +21,32 @@ let code = 1
 try {
   code = await run()
 } catch (error) {
-  process.stderr.write(error instanceof MissingBinaryError ? `${error.message}\n` : `${error instanceof Error ? error.stack : String(error)}\n`)
+  process.stderr.write(
+    error instanceof MissingBinaryError
+      ? `${error.message}\n`
+      : `${error instanceof Error ? error.stack : String(error)}\n`
+  )
 } finally {
   await Promise.all(stops.map(stop => stop()))
 }
 process.exit(code)
 
 async function run (): Promise<number> {
-  // Tests that stop, kill or freeze Redis start their own, also where they are given one.
+  // Tests that stop, kill or freeze Redis start their own, even if the environment gives one.
   const env: NodeJS.ProcessEnv = { ...process.env, REDIS_SERVER_BIN: redisServer() }
-  const [redisUrl, databaseUrl] = await Promise.all([serverOf('REDIS_URL', startRedis), serverOf('DATABASE_URL', startPostgres)])
-  // Before the command is there: it can be heard of, and this process be told to end, sooner than `spawn` returns.
+  const [redisUrl, databaseUrl] = await Promise.all([
+    serverOf('REDIS_URL', startRedis),
+    serverOf('DATABASE_URL', startPostgres)
+  ])
+  // This is registered before the command starts: this process can be asked to end before `spawn` returns.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => signalGroup(child, signal))
-  // In a group of its own: tap does not pass a signal on to its tests, so it has to go to all of them.
-  const child = spawn(command as string, args, { stdio: 'inherit', detached: true, env: { ...env, REDIS_URL: redisUrl, DATABASE_URL: databaseUrl } })
+  // The command gets a process group of its own: tap does not pass a signal on to its tests, so the signal has to go to
+  // all.
+  const child = spawn(command as string, args, {
+    stdio: 'inherit',
+    detached: true,
+    env: { ...env, REDIS_URL: redisUrl, DATABASE_URL: databaseUrl }
+  })
   if (child.pid !== undefined) protectGroup(child.pid)
   const [exitCode, signal] = await once(child, 'exit') as [number | null, NodeJS.Signals | null]
   return exitCode ?? 128 + constants.signals[signal as NodeJS.Signals]
@@ -45,14 +57,17 @@ function signalGroup ({ pid }: ChildProcess, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal)
   } catch {
-    // They have all ended.
+    // All processes of the group have ended.
   }
 }
 
-async function serverOf (variable: string, start: () => Promise<{ url: string, stop: () => Promise<void> }>): Promise<string> {
+async function serverOf (
+  variable: string,
+  start: () => Promise<{ url: string, stop: () => Promise<void> }>
+): Promise<string> {
   const given = process.env[variable]
   if (given !== undefined && given !== '') {
-    // Where it is, without the password that may stand in it.
+    // The address of the server, without the password that it may contain.
     process.stderr.write(`tests: ${variable} is given${URL.canParse(given) ? `, ${new URL(given).host}` : ''}\n`)
     return given
   }

@@ -15,7 +15,9 @@ t.test('what must not rest in Redis is masked there and in replays; the first an
   const keyPrefix = newPrefix()
   const redis = connectRedis(t, { prefix: keyPrefix })
   const { app, listen } = await build(t, { redis, keyPrefix, sanitize: masking })
-  app.post('/pay', { config: { idempotency: true } }, async (_request, reply) => reply.header('x-token', 'secret').header('x-kept', 'yes').send({ card: CARD }))
+  app.post('/pay', { config: { idempotency: true } }, async (_request, reply) =>
+    reply.header('x-token', 'secret').header('x-kept', 'yes').send({ card: CARD })
+  )
   const client = await listen()
   const first = await client.post('/pay', 'k')
   t.equal(first.text, `{"card":"${CARD}"}`)
@@ -48,7 +50,7 @@ t.test('it sees the status, the kept headers, the bytes of a stream, and the req
   t.equal(seen.length, 1, 'it is not asked on a replay')
 })
 
-/** As somebody without types may write them. */
+/** Functions as a user without types may write them. */
 const WRONG: Record<string, () => unknown> = {
   throws: () => { throw new Error('broken') },
   'returns nothing': () => undefined,
@@ -63,7 +65,9 @@ const WRONG: Record<string, () => unknown> = {
 
 for (const [what, sanitize] of Object.entries(WRONG)) {
   t.test(`if it ${what} nothing is kept, and the charge is still answered`, async (t) => {
-    const { app, listen, logged } = await build(t, { sanitize: sanitize as NonNullable<IdempotencyOptions['sanitize']> })
+    const { app, listen, logged } = await build(t, {
+      sanitize: sanitize as NonNullable<IdempotencyOptions['sanitize']>
+    })
     let runs = 0
     app.post('/pay', { config: { idempotency: true } }, async () => ({ run: ++runs, card: CARD }))
     const client = await listen()
@@ -76,10 +80,14 @@ for (const [what, sanitize] of Object.entries(WRONG)) {
   })
 }
 
-t.test('a header that it leaves as undefined is left out, and one that it leaves as a number is its text', async (t) => {
-  const sanitize = (({ headers }: SanitizableResponse) => ({ headers: { ...headers, 'x-token': undefined, 'x-left': 7 } })) as unknown
+t.test('a header that it leaves undefined is left out, and one that it leaves as a number is its text', async (t) => {
+  const sanitize = (({ headers }: SanitizableResponse) => ({
+    headers: { ...headers, 'x-token': undefined, 'x-left': 7 }
+  })) as unknown
   const { app, listen } = await build(t, { sanitize: sanitize as NonNullable<IdempotencyOptions['sanitize']> })
-  app.post('/pay', { config: { idempotency: true } }, async (_request, reply) => reply.header('x-token', 'secret').send('paid'))
+  app.post('/pay', { config: { idempotency: true } }, async (_request, reply) =>
+    reply.header('x-token', 'secret').send('paid')
+  )
   const client = await listen()
   t.equal((await client.post('/pay', 'k')).headers.get('x-token'), 'secret')
   const { replayed, headers } = await client.post('/pay', 'k')

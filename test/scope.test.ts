@@ -7,9 +7,14 @@ import { build, connectRedis, MemoryStore, newPrefix } from './helper.ts'
 t.test('the same key in two scopes is two operations, and nobody gets the answer of another', async (t) => {
   const { app, listen } = await build(t, { scope: request => String(request.headers['x-customer']) })
   let runs = 0
-  app.post('/x', { config: { idempotency: true } }, async request => ({ run: ++runs, of: request.headers['x-customer'], scope: request.idempotency?.scope }))
+  app.post('/x', { config: { idempotency: true } }, async request => ({
+    run: ++runs,
+    of: request.headers['x-customer'],
+    scope: request.idempotency?.scope
+  }))
   const client = await listen()
-  const as = async (customer: string): Promise<unknown> => (await client.post('/x', 'k', undefined, { 'x-customer': customer })).json
+  const as = async (customer: string): Promise<unknown> =>
+    (await client.post('/x', 'k', undefined, { 'x-customer': customer })).json
   t.same(await as('alice'), { run: 1, of: 'alice', scope: 'alice' })
   t.same(await as('bob'), { run: 2, of: 'bob', scope: 'bob' })
   t.same(await as('alice'), { run: 1, of: 'alice', scope: 'alice' })
@@ -17,7 +22,10 @@ t.test('the same key in two scopes is two operations, and nobody gets the answer
 })
 
 t.test('the scope may be a number, and may be set by the route’s own authentication', async (t) => {
-  const { app, listen } = await build(t, { store: new MemoryStore(), scope: request => (request as { userId?: number }).userId ?? NaN })
+  const { app, listen } = await build(t, {
+    store: new MemoryStore(),
+    scope: request => (request as { userId?: number }).userId ?? NaN
+  })
   app.decorateRequest('userId', 0)
   app.post('/x', {
     config: { idempotency: true },
@@ -42,7 +50,12 @@ for (const value of [undefined, null, '', 'global', 'undefined', 'null', {}, NaN
 }
 
 t.test('a scope function that throws has its error handled like any other of the app', async (t) => {
-  const { app, listen } = await build(t, { store: new MemoryStore(), scope: () => { throw Object.assign(new Error('who are you?'), { statusCode: 403 }) } })
+  const { app, listen } = await build(t, {
+    store: new MemoryStore(),
+    scope: () => {
+      throw Object.assign(new Error('who are you?'), { statusCode: 403 })
+    }
+  })
   let runs = 0
   app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
   const answer = await (await listen()).post('/x', 'k')
@@ -53,8 +66,17 @@ t.test('a scope function that throws has its error handled like any other of the
 
 t.test('scope and key are never joined to the same record as another scope and key', async (t) => {
   const text = fc.string({ unit: fc.constantFrom('a', 'b', ':', '1', '2'), maxLength: 4 })
-  fc.assert(fc.property(text, text, text, text, (scope, key, otherScope, otherKey) =>
-    (recordId(scope, key) === recordId(otherScope, otherKey)) === (scope === otherScope && key === otherKey)), { numRuns: 5_000 })
+  fc.assert(
+    fc.property(
+      text,
+      text,
+      text,
+      text,
+      (scope, key, otherScope, otherKey) =>
+        (recordId(scope, key) === recordId(otherScope, otherKey)) === (scope === otherScope && key === otherKey)
+    ),
+    { numRuns: 5_000 }
+  )
   t.not(recordId('a', 'bc'), recordId('ab', 'c'))
   t.not(recordId('1:a', 'b'), recordId('1', 'a:b'))
 })
@@ -65,7 +87,9 @@ t.test('nothing of scope or key can be read in Redis, and names have one length'
   app.post('/x', { config: { idempotency: true } }, async () => 'done')
   const client = await listen()
   await client.post('/x', 'k', undefined, { 'x-customer': 'a' })
-  await client.post('/x', 'sentinel-key-{slot}*'.repeat(10), undefined, { 'x-customer': 'sentinel-customer@example.com' })
+  await client.post('/x', 'sentinel-key-{slot}*'.repeat(10), undefined, {
+    'x-customer': 'sentinel-customer@example.com'
+  })
   const redis = connectRedis(t, { prefix: keyPrefix })
   const names = await redis.keys(`${keyPrefix}*`)
   t.equal(names.length, 2)

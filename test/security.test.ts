@@ -34,7 +34,7 @@ t.test('keys, scopes, bodies, answers and credentials never reach a log, whateve
   const post = (path = '/x', key: string | null = 'sentinel-key', body: unknown = { card: 'sentinel-body' }) =>
     client.post(path, key, body, { authorization: 'Bearer sentinel-token' })
 
-  // Taken over while it runs, so that the first owner comes too late.
+  // The key is taken over while the handler runs, so that the first owner comes too late.
   const late = post()
   await until(() => runs === 1)
   t.equal((await post()).status, 409)
@@ -55,7 +55,9 @@ t.test('keys, scopes, bodies, answers and credentials never reach a log, whateve
   await app.close()
 
   const text = lines.join('')
-  for (const expected of ['another attempt owns the key', 'request is refused', 'runs unprotected', 'the lease of 60000 ms ran out']) {
+  for (const expected of [
+    'another attempt owns the key', 'request is refused', 'runs unprotected', 'the lease of 60000 ms ran out'
+  ]) {
     t.ok(text.includes(expected), `logged: ${expected}`)
   }
   t.notMatch(text, /sentinel/)
@@ -63,11 +65,26 @@ t.test('keys, scopes, bodies, answers and credentials never reach a log, whateve
 
 t.test('a key or scope made to break out of a name, a script or a pattern is a key like any other', async (t) => {
   const keyPrefix = newPrefix()
-  const { app, listen } = await build(t, { keyPrefix, scope: request => decodeURIComponent(String(request.headers['x-scope'])) })
+  const { app, listen } = await build(t, {
+    keyPrefix,
+    scope: request => decodeURIComponent(String(request.headers['x-scope']))
+  })
   let runs = 0
   app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
   const client = await listen()
-  const hostile = ['*', '{slot}', `${keyPrefix}*`, "'..redis.call('FLUSHALL')..'", '\\r\\nFLUSHALL\\r\\n', '../../etc', '__proto__', 'constructor', '%00', '$(id)', '{{7*7}}']
+  const hostile = [
+    '*',
+    '{slot}',
+    `${keyPrefix}*`,
+    "'..redis.call('FLUSHALL')..'",
+    '\\r\\nFLUSHALL\\r\\n',
+    '../../etc',
+    '__proto__',
+    'constructor',
+    '%00',
+    '$(id)',
+    '{{7*7}}'
+  ]
   for (const value of hostile) {
     const scope = encodeURIComponent(value === '%00' ? '\0\r\n*' : value)
     const first = await client.post('/x', value, undefined, { 'x-scope': scope })
@@ -126,7 +143,9 @@ for (const [what, refuse] of Object.entries(REFUSALS)) {
     finish.open()
     t.equal((await first).json.card, CARD)
     await client.post('/x', `${CARD}-2`, { card: CARD })
-    const told = lines.join('') + seen.map(error => inspect(error, { depth: 10, showHidden: true }) + JSON.stringify(error)).join('\n')
+    const told =
+      lines.join('') +
+      seen.map(error => inspect(error, { depth: 10, showHidden: true }) + JSON.stringify(error)).join('\n')
     if (what !== 'lost the connection') t.match(told, /could not be stored/)
     t.notMatch(told, CARD)
     t.notMatch(told, 'redis.call', 'nor the scripts')

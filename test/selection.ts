@@ -2,13 +2,16 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 
 const TESTS = import.meta.dirname
-/** `build` in here takes a store in memory where there is no Redis; whatever else it has is asked for by its name. */
+/**
+ * `build` in here uses a store in memory if there is no Redis. Everything else in it is found by its name.
+ */
 const HELPER = join(TESTS, 'helper.ts')
-/** What is named in a module that needs a server or starts a process. */
-const NEEDS_MORE = /\b(?:connectRedis|REDIS_URL|DATABASE_URL)\b|^import (?!type\b).*from '(?:node:child_process|ioredis|pg)'/m
+/** Names in a module that show that it needs a server or starts a process. */
+const NEEDS_MORE =
+  /\b(?:connectRedis|REDIS_URL|DATABASE_URL)\b|^import (?!type\b).*from '(?:node:child_process|ioredis|pg)'/m
 const IMPORT = /(?:^(?:import|export)\b[^']*?|\bimport\()'(\.[^']+\.ts)'/gm
 
-/** Those that look at types run no code: `npm run check` has them. */
+/** The tests of types run no code: `npm run check` runs them. */
 const TYPES = /^types[/\\]/
 
 /** All test files that run code, by their paths within the project. */
@@ -20,8 +23,8 @@ export function testFiles (): string[] {
 }
 
 /**
- * The module, among those that a test file imports or itself, that needs a server or starts a process; `null` if there
- * is none. Then it is a unit test, which `npm run test:unit` runs.
+ * The module that needs a server or starts a process, among a test file and the modules that it imports, or `null` if
+ * there is none. Without one it is a unit test, which `npm run test:unit` runs.
  */
 export function needsMore (testFile: string): string | null {
   const seen = new Set<string>([HELPER])

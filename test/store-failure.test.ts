@@ -8,7 +8,10 @@ import { startRedis } from './servers/redis.ts'
 import type { RedisServer } from './servers/redis.ts'
 
 /** An app on a Redis of its own, which the test may stop, kill and freeze. */
-async function buildOnRedis (t: Test, options: Parameters<typeof build>[1] = {}): Promise<TestApp & { server: RedisServer }> {
+async function buildOnRedis (
+  t: Test,
+  options: Parameters<typeof build>[1] = {}
+): Promise<TestApp & { server: RedisServer }> {
   const server = await startRedis()
   t.teardown(() => server.stop())
   const redis = connectRedis(t, { url: server.url, retryStrategy: () => 20 })
@@ -39,7 +42,8 @@ t.test('Redis stopped before the claim: a 503 that says when to come back, and n
   t.equal((await client.post('/x', 'k')).replayed, true)
 })
 
-t.test('Redis stopped before the claim, with onStoreError: bypass: the request runs unprotected, with a warning', async (t) => {
+t.test('Redis stopped before the claim, with onStoreError: bypass: ' +
+  'the request runs unprotected, with a warning', async (t) => {
   const { app, listen, server, logged } = await buildOnRedis(t, { onStoreError: 'bypass' })
   const seen: unknown[] = []
   app.post('/x', { config: { idempotency: true } }, async (request) => {
@@ -54,7 +58,8 @@ t.test('Redis stopped before the claim, with onStoreError: bypass: the request r
   t.equal(app.idempotency.stats().bypassed, 1)
 })
 
-t.test('Redis frozen: the request is refused after storeTimeout, and the claim that arrives late is given back', async (t) => {
+t.test('Redis frozen: the request is refused after storeTimeout, ' +
+  'and the claim that arrives late is given back', async (t) => {
   const { app, listen, server } = await buildOnRedis(t, { lease: 60_000, storeTimeout: 300 })
   let runs = 0
   app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
@@ -67,11 +72,15 @@ t.test('Redis frozen: the request is refused after storeTimeout, and the claim t
   t.ok(took >= 290, `after storeTimeout (${Math.round(took)} ms)`)
   t.equal(runs, 0)
   server.thaw()
-  await until(async () => (await client.post('/x', 'k')).text === 'run 1', 'the key being free long before its lease is over')
+  await until(
+    async () => (await client.post('/x', 'k')).text === 'run 1',
+    'the key being free long before its lease is over'
+  )
   t.equal(runs, 1)
 })
 
-t.test('Redis gone between claim and completion: the client gets its answer, and it is stored when Redis is back', async (t) => {
+t.test('Redis gone between claim and completion: the client gets its answer, ' +
+  'and it is stored when Redis is back', async (t) => {
   const { app, listen, server, logged } = await buildOnRedis(t)
   const route = holdRoute(app, run => ({ charged: run }))
   const client = await listen()
@@ -86,7 +95,7 @@ t.test('Redis gone between claim and completion: the client gets its answer, and
   t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('completion could not be stored')))
 
   await until(() => app.idempotency.stats().storeErrors > 2, 'more than one try')
-  // It comes back empty: nobody else owns the key, so the completion may write it.
+  // Redis comes back empty: nobody else owns the key, so the completion may write it.
   const again = await startRedis({ port: server.port })
   t.teardown(() => again.stop())
   await until(() => app.idempotency.stats().pending === 0, 'the completion')
@@ -115,7 +124,8 @@ t.test('Redis frozen between claim and completion: the same, no later than store
   t.equal(route.runs(), 1)
 })
 
-t.test('Redis gone before a failed run is released: the client gets its error, and the key is free when Redis is back', async (t) => {
+t.test('Redis gone before a failed run is released: the client gets its error, ' +
+  'and the key is free when Redis is back', async (t) => {
   const { app, listen, server } = await buildOnRedis(t, { lease: 60_000 })
   const finish = gate()
   const attempts: number[] = []
@@ -200,8 +210,14 @@ t.test('a store that fails while a duplicate waits is a 503 even with bypass: so
     if (fail) throw new StoreUnreachableError('gone')
     return claim(...args)
   }
-  // The store is asked again when the lease is over.
-  const { app, listen } = await build(t, { store, onConflict: 'wait', onStoreError: 'bypass', lease: 500, waitTimeout: 60_000 })
+  // The plugin asks the store again when the lease is over.
+  const { app, listen } = await build(t, {
+    store,
+    onConflict: 'wait',
+    onStoreError: 'bypass',
+    lease: 500,
+    waitTimeout: 60_000
+  })
   const route = holdRoute(app)
   const client = await listen()
   const owner = client.post('/x', 'k')
@@ -249,7 +265,9 @@ t.test('a store that throws instead of rejecting is one that failed', async (t) 
 
 t.test('a response that cannot be sent becomes an error, and its key can be used again', async (t) => {
   const { app, listen } = await build(t, { store: new MemoryStore() })
-  app.post('/x', { config: { idempotency: true } }, async request => request.idempotency?.attempt === 1 ? Response.error() : 'fine')
+  app.post('/x', { config: { idempotency: true } }, async request =>
+    request.idempotency?.attempt === 1 ? Response.error() : 'fine'
+  )
   const client = await listen()
   t.equal((await client.post('/x', 'k')).status, 500)
   t.match(await client.post('/x', 'k'), { status: 200, text: 'fine' })

@@ -32,16 +32,28 @@ async function refused (t: Test, app: FastifyInstance, ...expected: RegExp[]): P
   for (const text of expected) t.match(error?.message, text)
 }
 
-const EARLY = /declared before the plugin was loaded\. Register the plugin before the routes: "await app\.register\(idempotency, …\)" first/
-const OUTSIDE = /declared outside of the context that the plugin was registered in\. Wrap your own plugin that registers it by fastify-plugin/
+const EARLY =
+  /declared before the plugin was loaded\. Register the plugin before the routes: "await app\.register\(idempotency, …\)" first/
+const OUTSIDE =
+  /declared outside of the context that the plugin was registered in\. Wrap your own plugin that registers it by fastify-plugin/
 
-t.test('a route that is declared before the plugin is loaded keeps the app from being ready, wherever it is', async (t) => {
+t.test('a route declared before the plugin is loaded keeps the app from being ready, wherever it is', async (t) => {
   const places: Array<[where: string, declare: Declare]> = [
     ['in the root', async app => { pay(app); await register(app) }],
     ['in the root, the plugin not awaited', (app) => { void register(app); pay(app) }],
     ['in the root, the plugin in after()', (app) => { pay(app); app.after(() => { void register(app) }) }],
     ['in a child', async app => { await app.register(async child => { pay(child) }); await register(app) }],
-    ['in a child of a child', async app => { await app.register(async child => { await child.register(async (inner) => { pay(inner) }) }); await register(app) }],
+    [
+      'in a child of a child',
+      async (app) => {
+        await app.register(async (child) => {
+          await child.register(async (inner) => {
+            pay(inner)
+          })
+        })
+        await register(app)
+      }
+    ],
     ['beside the plugin, in its child', app => app.register(async child => { pay(child); await register(child) })],
     ['by another plugin', async app => { await app.register(fp(async app => { pay(app) })); await register(app) }],
     ['by an onRoute hook that asks for it', async (app) => {
@@ -63,7 +75,8 @@ t.test('a route that is declared before the plugin is loaded keeps the app from 
   }
 })
 
-t.test('with global, so does an early route that says nothing, and none that HTTP calls idempotent or that wants none', async (t) => {
+t.test('with global, so does an early route that says nothing, ' +
+  'and none that HTTP calls idempotent or that wants none', async (t) => {
   for (const wanted of [{}, { idempotency: true }, { idempotency: { lease: 1_000 } }]) {
     const app = newApp(t)
     app.post('/pay', { config: wanted }, handler)
@@ -82,7 +95,15 @@ t.test('a route outside of the context that the plugin is registered in keeps th
     ['in the root', async (app) => { await app.register(wrapper); pay(app) }],
     ['in the root, before', async (app) => { pay(app); await app.register(wrapper) }],
     ['in a sibling', async (app) => { await app.register(wrapper); await app.register(async child => { pay(child) }) }],
-    ['in a sibling, before', async (app) => { await app.register(async child => { pay(child) }); await app.register(wrapper) }],
+    [
+      'in a sibling, before',
+      async (app) => {
+        await app.register(async (child) => {
+          pay(child)
+        })
+        await app.register(wrapper)
+      }
+    ],
     ['in the context around it', app => app.register(async (child) => { await child.register(wrapper); pay(child) })],
     ['beside a route that is protected', app => {
       app.register(async (child) => { await register(child); child.post('/fine', asks, handler) })
@@ -122,11 +143,13 @@ t.test('global that has no route in its context is told of those outside', async
   t.pass('and with one in the context of another registration')
 })
 
-t.test('a route that Fastify refused, since there is one already, does not keep the app from being ready', async (t) => {
+t.test('a route that Fastify refused as a duplicate does not keep the app from being ready', async (t) => {
   for (const constraints of [undefined, { host: 'pay.example' }]) {
     const app = newApp(t)
     app.post('/pay', { ...constraints && { constraints } }, handler)
-    t.throws(() => app.post('/pay', { ...asks, ...constraints && { constraints } }, handler), { code: 'FST_ERR_DUPLICATED_ROUTE' })
+    t.throws(() => app.post('/pay', { ...asks, ...(constraints && { constraints }) }, handler), {
+      code: 'FST_ERR_DUPLICATED_ROUTE'
+    })
     await register(app)
     await app.ready()
   }
@@ -148,14 +171,26 @@ t.test('a route that differs from another one by its constraints is not taken fo
 t.test('a route of an app that never registers the plugin keeps it from being ready', async (t) => {
   const app = newApp(t)
   pay(app)
-  await refused(t, app, /the route POST \/pay is to be protected/, /in an app that has no such plugin\. Register it before the routes/)
+  await refused(
+    t,
+    app,
+    /the route POST \/pay is to be protected/,
+    /in an app that has no such plugin\. Register it before the routes/
+  )
 })
 
 t.test('both reasons are told together, and of many routes the first are named', async (t) => {
   const app = newApp(t)
   for (let i = 0; i < 12; i++) app.post(`/early-${i}`, asks, handler)
   await app.register(async (child) => { child.post('/in-it', asks, handler); await register(child) })
-  await refused(t, app, /the routes POST \/early-0, .* POST \/early-9 and 2 more are to be protected/, /the route POST \/in-it is/, EARLY, OUTSIDE)
+  await refused(
+    t,
+    app,
+    /the routes POST \/early-0, .* POST \/early-9 and 2 more are to be protected/,
+    /the route POST \/in-it is/,
+    EARLY,
+    OUTSIDE
+  )
 })
 
 t.test('a route with several methods is named with them, and its HEAD sibling is not taken for a route', async (t) => {
@@ -173,7 +208,7 @@ t.test('what is protected, and what asks for nothing, is left alone', async (t) 
   app.post('/refusing', { config: { idempotency: false } }, handler)
   await app.register(async (child) => { child.post('/webhook', handler) })
   await register(app)
-  // Another plugin's hook that puts a config of its own in the place of the route's.
+  // A hook of another plugin that replaces the route's config with its own.
   app.addHook('onRoute', (route) => { if (route.url === '/replaced') route.config = { idempotency: true } })
   app.get('/', asks, handler)
   app.register(async (child) => {
@@ -189,11 +224,13 @@ t.test('what is protected, and what asks for nothing, is left alone', async (t) 
   t.equal((await client.post('/refusing')).status, 200)
 })
 
-t.test('a copy of a protected route that is declared outside of the plugin’s context keeps the app from being ready', async (t) => {
+t.test('a copy of a protected route outside of the plugin’s context keeps the app from being ready', async (t) => {
   const app = newApp(t)
   app.register(async (child) => {
     await register(child)
-    child.addHook('onRoute', (route) => { if (route.method === 'POST') app.route({ ...route, url: `/v1${route.url}` }) })
+    child.addHook('onRoute', (route) => {
+      if (route.method === 'POST') app.route({ ...route, url: `/v1${route.url}` })
+    })
     pay(child)
   })
   await refused(t, app, /the route POST \/v1\/pay is to be protected/, OUTSIDE)
@@ -203,7 +240,12 @@ t.test('a wrong option of a route is told as such, not as a missing protection',
   const app = newApp(t)
   await register(app)
   app.post('/pay', { config: { idempotency: { lease: 0 } } }, handler)
-  await t.rejects(async () => { await app.ready() }, { name: 'IdempotencyOptionError', message: /route POST \/pay: option "lease"/ })
+  await t.rejects(
+    async () => {
+      await app.ready()
+    },
+    { name: 'IdempotencyOptionError', message: /route POST \/pay: option "lease"/ }
+  )
 })
 
 t.test('two apps of a process do not know of each other’s routes', async (t) => {
@@ -215,7 +257,7 @@ t.test('two apps of a process do not know of each other’s routes', async (t) =
   await refused(t, one, /no such plugin/)
 })
 
-/** An app that was made before the package was imported: nobody has heard of it. */
+/** An app that was created before the package was imported, so that the package could not observe it. */
 function unheardOf (t: Test): FastifyInstance {
   const channel = diagnostics.channel('fastify.initialization')
   const { publish } = channel
@@ -227,7 +269,8 @@ function unheardOf (t: Test): FastifyInstance {
   }
 }
 
-t.test('in an app that was made before the package was imported, what is declared later outside keeps it from being ready', async (t) => {
+t.test('in an app that was made before the package was imported, ' +
+  'what is declared later outside keeps it from being ready', async (t) => {
   for (const declareOutside of [pay, (app: FastifyInstance) => app.register(async (child) => { pay(child) })]) {
     const app = unheardOf(t)
     await app.register(async (child) => {
@@ -240,7 +283,8 @@ t.test('in an app that was made before the package was imported, what is declare
 })
 
 for (const global of [false, true]) {
-  t.test(`in an app that was made before the package was imported, what was declared before answers 500 rather than run unprotected (global: ${global})`, async (t) => {
+  t.test('in an app that was made before the package was imported, ' +
+    `what was declared before answers 500 rather than run unprotected (global: ${global})`, async (t) => {
     const app = unheardOf(t)
     let runs = 0
     const count = async (): Promise<string> => `run ${++runs}`
@@ -268,7 +312,8 @@ for (const global of [false, true]) {
   })
 }
 
-t.test('in an app that was made before the package was imported, a route whose config another plugin replaces is protected', async (t) => {
+t.test('in an app that was made before the package was imported, ' +
+  'a route whose config another plugin replaces is protected', async (t) => {
   const app = unheardOf(t)
   app.get('/health', handler)
   await register(app)
@@ -279,7 +324,8 @@ t.test('in an app that was made before the package was imported, a route whose c
   t.equal((await client.post('/pay', 'k')).replayed, true)
 })
 
-t.test('in an app that was made before the package was imported, a second registration refuses what was declared before it', async (t) => {
+t.test('in an app that was made before the package was imported, ' +
+  'a second registration refuses what was declared before it', async (t) => {
   const app = unheardOf(t)
   let runs = 0
   app.register(async (child) => {
@@ -304,7 +350,10 @@ t.test('however often the package is loaded, each app is watched once, for all c
   t.strictSame(hooks, ['onRoute', 'onReady'])
 })
 
-/** What requests get of an app whose `ready()` has rejected: @fastify/aws-lambda goes on asking it while its process lives. */
+/**
+ * What requests get from an app whose `ready()` has rejected: @fastify/aws-lambda keeps calling it while its process
+ * lives.
+ */
 async function askUnready (t: Test, app: FastifyInstance): Promise<{ status: number, json: Record<string, unknown> }> {
   const ask = { method: 'POST', url: '/pay', headers: { 'idempotency-key': 'k' } } as const
   await t.rejects(async () => { await app.inject(ask) })
@@ -312,13 +361,30 @@ async function askUnready (t: Test, app: FastifyInstance): Promise<{ status: num
   return { status: answer.statusCode, json: answer.json() }
 }
 
-t.test('an app that a route kept from being ready goes on refusing it, and what is protected, to whoever asks all the same', async (t) => {
+t.test('an app that a route kept from being ready goes on refusing it, and what is protected, ' +
+  'to whoever asks all the same', async (t) => {
   let runs = 0
   const count = async (): Promise<string> => `run ${++runs}`
   const places: Array<[where: string, declare: Declare]> = [
     ['early', async (app) => { app.post('/pay', asks, count); await register(app); app.post('/fine', asks, count) }],
-    ['early, with global', async (app) => { app.post('/pay', count); await register(app, { global: true }); app.post('/fine', count) }],
-    ['outside', (app) => { app.post('/pay', asks, count); app.register(async (child) => { await register(child); child.post('/fine', asks, count) }) }]
+    [
+      'early, with global',
+      async (app) => {
+        app.post('/pay', count)
+        await register(app, { global: true })
+        app.post('/fine', count)
+      }
+    ],
+    [
+      'outside',
+      (app) => {
+        app.post('/pay', asks, count)
+        app.register(async (child) => {
+          await register(child)
+          child.post('/fine', asks, count)
+        })
+      }
+    ]
   ]
   for (const [where, declare] of places) {
     t.comment(where)
@@ -334,7 +400,11 @@ t.test('an app that a route kept from being ready goes on refusing it, and what 
   }
   const alone = newApp(t)
   alone.post('/pay', asks, count)
-  t.match(await askUnready(t, alone), { status: 500, json: { code: 'FST_IDEMPOTENCY_ROUTE_UNSEEN' } }, 'without the plugin')
+  t.match(
+    await askUnready(t, alone),
+    { status: 500, json: { code: 'FST_IDEMPOTENCY_ROUTE_UNSEEN' } },
+    'without the plugin'
+  )
   t.equal(runs, 0)
 })
 
@@ -345,7 +415,10 @@ t.test('an app that wrong options kept from being ready runs none of its routes 
   await register(route)
   route.post('/pay', { config: { idempotency: { lease: 0 } } }, count)
   route.post('/fine', asks, count)
-  t.match(await askUnready(t, route), { status: 500, json: { code: 'FST_IDEMPOTENCY_OPTION_INVALID', message: /option "lease"/ } })
+  t.match(await askUnready(t, route), {
+    status: 500,
+    json: { code: 'FST_IDEMPOTENCY_OPTION_INVALID', message: /option "lease"/ }
+  })
   t.equal((await route.inject({ method: 'POST', url: '/fine', headers: { 'idempotency-key': 'k' } })).statusCode, 500)
 
   const plugin = newApp(t)
@@ -355,7 +428,7 @@ t.test('an app that wrong options kept from being ready runs none of its routes 
   t.equal(runs, 0)
 })
 
-t.test('an app that its Redis kept from being ready runs nothing unprotected, not even with onStoreError: \'bypass\'', async (t) => {
+t.test('an app that Redis kept from being ready runs nothing unprotected, even with onStoreError bypass', async (t) => {
   const server = await ownRedis(t)
   await server.admin.config('SET', 'requirepass', 'right')
   const app = newApp(t)

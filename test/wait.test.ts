@@ -3,7 +3,7 @@ import { build, connectRedis, gate, holdRoute, MemoryStore, newPrefix, until } f
 import type { TestApp } from './helper.ts'
 import { ownRedis } from './store/own-redis.ts'
 
-/** Two apps on one key space, so that the owner and its duplicates can be in different ones. */
+/** Two apps on one key space, so that the owner and its duplicates can be in different apps. */
 async function two (
   t: Parameters<typeof build>[0], stored: string, optionsOfFirst: Parameters<typeof build>[1] = {}
 ): Promise<[TestApp, TestApp]> {
@@ -26,7 +26,10 @@ for (const stored of ['Redis', 'memory']) {
     }
     const [a, b] = await Promise.all([apps[0].listen(), apps[1].listen()])
     const answers = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? a : b).post('/x', 'k'))
-    await until(() => apps[0].app.idempotency.stats().waited + apps[1].app.idempotency.stats().waited === 19, 'all waiting')
+    await until(
+      () => apps[0].app.idempotency.stats().waited + apps[1].app.idempotency.stats().waited === 19,
+      'all waiting'
+    )
     finish.open()
     const settled = await Promise.all(answers)
     for (const answer of settled) t.equal(answer.text, '{"charged":1}')
@@ -34,7 +37,8 @@ for (const stored of ['Redis', 'memory']) {
     t.equal(runs, 1)
   })
 
-  t.test(`one duplicate that waits runs when the owner releases the key, and the others get its answer (${stored})`, async (t) => {
+  t.test('one waiting duplicate runs when the owner releases the key, ' +
+    `and the others get its answer (${stored})`, async (t) => {
     const apps = await two(t, stored)
     const fail = gate()
     const attempts: number[] = []
@@ -50,7 +54,10 @@ for (const stored of ['Redis', 'memory']) {
     const owner = a.post('/x', 'k')
     await until(() => attempts.length === 1)
     const duplicates = Array.from({ length: 10 }, (_, i) => (i % 2 === 0 ? a : b).post('/x', 'k'))
-    await until(() => apps[0].app.idempotency.stats().waited + apps[1].app.idempotency.stats().waited === 10, 'all waiting')
+    await until(
+      () => apps[0].app.idempotency.stats().waited + apps[1].app.idempotency.stats().waited === 10,
+      'all waiting'
+    )
     fail.open()
     t.equal((await owner).status, 500)
     t.same((await Promise.all(duplicates)).map(answer => answer.text), Array.from({ length: 10 }, () => 'done'))
@@ -141,7 +148,7 @@ t.test('what Redis is asked grows with the processes, not with those who wait', 
     await server.forgetCommands()
     const owners = ['k', 'other'].map(key => a.post('/x', key))
     await until(() => route.runs() === 2)
-    // Opens the connection that wakes those who wait, which is not what is counted.
+    // This opens the connection that wakes waiters, which is not counted here.
     const other = b.post('/x', 'other')
     await until(async () => (await server.commands()).setrange !== undefined, 'the mark')
     await server.forgetCommands()
@@ -151,7 +158,7 @@ t.test('what Redis is asked grows with the processes, not with those who wait', 
     route.finish()
     for (const answer of await Promise.all([...owners, other, ...duplicates])) t.equal(answer.text, 'done')
     t.equal(route.runs(), 2)
-    // The first time a script comes by, Redis does not know it yet.
+    // Redis does not know a script yet when it is called for the first time.
     const { eval: _unknown, ...commands } = await server.commands()
     asked.push(commands)
     await server.forgetCommands()
@@ -161,7 +168,11 @@ t.test('what Redis is asked grows with the processes, not with those who wait', 
 
 t.test('those who wait in the owner’s own process cost Redis one look, however many they are', async (t) => {
   const server = await ownRedis(t)
-  const { app, listen } = await build(t, { redis: connectRedis(t, { url: server.url }), onConflict: 'wait', waitTimeout: 60_000 })
+  const { app, listen } = await build(t, {
+    redis: connectRedis(t, { url: server.url }),
+    onConflict: 'wait',
+    waitTimeout: 60_000
+  })
   const route = holdRoute(app)
   const client = await listen()
   const owner = client.post('/x', 'k')

@@ -6,14 +6,17 @@ import { setImmediate as immediate } from 'node:timers/promises'
 import t from 'tap'
 import { build, connectRedis, gate, holdRoute, MemoryStore, newPrefix, until } from './helper.ts'
 
-// Who waits, how many, and who does not any more.
+// Which contenders wait, how many, and which no longer wait.
 
 async function leavable (url: string, key: string): Promise<Socket> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
   socket.on('error', () => {})
   await once(socket, 'connect')
-  socket.write(`POST /x HTTP/1.1\r\nhost: x\r\nidempotency-key: ${key}\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nbody`)
+  socket.write(
+    `POST /x HTTP/1.1\r\nhost: x\r\nidempotency-key: ${key}\r\ncontent-type: text/plain\r\n` +
+      'content-length: 4\r\n\r\nbody'
+  )
   return socket
 }
 
@@ -34,7 +37,9 @@ for (const stored of ['Redis', 'memory']) {
     const waiting = (): number => apps.reduce((sum, { app }) => sum + app.idempotency.stats().waiting, 0)
     const owner = a?.post('/x', 'k', 'body')
     await until(() => runs === 1)
-    const sockets = await Promise.all(Array.from({ length: 30 }, (_, i) => leavable((i % 2 === 0 ? a : b)?.url ?? '', 'k')))
+    const sockets = await Promise.all(
+      Array.from({ length: 30 }, (_, i) => leavable((i % 2 === 0 ? a : b)?.url ?? '', 'k'))
+    )
     await until(() => waiting() === 30, 'all waiting')
     for (const socket of sockets) socket.destroy()
     await until(() => waiting() === 0, 'nobody waiting any more')
@@ -146,7 +151,9 @@ t.test('a store whose wait ends at once is not asked in a loop without a pause',
     return claim(...args)
   }
   store.wait = async () => {}
-  const [owner, other] = await Promise.all([0, 1].map(() => build(t, { store, onConflict: 'wait', waitTimeout: 60_000 })))
+  const [owner, other] = await Promise.all(
+    [0, 1].map(() => build(t, { store, onConflict: 'wait', waitTimeout: 60_000 }))
+  )
   const finish = gate()
   for (const built of [owner, other]) {
     built?.app.post('/x', { config: { idempotency: true } }, async () => {

@@ -11,7 +11,11 @@ for (const [name, options] of Object.entries(STORES)) {
   t.test(`work is done once for a key, and later calls get the value that it returned (${name})`, async (t) => {
     const { app } = await build(t, options())
     let done = 0
-    const send = () => app.idempotency.run({ scope: 'mails', key: 'm1', fingerprint: { to: 'a@example.org' } }, async ({ attempt }) => ({ sent: ++done, attempt }))
+    const send = () =>
+      app.idempotency.run({ scope: 'mails', key: 'm1', fingerprint: { to: 'a@example.org' } }, async ({ attempt }) => ({
+        sent: ++done,
+        attempt
+      }))
     t.same(await send(), { sent: 1, attempt: 1 })
     t.same(await send(), { sent: 1, attempt: 1 })
     t.equal(done, 1)
@@ -51,15 +55,21 @@ t.test('what cannot be done now rejects with the error that a request would be r
   await until(() => app.idempotency.stats().running === 1, 'the work to begin')
   const second = app.idempotency.run(operation, () => 'second')
   await t.rejects(second, { name: 'IdempotencyError', code: 'FST_IDEMPOTENCY_IN_PROGRESS', retryable: true })
-  await t.rejects(app.idempotency.run({ ...operation, fingerprint: 'two' }, () => 'other'), { code: 'FST_IDEMPOTENCY_KEY_REUSED', retryable: false })
+  await t.rejects(
+    app.idempotency.run({ ...operation, fingerprint: 'two' }, () => 'other'),
+    { code: 'FST_IDEMPOTENCY_KEY_REUSED', retryable: false }
+  )
   open()
   t.equal(await first, 'first')
   t.equal(await app.idempotency.run(operation, () => 'third'), 'first')
 })
 
-t.test('with onConflict "wait" a second call waits for the value of the first, from another process’s app too', async (t) => {
+t.test('with onConflict "wait" a second call waits for the value of the first, also in another process', async (t) => {
   const keyPrefix = newPrefix()
-  const [one, other] = [await build(t, { keyPrefix, onConflict: 'wait', redis: connectRedis(t, { prefix: keyPrefix }) }), await build(t, { keyPrefix, onConflict: 'wait', redis: connectRedis(t) })]
+  const [one, other] = [
+    await build(t, { keyPrefix, onConflict: 'wait', redis: connectRedis(t, { prefix: keyPrefix }) }),
+    await build(t, { keyPrefix, onConflict: 'wait', redis: connectRedis(t) })
+  ]
   const { opened, open } = gate()
   const first = one.app.idempotency.run({ scope: 'jobs', key: 'k' }, () => opened.then(() => ({ by: 'one' })))
   await until(() => one.app.idempotency.stats().running === 1, 'the work to begin')
@@ -77,8 +87,14 @@ t.test('a call with a waitTimeout waits for the value of the first, whatever the
   await until(() => app.idempotency.stats().running === 1, 'the work to begin')
   const second = app.idempotency.run({ scope: 'jobs', key: 'k', waitTimeout: 3_600_000 }, () => 'second')
   await until(() => app.idempotency.stats().waiting === 1, 'the second call to wait')
-  await t.rejects(app.idempotency.run({ scope: 'jobs', key: 'k' }, () => 'third'), { code: 'FST_IDEMPOTENCY_IN_PROGRESS' })
-  await t.rejects(app.idempotency.run({ scope: 'jobs', key: 'k', waitTimeout: 1 }, () => 'fourth'), { code: 'FST_IDEMPOTENCY_IN_PROGRESS' })
+  await t.rejects(
+    app.idempotency.run({ scope: 'jobs', key: 'k' }, () => 'third'),
+    { code: 'FST_IDEMPOTENCY_IN_PROGRESS' }
+  )
+  await t.rejects(
+    app.idempotency.run({ scope: 'jobs', key: 'k', waitTimeout: 1 }, () => 'fourth'),
+    { code: 'FST_IDEMPOTENCY_IN_PROGRESS' }
+  )
   open()
   t.equal(await first, 'first')
   t.equal(await second, 'first')
@@ -100,7 +116,9 @@ t.test('calls that wait equally long for one key ask the store together', async 
     return 'first'
   })
   await until(() => app.idempotency.stats().running === 1)
-  const others = Array.from({ length: 50 }, () => app.idempotency.run({ scope: 'jobs', key: 'k', waitTimeout: 3_600_000 }, () => 'other'))
+  const others = Array.from({ length: 50 }, () =>
+    app.idempotency.run({ scope: 'jobs', key: 'k', waitTimeout: 3_600_000 }, () => 'other')
+  )
   await until(() => app.idempotency.stats().waiting === 50)
   open()
   t.same(await Promise.all([first, ...others]), Array(51).fill('first'))
@@ -110,7 +128,11 @@ t.test('calls that wait equally long for one key ask the store together', async 
 t.test('a call with a waitTimeout does the work itself when the first one fails', async (t) => {
   const { app } = await build(t)
   const { opened, open } = gate()
-  const first = app.idempotency.run({ scope: 'jobs', key: 'k' }, () => opened.then(() => { throw new Error('no connection') }))
+  const first = app.idempotency.run({ scope: 'jobs', key: 'k' }, () =>
+    opened.then(() => {
+      throw new Error('no connection')
+    })
+  )
   await until(() => app.idempotency.stats().running === 1, 'the work to begin')
   const second = app.idempotency.run({ scope: 'jobs', key: 'k', waitTimeout: 3_600_000 }, ({ attempt }) => attempt)
   await until(() => app.idempotency.stats().waiting === 1, 'the second call to wait')
@@ -119,7 +141,7 @@ t.test('a call with a waitTimeout does the work itself when the first one fails'
   t.equal(await second, 2)
 })
 
-t.test('a call whose waitTimeout is longer than the lease does the work itself when the first one has gone silent', async (t) => {
+t.test('a call whose waitTimeout exceeds the lease does the work itself if the first one went silent', async (t) => {
   const keyPrefix = newPrefix()
   const redis = connectRedis(t, { prefix: keyPrefix })
   const silent = await build(t, { keyPrefix, redis, lease: 1_000, maxExecution: 1_000 })
@@ -159,7 +181,10 @@ t.test('a value that JSON cannot hold is returned, and later calls are told that
   const { app, logged } = await build(t, { maxBodySize: 10 })
   for (const [key, value] of Object.entries({ number: 1n, function: () => {}, large: 'x'.repeat(10) })) {
     t.equal(await app.idempotency.run<unknown>({ scope: 'jobs', key }, () => value), value)
-    await t.rejects(app.idempotency.run({ scope: 'jobs', key }, () => 'again'), { code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE' })
+    await t.rejects(
+      app.idempotency.run({ scope: 'jobs', key }, () => 'again'),
+      { code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE' }
+    )
   }
   t.equal(logged.filter(({ msg }) => msg.includes('cannot be kept')).length, 3)
   t.equal(await app.idempotency.run({ scope: 'jobs', key: 'nothing' }, () => undefined), undefined)
@@ -171,7 +196,10 @@ t.test('the key of a request and that of a call are never taken for each other',
   app.post('/x', { config: { idempotency: true } }, async () => 'request')
   const client = await listen()
   t.equal((await client.post('/x', 'k')).text, 'request')
-  await t.rejects(app.idempotency.run({ scope: 'global', key: 'k' }, () => 'call'), { code: 'FST_IDEMPOTENCY_KEY_REUSED' })
+  await t.rejects(
+    app.idempotency.run({ scope: 'global', key: 'k' }, () => 'call'),
+    { code: 'FST_IDEMPOTENCY_KEY_REUSED' }
+  )
 })
 
 t.test('arguments that make no sense are refused with a word on what is wrong', async (t) => {
@@ -183,10 +211,26 @@ t.test('arguments that make no sense are refused with a word on what is wrong', 
   await t.rejects(run({ scope: 'jobs', key: '' }, work), /a key must be .* got an empty string/)
   await t.rejects(run({ scope: 'jobs', key: NaN }, work), /a key must be .* got the number NaN/)
   await t.rejects(run({ scope: 'jobs', key: String(undefined) }, work), /a key must be .* got the text 'undefined'/)
-  await t.rejects(run({ scope: 'jobs', key: 'k', fingerprint: Promise.resolve('same') }, work), /takes a fingerprint that is/)
-  await t.rejects(run({ scope: 'jobs', key: 'k', fingerprint: new Map() }, work), /takes a fingerprint that is text, bytes/)
-  for (const [waitTimeout, got] of [[-1, '-1'], [1.5, '1.5'], [Infinity, 'Infinity'], [2 ** 31, '2147483648'], ['1s', 'string'], [null, 'object']] as const) {
-    await t.rejects(run({ scope: 'jobs', key: 'k', waitTimeout }, work), { name: 'TypeError', message: new RegExp(`takes a waitTimeout that is a whole number .* got ${got}$`) })
+  await t.rejects(
+    run({ scope: 'jobs', key: 'k', fingerprint: Promise.resolve('same') }, work),
+    /takes a fingerprint that is/
+  )
+  await t.rejects(
+    run({ scope: 'jobs', key: 'k', fingerprint: new Map() }, work),
+    /takes a fingerprint that is text, bytes/
+  )
+  for (const [waitTimeout, got] of [
+    [-1, '-1'],
+    [1.5, '1.5'],
+    [Infinity, 'Infinity'],
+    [2 ** 31, '2147483648'],
+    ['1s', 'string'],
+    [null, 'object']
+  ] as const) {
+    await t.rejects(run({ scope: 'jobs', key: 'k', waitTimeout }, work), {
+      name: 'TypeError',
+      message: new RegExp(`takes a waitTimeout that is a whole number .* got ${got}$`)
+    })
   }
   await t.rejects(run({ scope: 'jobs', key: 'k' }, 'work'), /takes the work to do as a function, got string/)
   t.equal(app.idempotency.stats().claimed, 0)
@@ -218,10 +262,14 @@ t.test('a consumer of a Redis stream that gets its messages more than once does 
   const shipped: string[] = []
   const consume = async (): Promise<void> => {
     const messages = await redis.xrange(stream, '-', '+')
-    await Promise.all(messages.map(([, [, order = '']]) => app.idempotency.run({ scope: 'shipping', key: order, fingerprint: order }, async () => {
-      shipped.push(order)
-      return { shipped: order }
-    })))
+    await Promise.all(
+      messages.map(([, [, order = '']]) =>
+        app.idempotency.run({ scope: 'shipping', key: order, fingerprint: order }, async () => {
+          shipped.push(order)
+          return { shipped: order }
+        })
+      )
+    )
   }
   await Promise.all([consume(), consume()])
   t.same(shipped.sort(), [...orders].sort())

@@ -1,5 +1,6 @@
-/** What is measured is what users run: the build (`npm run build`), not its sources through a loader. */
+/** The benchmark measures what users run: the build (`npm run build`), not the sources through a loader. */
 const dist = new URL('../../dist/esm/', import.meta.url)
 
 export const built = await import(new URL('index.js', dist).href) as typeof import('../../plugin/index.ts')
-export const builtJournal = await import(new URL('journal/postgres.js', dist).href) as typeof import('../../plugin/journal/postgres.ts')
+export const builtJournal =
+  await import(new URL('journal/postgres.js', dist).href) as typeof import('../../plugin/journal/postgres.ts')

@@ -9,7 +9,10 @@ import { handlerOf } from './shared.ts'
 import type { Work } from './shared.ts'
 
 /** `express-idempotency` with its Redis adapter, on the framework that it is made for. */
-export async function expressIdempotencyApp (redisUrl: string, work: Work): Promise<{ listen (): Promise<string>, close (): Promise<void> }> {
+export async function expressIdempotencyApp (
+  redisUrl: string,
+  work: Work
+): Promise<{ listen (): Promise<string>, close (): Promise<void> }> {
   const { default: RedisAdapter } = adapter
   const dataAdapter = new RedisAdapter({ connectionConfig: { url: redisUrl } })
   await dataAdapter.connect()

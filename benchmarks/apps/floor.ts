@@ -15,8 +15,9 @@ const PROCESS = crypto.randomBytes(9).toString('base64url')
 let owners = 0
 
 /**
- * The least that is still correct, by hand and for this one route: an owner's token, the request's hash, one claim, one
- * compare-and-set. No leases that end, no take-over, no headers, no streams, no problem documents.
+ * The least code that is still correct, written by hand for this one route: an owner's token, the hash of the request,
+ * one claim and one compare-and-set. It has no leases that end, no take-over, no headers, no streams and no problem
+ * documents.
  */
 export async function floorApp (redis: Redis, work: Work) {
   const app = Fastify()

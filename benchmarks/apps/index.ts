@@ -21,7 +21,8 @@ const FASTIFY_APPS = {
   floor: (redis, work) => floorApp(redis, work),
   plugin: (redis, work) => pluginApp(redis, work),
   'plugin wait': (redis, work) => pluginApp(redis, work, { onConflict: 'wait', waitTimeout: 60_000 }),
-  'plugin for teams': (redis, work) => pluginApp(redis, work, { lease: 1_000, scope: request => request.headers.authorization ?? 'nobody' }),
+  'plugin for teams': (redis, work) =>
+    pluginApp(redis, work, { lease: 1_000, scope: request => request.headers.authorization ?? 'nobody' }),
   memory: (_redis, work) => memoryApp(work),
   transaction: (redis, work, { databaseUrl }) => transactionApp(redis, databaseUrl, work, false),
   journal: (redis, work, { databaseUrl }) => transactionApp(redis, databaseUrl, work, true),
@@ -34,7 +35,11 @@ export type AppName = keyof typeof FASTIFY_APPS | 'express-idempotency'
 export const PEERS = ['node-idempotency', 'powertools', 'express-idempotency'] as const satisfies AppName[]
 
 /** Starts an app in this process. Resolves to where it listens. */
-export async function listen (name: AppName, work: Work, servers: Servers): Promise<{ url: string, close (): Promise<unknown> }> {
+export async function listen (
+  name: AppName,
+  work: Work,
+  servers: Servers
+): Promise<{ url: string, close (): Promise<unknown> }> {
   if (name === 'express-idempotency') {
     const app = await expressIdempotencyApp(servers.redisUrl, work)
     return { url: await app.listen(), close: () => app.close() }

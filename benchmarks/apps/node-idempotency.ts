@@ -8,7 +8,7 @@ import type { Work } from './shared.ts'
 
 const STATUS: Record<string, number> = { REQUEST_IN_PROGRESS: 409, IDEMPOTENCY_FINGERPRINT_MISSMATCH: 422 }
 
-/** `@node-idempotency/core` on Fastify hooks as its own plugin for Fastify has them, which is not on npm. */
+/** `@node-idempotency/core` on Fastify hooks, wired as in its own Fastify plugin, which is not published on npm. */
 export async function nodeIdempotencyApp (redisUrl: string, work: Work): Promise<FastifyInstance> {
   const storage = new RedisStorageAdapter({ url: redisUrl })
   await storage.connect()
@@ -20,14 +20,21 @@ export async function nodeIdempotencyApp (redisUrl: string, work: Work): Promise
     try {
       found = await idempotency.onRequest<string, unknown>(paramsOf(request))
     } catch (error) {
-      return reply.code(STATUS[(error as { code: string }).code] ?? 500).send({ code: (error as { code: string }).code })
+      return reply
+        .code(STATUS[(error as { code: string }).code] ?? 500)
+        .send({ code: (error as { code: string }).code })
     }
     if (found === undefined) return
     request.setDecorator('replayed', true)
-    return reply.code(Number(found.additional?.statusCode)).header('content-type', 'application/json; charset=utf-8').send(found.body)
+    return reply
+      .code(Number(found.additional?.statusCode))
+      .header('content-type', 'application/json; charset=utf-8')
+      .send(found.body)
   })
   app.addHook('onSend', async (request, reply, payload) => {
-    if (request.getDecorator<boolean>('replayed') || reply.statusCode === 409 || reply.statusCode === 422) return payload
+    if (request.getDecorator<boolean>('replayed') || reply.statusCode === 409 || reply.statusCode === 422) {
+      return payload
+    }
     await idempotency.onResponse(paramsOf(request), { body: payload, additional: { statusCode: reply.statusCode } })
     return payload
   })
@@ -37,5 +44,10 @@ export async function nodeIdempotencyApp (redisUrl: string, work: Work): Promise
 }
 
 function paramsOf (request: FastifyRequest): IdempotencyParams {
-  return { headers: request.headers, path: request.url, method: request.method, body: request.body as Record<string, unknown> }
+  return {
+    headers: request.headers,
+    path: request.url,
+    method: request.method,
+    body: request.body as Record<string, unknown>
+  }
 }

@@ -9,7 +9,11 @@ import type { Work } from './shared.ts'
 
 const { default: idempotency, MemoryStore } = built
 
-async function protectedApp (options: IdempotencyOptions, work: Work, config: { idempotency?: boolean }): Promise<FastifyInstance> {
+async function protectedApp (
+  options: IdempotencyOptions,
+  work: Work,
+  config: { idempotency?: boolean }
+): Promise<FastifyInstance> {
   const app = Fastify()
   await app.register(idempotency, options)
   app.post('/pay', { ...routeOptions(work), config }, handlerOf(work))
@@ -21,7 +25,11 @@ export function idleApp (redis: Redis, work: Work): Promise<FastifyInstance> {
   return protectedApp({ redis, scope: 'global' }, work, {})
 }
 
-export function pluginApp (redis: Redis, work: Work, options: Partial<IdempotencyOptions> = {}): Promise<FastifyInstance> {
+export function pluginApp (
+  redis: Redis,
+  work: Work,
+  options: Partial<IdempotencyOptions> = {}
+): Promise<FastifyInstance> {
   // The handler that holds the key of the conflicts runs for as long as the benchmark.
   return protectedApp({ redis, scope: 'global', maxExecution: 3_600_000, ...options }, work, { idempotency: true })
 }
@@ -31,7 +39,12 @@ export function memoryApp (work: Work): Promise<FastifyInstance> {
 }
 
 /** The handler writes a row in a transaction; with `journal`, its answer too. */
-export async function transactionApp (redis: Redis, databaseUrl: string, work: Work, journalled: boolean): Promise<FastifyInstance> {
+export async function transactionApp (
+  redis: Redis,
+  databaseUrl: string,
+  work: Work,
+  journalled: boolean
+): Promise<FastifyInstance> {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 10 })
   const journal = builtJournal.postgresJournal(pool)
   await journal.createTable()

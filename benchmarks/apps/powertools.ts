@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis'
 import { handlerOf, KEY_HEADER, routeOptions } from './shared.ts'
 import type { Work } from './shared.ts'
 
-/** Its cache persistence takes a client with these three methods; ioredis has them with other arguments. */
+/** The cache persistence takes a client with these three methods. ioredis has them with other arguments. */
 function cacheClientOf (redis: Redis) {
   return {
     get: (name: string) => redis.get(name),
@@ -20,24 +20,36 @@ function cacheClientOf (redis: Redis) {
 }
 
 const STATUS: Record<string, number> = { IdempotencyAlreadyInProgressError: 409, IdempotencyValidationError: 422 }
-/** Milliseconds that a handler has left, as Lambda would say: what it takes for a lease. */
+/** The milliseconds that a handler has left, as Lambda would report them. The library takes them for a lease. */
 const TIME_LEFT = 1_000
 
-/** `@aws-lambda-powertools/idempotency`, made for Lambda handlers, around a route's handler. */
+/** `@aws-lambda-powertools/idempotency`, which is made for Lambda handlers, around the handler of a route. */
 export async function powertoolsApp (redis: Redis, work: Work): Promise<FastifyInstance> {
-  // Its key prefix comes from here.
+  // The key prefix comes from this variable.
   process.env.AWS_LAMBDA_FUNCTION_NAME ??= 'benchmark'
   const answer = handlerOf(work)
-  // Without `payloadValidationJmesPath`: its cache persistence stores the payload's hash with the claim and leaves it out
-  // of the completed record (2.35), so that every retry, also with the right body, is refused.
-  const config = new IdempotencyConfig({ eventKeyJmesPath: 'key', throwOnNoIdempotencyKey: true, expiresAfterSeconds: 86_400 })
-  config.registerLambdaContext({ getRemainingTimeInMillis: () => TIME_LEFT })
-  const pay = makeIdempotent(async ({ headers }: { key: string, headers: Record<string, unknown> }) => await answer({ headers }) as Record<string, unknown>, {
-    persistenceStore: new CachePersistenceLayer({ client: cacheClientOf(redis) }),
-    config
+  // `payloadValidationJmesPath` is not set: the cache persistence stores the hash of the payload with the claim and
+  // leaves it out of the completed record (2.35), so it refuses every retry, even one with the right body.
+  const config = new IdempotencyConfig({
+    eventKeyJmesPath: 'key',
+    throwOnNoIdempotencyKey: true,
+    expiresAfterSeconds: 86_400
   })
+  config.registerLambdaContext({ getRemainingTimeInMillis: () => TIME_LEFT })
+  const pay = makeIdempotent(
+    async ({ headers }: { key: string, headers: Record<string, unknown> }) =>
+      await answer({ headers }) as Record<string, unknown>,
+    {
+      persistenceStore: new CachePersistenceLayer({ client: cacheClientOf(redis) }),
+      config
+    }
+  )
   const app = Fastify()
-  app.setErrorHandler((error: Error, _request, reply) => reply.code(STATUS[error.name] ?? 500).send({ code: error.name }))
-  app.post('/pay', routeOptions(work), async request => pay({ key: String(request.headers[KEY_HEADER]), headers: request.headers }))
+  app.setErrorHandler((error: Error, _request, reply) =>
+    reply.code(STATUS[error.name] ?? 500).send({ code: error.name })
+  )
+  app.post('/pay', routeOptions(work), async request =>
+    pay({ key: String(request.headers[KEY_HEADER]), headers: request.headers })
+  )
   return app
 }

@@ -1,6 +1,6 @@
 import type { RouteShorthandOptions } from 'fastify'
 
-/** What every mode does behind its protection: as much as it takes to answer, and nothing else. */
+/** What the handler of every mode does: only as much as it takes to answer. */
 export interface Work {
   /** Bytes of the answer's body. */
   size: number
@@ -15,19 +15,22 @@ export const KEY_HEADER = 'idempotency-key'
 export const BODY = JSON.stringify({ amount: 1999, note: 'y'.repeat(174) })
 
 const REQUEST = { type: 'object', properties: { amount: { type: 'integer' }, note: { type: 'string' } } }
-const ANSWER = { type: 'object', properties: { id: { type: 'integer' }, status: { type: 'string' }, note: { type: 'string' } } }
+const ANSWER = {
+  type: 'object',
+  properties: { id: { type: 'integer' }, status: { type: 'string' }, note: { type: 'string' } }
+}
 
 /** Schemas as a payment team would have them. */
 export function routeOptions ({ payload }: Work): RouteShorthandOptions {
   return { schema: { body: REQUEST, ...(payload === 'json' && { response: { 200: ANSWER } }) } }
 }
 
-/** Makes it fail: a header, since every framework hands it over. */
+/** The header that makes the handler fail. It is a header because every framework passes headers on. */
 export const FAIL_HEADER = 'x-fail'
 
 type Handler = (request: { headers: Record<string, unknown> }) => Promise<unknown>
 
-/** The answer, made anew each time. It tells which run it is of. */
+/** The answer, which is created for each run. It says which run created it. */
 export function handlerOf ({ size, payload, takes }: Work): Handler {
   const note = 'x'.repeat(Math.max(0, size - 37))
   const bytes = Buffer.alloc(size, 'x')

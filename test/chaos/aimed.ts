@@ -2,10 +2,10 @@ import type { Fault, FaultKind } from './faults.ts'
 import { workStruckBy } from './schedule.ts'
 import type { PlannedPayment, PlannedWork } from './schedule.ts'
 
-/** What a payment is to be like; the rest does not matter. */
+/** The properties that a payment must have. The others do not matter. */
 export type Aimed = Partial<Omit<PlannedPayment, 'index'>>
 
-/** Payments in a row, with faults that are aimed. */
+/** Payments in a row, each with the fault that is aimed at it. */
 export function inARow (...payments: Aimed[]): PlannedPayment[] {
   return payments.map((payment, index) => ({
     index,
@@ -24,7 +24,7 @@ export function fault (kind: FaultKind, more: Partial<Fault> = {}): Fault {
   return { kind, app: 0, milliseconds: 0, boundary: null, ...more }
 }
 
-/** That strikes while work of the suite's own is done. */
+/** A fault that strikes while the suite's own work runs. */
 export function inHandler (kind: FaultKind, milliseconds = 0, work: Partial<PlannedWork> = {}): Aimed {
   return { fault: fault(kind, { milliseconds }), work: { ...workStruckBy(kind, () => 0), ...work } }
 }

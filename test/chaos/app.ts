@@ -6,10 +6,10 @@ import { NodeProcess } from './node-process.ts'
 import type { ProcessOptions } from './node-process.ts'
 import { LEASE } from './settings.ts'
 
-/** How long an app may take to come back, whatever happens to the servers that it needs. */
+/** How long an app may take to restart, whatever happens to the servers that it needs. */
 export const TIME_TO_START = 60_000
 
-/** An app of the run: a process that is started again, on the same port, whenever it ends. */
+/** An app of the run: a process that is restarted on the same port whenever it ends. */
 export class App {
   readonly lives: Life[] = []
   readonly #options: Omit<ProcessOptions, 'onEvent'>
@@ -29,7 +29,7 @@ export class App {
     this.#running = this.#keepRunning()
   }
 
-  /** It listens; it may be stopped. */
+  /** The process listens. It may be stopped. */
   get isUp (): boolean {
     return this.#isUp
   }
@@ -38,7 +38,7 @@ export class App {
     return `http://127.0.0.1:${this.#port}`
   }
 
-  /** @throws if it does not come up in a minute, with what it wrote */
+  /** @throws if the app does not start within a minute, with what it wrote */
   async up (): Promise<void> {
     await until(() => this.#isUp || this.#closing, 'the app listens', TIME_TO_START).catch((error: Error) => {
       throw new Error(`app ${this.#index}: ${error.message}: ${this.#process?.stderr ?? ''}`)
@@ -49,7 +49,10 @@ export class App {
     this.#process?.signal(signal)
   }
 
-  /** As a deployment does: told to end, it ends when it likes, and a new one starts. Resolves when that one listens. */
+  /**
+   * Restarts the app as a deployment does: the app is asked to end and ends in its own time, and a new process starts.
+   * Resolves when the new process listens.
+   */
   async deploy (): Promise<void> {
     this.#isUp = false
     this.#process?.signal('SIGTERM')
@@ -65,14 +68,18 @@ export class App {
   async #keepRunning (): Promise<void> {
     while (!this.#closing) {
       const { env } = this.#options
-      const process = new NodeProcess({ ...this.#options, env: { ...env, PORT: String(this.#port) }, onEvent: event => this.#hear(event) })
+      const process = new NodeProcess({
+        ...this.#options,
+        env: { ...env, PORT: String(this.#port) },
+        onEvent: event => this.#hear(event)
+      })
       this.#process = process
       const life: Life = { app: this.#index, from: process.from, until: Infinity, end: null }
       this.lives.push(life)
       const { at, signal } = await process.ended
       life.until = at
       life.end = signal === null ? 'exited' : 'killed'
-      // One that could not start, since a server that it needs is down, is not started again in a tight loop.
+      // A process that could not start, because a server that it needs is down, is not restarted in a tight loop.
       if (!this.#isUp && !this.#closing) await delay(LEASE / 10)
       this.#isUp = false
     }
@@ -87,7 +94,7 @@ export class App {
   }
 }
 
-/** Now, as far as lives are concerned: for those that go on. */
+/** Ends the lives of processes that are still alive at the current time. */
 export function closed (lives: Life[]): Life[] {
   const now = clock()
   return lives.map(life => ({ ...life, until: Math.min(life.until, now) }))

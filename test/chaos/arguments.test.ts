@@ -11,7 +11,12 @@ t.test('without options there are 10,000 payments and at least 500 faults, of a 
 })
 
 t.test('options say otherwise', async (t) => {
-  t.same(readArguments(['--seed', '7', '--payments=100', '--faults', '50', '--apps', '2'], 42), { seed: 7, payments: 100, faults: 50, apps: 2 })
+  t.same(readArguments(['--seed', '7', '--payments=100', '--faults', '50', '--apps', '2'], 42), {
+    seed: 7,
+    payments: 100,
+    faults: 50,
+    apps: 2
+  })
   t.equal(readArguments(['--payments', '100'], 42).faults, 100, 'no more faults than payments')
 })
 
@@ -33,7 +38,11 @@ for (const [args, message] of WRONG) {
 }
 
 t.test('the command answers wrong options with its usage, and starts nothing', async (t) => {
-  const child = spawn(process.execPath, ['--import=tsx', resolve(import.meta.dirname, 'chaos.ts'), '--payments', 'many'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(
+    process.execPath,
+    ['--import=tsx', resolve(import.meta.dirname, 'chaos.ts'), '--payments', 'many'],
+    { stdio: ['ignore', 'pipe', 'pipe'] }
+  )
   const [written, [code]] = await Promise.all([text(child.stderr), once(child, 'exit') as Promise<[number]>])
   t.equal(code, 2)
   t.match(written, /^--payments must be a whole number from 1 to 1000000, not "many"\n\nnpm run test:chaos -- /)

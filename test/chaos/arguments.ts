@@ -11,7 +11,7 @@ export const USAGE = `npm run test:chaos -- [--seed N] [--payments N] [--faults 
   --apps      how many processes of the demo app share the work, from 2 to 8 (default ${DEFAULTS.apps})
 `
 
-/** An option that cannot be used; the message says which, and what it should have been. */
+/** An option that cannot be used. The message says which one, and what it should have been. */
 export class UsageError extends Error {
   override name = 'UsageError'
 }

@@ -16,10 +16,10 @@ const payments = inARow(
 const { history, evidence, checked } = await run(payments, { seed: 1, apps: 2, clients: 1 })
 
 interface Story {
-  /** Until the final answer. The first got none: its app died. */
+  /** All tries until the final answer. The first got none, because its app died. */
   tries: Try[]
   answer: Try
-  /** Those that owned the key, in their order. */
+  /** The runs that owned the key, in their order. */
   attempts: number[]
   /** How often the provider charged. */
   charged: number
@@ -38,12 +38,27 @@ function storyOf (index: number): Story {
   }
 }
 
-/** Whether the key's second owner ran the handler, or nobody did: the answer was there. */
+/** Whether the second owner of the key ran the handler. If not, the answer was stored already. */
 const CASES: Array<[name: string, boundary: Boundary, attempts: number[], replayed: boolean]> = [
-  ['an app killed after it claimed the key: a 409 until its lease is over, then the retry charges', 'after claim', [1, 2], false],
-  ['an app killed in its transaction: what it wrote is rolled back, the retry finds the charge and settles it', 'in transaction', [1, 2], false],
+  [
+    'an app killed after it claimed the key: a 409 until its lease is over, then the retry charges',
+    'after claim',
+    [1, 2],
+    false
+  ],
+  [
+    'an app killed in its transaction: what it wrote is rolled back, the retry finds the charge and settles it',
+    'in transaction',
+    [1, 2],
+    false
+  ],
   ['an app killed after the provider charged: the retry asks, and charges nothing', 'after charge', [1, 2], false],
-  ['an app killed after its commit: the retry gets the committed answer, and nothing runs', 'after commit', [1, 2], true],
+  [
+    'an app killed after its commit: the retry gets the committed answer, and nothing runs',
+    'after commit',
+    [1, 2],
+    true
+  ],
   ['an app killed after it stored the answer: the retry gets it at once', 'after completion', [1], true],
   ['an app killed before its response left: the retry gets the stored answer at once', 'before response', [1], true]
 ]
@@ -58,12 +73,16 @@ for (const [name, boundary, attempts, replayed] of CASES) {
     t.same(story.attempts, attempts)
     t.equal(story.charged, 1)
     const between = story.tries.slice(1, -1).filter(({ status }) => status !== null)
-    t.ok(between.every(({ code }) => code === 'FST_IDEMPOTENCY_IN_PROGRESS'), 'until then it was in progress, or not answered')
+    t.ok(
+      between.every(({ code }) => code === 'FST_IDEMPOTENCY_IN_PROGRESS'),
+      'until then it was in progress, or not answered'
+    )
     if (attempts.length === 1) t.equal(between.length, 0, 'no lease is waited for')
   })
 }
 
-t.test('Postgres crashes while an order is made and paid: what fails can be tried again, and in the end there is one charge', async (t) => {
+t.test('Postgres crashes while an order is made and paid: what fails can be tried again, ' +
+  'and in the end there is one charge', async (t) => {
   const index = BOUNDARIES.length + CRASHES.indexOf('Postgres crashed and restarted')
   const unanswered = history.tries.filter(({ key, final }) => key === `order-${index}` && !final)
   t.ok(unanswered.length > 0)

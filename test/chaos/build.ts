@@ -7,15 +7,15 @@ import { bundleDirectory, bundleOptions } from '../servers/bundle.ts'
 /** Loaded into each process of a run before all else. */
 const INJECTED = ['test/chaos/preload.ts']
 
-/** A change of one place in one file, which breaks what a promise rests on. */
+/** A change of one place in one file. It breaks what a promise rests on. */
 export interface Patch {
   file: string
-  /** Must be there exactly once. */
+  /** The text must occur exactly once. */
   replace: string
   by: string
 }
 
-/** The suite's own routes beside the demo's. */
+/** The suite's own routes beside those of the demo. */
 const WITH_WORK: Patch = {
   file: 'demo-app/app.ts',
   replace: '  await app.register(notifyRoute, { provider })\n',
@@ -31,8 +31,8 @@ export interface Build {
 }
 
 /**
- * The demo app and the provider, each with the plugin and the preload: whoever edits the project while a run goes on does
- * not change what is tested.
+ * The demo app and the provider, each with the plugin and the preload: whoever edits the project while a run goes on
+ * does not change what is tested.
  * @throws if what a patch replaces is not there, or not once
  */
 export async function build (patches: Patch[] = []): Promise<Build> {
@@ -75,7 +75,7 @@ function bundledSandboxProvider (): Promise<Uint8Array> {
   return sandboxProvider
 }
 
-/** The changed files, by their absolute paths. */
+/** The changed files, by absolute path. */
 function patched (patches: Patch[]): Map<string, string> {
   const sources = new Map<string, string>()
   for (const { file, replace, by } of patches) {

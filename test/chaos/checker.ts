@@ -7,15 +7,15 @@ import { LONGEST_AFTERMATH } from './settings.ts'
 
 export interface Verdict {
   invariant: string
-  /** How many cases it was held against. */
+  /** The number of cases that the invariant was checked against. */
   cases: number
-  /** Each says what was seen, by keys, orders and tries. */
+  /** Each text says what was seen, by keys, orders and tries. */
   violations: string[]
 }
 
 export interface Checked {
   verdicts: Verdict[]
-  /** Milliseconds that a key stayed locked after its last owner had ended, at most. */
+  /** The longest time in milliseconds that a key stayed locked after its last owner had ended. */
   longestLock: number
 }
 
@@ -54,16 +54,20 @@ function chargedOnce ({ orders, payments, charges }: Evidence): Verdict {
   const orderOf = new Map(payments.map(({ id, orderId }) => [id, orderId]))
   const charged = charges.filter(({ status }) => status === 'charged')
   const ledger = groupBy(charged, ({ number }) => orderOf.get(number))
-  for (const { number } of ledger.get(undefined) ?? []) violations.push(`charge ${number} is of no payment in the database`)
+  for (const { number } of ledger.get(undefined) ?? []) {
+    violations.push(`charge ${number} is of no payment in the database`)
+  }
   const done = groupBy(payments.filter(({ status }) => status === 'done'), ({ orderId }) => orderId)
   for (const { id } of orders) {
     const counts = [ledger.get(id)?.length ?? 0, done.get(id)?.length ?? 0]
-    if (Math.max(...counts) > 1) violations.push(`order ${id} was charged ${counts[0]} times in the ledger, ${counts[1]} times in the database`)
+    if (Math.max(...counts) > 1) {
+      violations.push(`order ${id} was charged ${counts[0]} times in the ledger, ${counts[1]} times in the database`)
+    }
   }
   return { invariant: '1. no order is charged more than once', cases: orders.length, violations }
 }
 
-/** Nor is there a charge behind a refusal. */
+/** There is no charge behind a refusal either. */
 function chargedIfSaid ({ tries }: History, { charges, payments, orders }: Evidence): Verdict {
   const violations: string[] = []
   const charge = new Map(charges.map(charge => [charge.number, charge]))
@@ -78,21 +82,33 @@ function chargedIfSaid ({ tries }: History, { charges, payments, orders }: Evide
     cases++
     const { id, paymentId, orderId, amount } = read(sent.text)
     if (sent.route === 'create') {
-      if (!knownOrders.has(id ?? '')) violations.push(`${sent.key}: an order that is not in the database. ${cite([sent])}`)
+      if (!knownOrders.has(id ?? '')) {
+        violations.push(`${sent.key}: an order that is not in the database. ${cite([sent])}`)
+      }
       continue
     }
     const [inLedger, inDatabase] = [charge.get(paymentId ?? ''), payment.get(paymentId ?? '')]
-    if (inLedger?.status !== 'charged' || inLedger.amount !== amount || inDatabase?.status !== 'done' || inDatabase.orderId !== orderId) {
-      violations.push(`${sent.key}: a receipt, and the ledger has ${inLedger?.status ?? 'nothing'}, the database ${inDatabase?.status ?? 'nothing'}. ${cite([sent])}`)
+    if (
+      inLedger?.status !== 'charged' ||
+      inLedger.amount !== amount ||
+      inDatabase?.status !== 'done' ||
+      inDatabase.orderId !== orderId
+    ) {
+      violations.push(
+        `${sent.key}: a receipt, and the ledger has ${inLedger?.status ?? 'nothing'}, ` +
+          `the database ${inDatabase?.status ?? 'nothing'}. ${cite([sent])}`
+      )
     }
   }
   for (const { id, key } of payments) {
-    if (key !== null && declinedKeys.has(key) && charge.get(id)?.status === 'charged') violations.push(`${key}: told that it was declined, and payment ${id} was charged`)
+    if (key !== null && declinedKeys.has(key) && charge.get(id)?.status === 'charged') {
+      violations.push(`${key}: told that it was declined, and payment ${id} was charged`)
+    }
   }
   return { invariant: '2. no 2xx without its charge, no 402 with one', cases: cases + declinedKeys.size, violations }
 }
 
-/** What an answer says of the order and the payment; nothing, if it is none of ours. */
+/** What an answer says about the order and the payment, or nothing if it is not an answer of the demo. */
 function read (text: string): { id?: string, paymentId?: string, orderId?: string, amount?: number } {
   try {
     return JSON.parse(text) as ReturnType<typeof read>
@@ -122,7 +138,9 @@ function answeredAlike (byKey: Map<string, Try[]>): Verdict {
 
 function anotherBodyRefused ({ tries }: History): Verdict {
   const others = tries.filter(({ body, final }) => body === 'another' && final)
-  const violations = others.filter(({ status }) => status !== 422).map(sent => `${sent.key}: another body was not refused. ${cite([sent])}`)
+  const violations = others
+    .filter(({ status }) => status !== 422)
+    .map(sent => `${sent.key}: another body was not refused. ${cite([sent])}`)
   return { invariant: '4. another body under a settled key is a 422', cases: others.length, violations }
 }
 
@@ -141,8 +159,12 @@ function allAnswered ({ abandoned }: History, byKey: Map<string, Try[]>): Verdic
 
 function booksAgree ({ charges, payments }: Evidence): Verdict {
   const sum = (amounts: Array<{ amount: number }>): number => amounts.reduce((sum, { amount }) => sum + amount, 0)
-  const [inLedger, inDatabase] = [sum(charges.filter(({ status }) => status === 'charged')), sum(payments.filter(({ status }) => status === 'done'))]
-  const violations = inLedger === inDatabase ? [] : [`${inLedger} charged in the ledger, ${inDatabase} captured in the database`]
+  const [inLedger, inDatabase] = [
+    sum(charges.filter(({ status }) => status === 'charged')),
+    sum(payments.filter(({ status }) => status === 'done'))
+  ]
+  const violations =
+    inLedger === inDatabase ? [] : [`${inLedger} charged in the ledger, ${inDatabase} captured in the database`]
   return { invariant: '8. ledger and database have the same sum', cases: 1, violations }
 }
 

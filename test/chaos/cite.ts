@@ -1,6 +1,6 @@
 import type { Try } from './history.ts'
 
-/** The tries that are what the violation was seen in. */
+/** The tries in which a violation was seen, as text. */
 export function cite (tries: Try[]): string {
   const cited = ({ id, app, at, end, status, code, text }: Try): string =>
     `try ${id} (app ${app}, ${Math.round(end - at)} ms): ${status ?? 'no answer'} ${code ?? text.slice(0, 200)}`

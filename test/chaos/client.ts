@@ -12,27 +12,27 @@ export interface Request {
   key: string
   route: Try['route']
   body: object
-  /** `another` than the key was first sent with. */
+  /** `another`: a body other than the one that the key was first sent with. */
   variant: Try['body']
   path: string
-  /** Which app is asked first; each further try goes to the next one. */
+  /** The app that is asked first. Each further try goes to the next one. */
   app: number
-  /** Carried by each try, until it is carried out. */
+  /** The order to strike, which each try carries until an app has carried it out. */
   order?: Order | null
 }
 
 export interface PersistOptions {
-  /** Milliseconds after which the first try is given up. */
+  /** Milliseconds after which the client gives up the first try. */
   leavesAfter?: number
-  /** Gives up the try that is under way when it aborts, and none that comes later. */
+  /** When it aborts, the client gives up the current try, and no later one. */
   leave?: AbortSignal
-  /** The client goes away for good once its order is carried out. */
+  /** The client leaves for good once its order is carried out. */
   untilStruck?: boolean
 }
 
 /** How one try is sent. */
 interface Sending {
-  /** Default: straight to its app. */
+  /** Default: directly to its app. */
   url?: string
   order?: Order | null
   /** Default: `CLIENT_TIMEOUT`. */
@@ -40,26 +40,26 @@ interface Sending {
   leave?: AbortSignal | undefined
 }
 
-/** Of what is answered at length. */
+/** The number of characters that are kept of a long answer. */
 const KEPT_TEXT = 1_000
 
-/** Milliseconds between tries: short at first, for the retry to meet what the first try left behind. */
+/** Milliseconds between tries: short at first, so that the retry meets what the first try left behind. */
 const PAUSES = [20, 50, 100, 200, 300]
 
-/** Sends requests as clients of the payment service do, and has all of it written down. */
+/** Sends requests as clients of the payment service do, and records all of it. */
 export class Client {
   readonly #recorder: Recorder
   readonly #urls: () => string[]
   readonly #givenUp: AbortSignal
 
-  /** @param givenUp aborts when no answer is waited for any more: what has none then has none for good */
+  /** @param givenUp aborts when no answer is waited for any more: a request without an answer then never gets one */
   constructor (recorder: Recorder, urls: () => string[], givenUp: AbortSignal) {
     this.#recorder = recorder
     this.#urls = urls
     this.#givenUp = givenUp
   }
 
-  /** Until there is a final answer, or it is given up. The last try. */
+  /** Sends the request until there is a final answer, or until it is given up. Resolves to the last try. */
   async persist (request: Request, options: PersistOptions = {}): Promise<Try> {
     const { leavesAfter = CLIENT_TIMEOUT, leave, untilStruck = false } = options
     let order = request.order ?? null
@@ -74,7 +74,7 @@ export class Client {
     }
   }
 
-  /** The same again and again until that time, whatever is answered, each time of the next app. */
+  /** Sends the same request again and again until that time, whatever the answer is, each time to the next app. */
   async insist (request: Request, until: number): Promise<void> {
     for (let n = 1; clock() < until && !this.#givenUp.aborted; n++) {
       await this.once(request, request.app + n)
@@ -91,7 +91,7 @@ export class Client {
     const tries: number[] = []
     this.#recorder.presses.push(tries)
     for (let n = 0; ; n++) {
-      // By turns of the app that had it and of another one, as a load balancer would have it.
+      // Sends to the app that had the request and to another one in turn, as a load balancer would.
       const app = request.app + Math.floor(n / 2)
       const urls = this.#urls()
       const proxy = await Proxy.listen(() => Number(new URL(urls[app % urls.length] as string).port))
@@ -105,12 +105,12 @@ export class Client {
     }
   }
 
-  /** One try. It does not throw: no answer is an answer too. */
+  /** One try. It does not throw: no answer is also a result. */
   async once ({ key, route, variant, body, path }: Request, app: number, sending: Sending = {}): Promise<Try> {
     const { url, order = null, leavesAfter = CLIENT_TIMEOUT, leave } = sending
     const urls = this.#urls()
     const index = app % urls.length
-    // By its own timer and the client's departure, whichever is first.
+    // The try ends by its own timer or by the client's departure, whichever comes first.
     const departure = new AbortController()
     const depart = (): void => departure.abort()
     const timeout = setTimeout(depart, leavesAfter)
@@ -139,7 +139,7 @@ export class Client {
         final: response.status < 500 && retryable !== true
       } satisfies Partial<Try>)
     } catch {
-      // Refused, reset, or too late.
+      // The connection was refused or reset, or the answer came too late.
     } finally {
       clearTimeout(timeout)
       leave?.removeEventListener('abort', depart)

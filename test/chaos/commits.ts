@@ -22,12 +22,12 @@ const STATEMENTS = `
   CREATE CONSTRAINT TRIGGER chaos_commit AFTER INSERT ON idempotency_journal
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION chaos_commit ()`
 
-/** When the apps have made their tables. */
+/** Call it after the apps have created their tables. */
 export async function prepareCommits (databaseUrl: string): Promise<void> {
   await withClient(databaseUrl, client => client.query(STATEMENTS))
 }
 
-/** No transaction that writes to the journal commits while `lasting`. */
+/** While `lasting` is pending, no transaction that writes to the journal commits. */
 export async function failCommits (databaseUrl: string, lasting: () => Promise<void>): Promise<void> {
   await withClient(databaseUrl, async (client) => {
     await client.query("UPDATE chaos_commits SET fail_until = 'infinity'")

@@ -1,11 +1,13 @@
 import { OUTAGES } from './settings.ts'
 
-/** Where in a payment an app can be struck, in the order in which a payment passes by. */
-export const BOUNDARIES = ['after claim', 'in transaction', 'after charge', 'after commit', 'after completion', 'before response'] as const
+/** The places in a payment at which an app can be struck, in the order in which a payment passes them. */
+export const BOUNDARIES = [
+  'after claim', 'in transaction', 'after charge', 'after commit', 'after completion', 'before response'
+] as const
 
 export type Boundary = typeof BOUNDARIES[number]
 
-/** What can be told to the sandbox provider, by the names that it knows. */
+/** The faults that the sandbox provider can simulate, by the names that it knows. */
 export const PROVIDER_FAULTS = {
   'provider times out after it charged': 'timeout-after-charge',
   'provider fails': 'fail',
@@ -20,7 +22,10 @@ export const LINKS = ['Redis', 'Postgres', 'provider'] as const
 
 export type LinkName = typeof LINKS[number]
 
-/** What Redis does that is there and does not do what it is asked to. Each for less and for longer than a lease. */
+/**
+ * Faults of a Redis that is reachable and does not do what it is asked. Each lasts for less and for longer than a
+ * lease.
+ */
 export const OUTAGES_OF_REDIS = [
   'full', 'full for what is large', 'read-only', 'without its replicas', 'restarted with its data', 'failed over'
 ] as const
@@ -50,40 +55,40 @@ export const FAULT_KINDS: readonly FaultKind[] = [
   'app deployed while its client has left', 'app frozen beyond its lease'
 ]
 
-/** What strikes while a handler runs that was let through for this: it ends under the fault. */
+/** Faults that strike while a handler runs that was started for this purpose. The handler ends under the fault. */
 export function strikesInHandler (kind: FaultKind): boolean {
   return outageOf(kind) !== null ||
     kind === 'app deployed while its client has left' || kind === 'app frozen beyond its lease'
 }
 
-/** How long it lasts, of what does so for less or for longer than a lease. */
+/** How long a fault lasts, if it lasts for less or for longer than a lease. */
 export function outageOf (kind: FaultKind): Outage | null {
   return (Object.keys(OUTAGES) as Outage[]).find(outage => kind.endsWith(`, ${outage}`)) ?? null
 }
 
-/** Whether Redis cannot be written to while it lasts, by any app, or by that which it strikes. */
+/** Whether no app, or only the app that the fault strikes, can write to Redis while the fault lasts. */
 export function keepsFromRedis (kind: FaultKind): boolean {
   return kind.startsWith('Redis ') || kind.startsWith('link to Redis')
 }
 
-/** A fault that is to strike when a certain payment begins. */
+/** A fault that strikes when a certain payment begins. */
 export interface Fault {
   kind: FaultKind
-  /** Whom it strikes, if that is an app or one of its links. */
+  /** The app that it strikes, if it strikes an app or one of its links. */
   app: number
-  /** For how long, if it lasts. */
+  /** How long it lasts, if it lasts. */
   milliseconds: number
-  /** Where the payment's own request makes the app fall, if it does. */
+  /** The boundary at which the payment's own request makes the app fail, if it does. */
   boundary: Boundary | null
 }
 
-/** What a client asks of the preload that runs in each app: a header's value. */
+/** The header value with which a client gives an order to the preload that runs in each app. */
 export interface Order {
   action: 'kill' | 'stop'
   boundary: Boundary
 }
 
-/** The order that the payment's request carries, where the fault is one of a boundary. */
+/** The order that the payment's request carries, if the fault strikes at a boundary. */
 export function orderOf ({ kind, boundary }: Fault): Order | null {
   return boundary === null ? null : { action: kind === 'app stopped beyond its lease' ? 'stop' : 'kill', boundary }
 }
@@ -91,7 +96,7 @@ export function orderOf ({ kind, boundary }: Fault): Order | null {
 export const TRY_HEADER = 'x-chaos-try'
 export const STRIKE_HEADER = 'x-chaos-strike'
 
-/** The app does nothing at all while it lasts. */
+/** The app does nothing at all while the fault lasts. */
 export function standsStill (kind: FaultKind): boolean {
   return kind === 'app stopped beyond its lease' || kind === 'app frozen beyond its lease'
 }

@@ -1,4 +1,4 @@
-/** Those with the same key together, in their order. */
+/** Groups the items by key, in their order. */
 export function groupBy<K, T> (items: Iterable<T>, keyOf: (item: T) => K): Map<K, T[]> {
   const groups = new Map<K, T[]>()
   for (const item of items) {

@@ -8,10 +8,10 @@ import { prepareOutage } from './redis-outages.ts'
 import { STOPPED_FOR } from './settings.ts'
 import type { World } from './world.ts'
 
-/** After them an app has to start again. */
+/** The faults after which an app has to restart. */
 const ENDS = new Set<FaultKind>(['app killed at random', 'app deployed while its client has left'])
 
-/** Brings the faults of the schedule about. Each target bears one at a time. */
+/** Brings about the faults of the schedule. Each target has one fault at a time. */
 export class Injector {
   readonly strikes: Strike[] = []
   readonly #world: () => World
@@ -19,15 +19,15 @@ export class Injector {
   readonly #failed: () => void
   #failure: Error | null = null
 
-  /** @param failed called when a fault could not be brought about or ended: nothing that comes is as it should be */
+  /** @param failed called when a fault could not be started or ended: nothing after that is as it should be */
   constructor (world: () => World, failed: () => void) {
     this.#world = world
     this.#failed = failed
   }
 
   /**
-   * Resolves when it has struck. Those at a boundary strike with the payment's own request: see `hear`.
-   * @param prepare what has to be done before, as soon as the target bears no other fault
+   * Resolves when the fault has struck. A fault at a boundary strikes with the payment's own request: see `hear`.
+   * @param prepare what has to be done before, as soon as the target has no other fault
    */
   async strike (fault: Fault, prepare = async (): Promise<void> => {}): Promise<void> {
     if (orderOf(fault) !== null) return this.#world().untilTwoAreUp()
@@ -47,7 +47,7 @@ export class Injector {
     })
   }
 
-  /** What an app's preload tells: it has struck itself. */
+  /** Hears what an app's preload reports: the app has struck itself. */
   hear (app: number, event: AppEvent): void {
     if (event.event !== 'struck') return
     if (event.action === 'kill') {
@@ -55,7 +55,7 @@ export class Injector {
       return
     }
     const strike = this.#record('app stopped beyond its lease', app)
-    // Beside what the app bears else: one that is told to end must go on before it can.
+    // This does not wait for other faults of the app: a stopped process must continue before it can end.
     this.#next(`stopped app ${app}`, async () => {
       await delay(STOPPED_FOR)
       this.#world().apps[app]?.signal('SIGCONT')
@@ -63,13 +63,16 @@ export class Injector {
     })
   }
 
-  /** Until all that lasts is over. @throws what could not be brought about */
+  /**
+   * Waits until all faults that last are over.
+   * @throws what could not be started or ended
+   */
   async calm (): Promise<void> {
     await Promise.all(this.#targets.values())
     if (this.#failure !== null) throw this.#failure
   }
 
-  /** One after the other for each target. */
+  /** Runs the faults of each target one after the other. */
   #next (target: string, act: () => Promise<void>, failed: () => void = () => {}): void {
     const before = this.#targets.get(target) ?? Promise.resolve()
     this.#targets.set(target, before.then(act).catch((error: Error) => {
@@ -125,7 +128,7 @@ export class Injector {
   }
 }
 
-/** It strikes one app, or one of its links. */
+/** The fault strikes one app, or one of its links. */
 function hasApp (kind: FaultKind): boolean {
   return kind.startsWith('app') || kind.startsWith('link')
 }

@@ -19,9 +19,9 @@ export interface Locks {
  * key in Redis, or died. It is measured up to when the refused try was sent, when the key was locked for certain or was
  * locked later. More than the lease and the tolerance is a violation; so is a 409 of a key that nobody has ever owned.
  *
- * Time in which Redis took no writes, or in which the app that refuses stood still or did not hear Redis, does not count,
- * nor does the lease after it: what an owner had to write was written no sooner, and who was away from Redis takes over
- * nothing before it has heard it for a lease.
+ * Time in which Redis took no writes, or in which the app that refuses stood still or did not hear Redis, does not
+ * count, nor does the lease after it: what an owner had to write was written no sooner, and who was away from Redis
+ * takes over nothing before it has heard it for a lease.
  *
  * The tolerance is for what is on its way when an owner ends. A claim or renewal of an app that is killed meanwhile may
  * lie in a stalled link or in front of a frozen Redis, and the lease begins when it arrives: the longest stall, and
@@ -43,11 +43,19 @@ export function longestLock (history: History, byKey: Map<string, Try[]>, tolera
     }
     const locked = ended === -Infinity ? Infinity : healthyTime(ended, sent)
     if (locked < Infinity) longest = Math.max(longest, locked)
-    if (locked > lease + tolerance) violations.push(`${sent.key}: in progress ${locked < Infinity ? `${Math.round(locked)} ms after its last owner had ended` : 'and nobody owned it'}. try ${sent.id} (app ${sent.app})`)
+    if (locked > lease + tolerance) {
+      const since = locked < Infinity
+        ? `${Math.round(locked)} ms after its last owner had ended`
+        : 'and nobody owned it'
+      violations.push(`${sent.key}: in progress ${since}. try ${sent.id} (app ${sent.app})`)
+    }
   }
-  return { verdict: { invariant: '6. no key stays locked longer than its lease', cases: refused.length, violations }, longest }
+  return {
+    verdict: { invariant: '6. no key stays locked longer than its lease', cases: refused.length, violations },
+    longest
+  }
 
-  /** Milliseconds from then to when the refused try was sent. */
+  /** The milliseconds from that time to when the refused try was sent. */
   function healthyTime (from: number, sent: Try): number {
     let sum = 0
     let since = from
@@ -59,12 +67,12 @@ export function longestLock (history: History, byKey: Map<string, Try[]>, tolera
     return sum + Math.max(0, sent.at - since)
   }
 
-  /** When what this try asked for can have owned the key for the last time. */
+  /** The last time at which the claim of this try can have owned the key. */
   function endOf (other: Try): number {
     const diedAt = (at: number): number => lifeAt(lives, other.app, at)?.until ?? Infinity
     const own = runsOf.get(other.id)
     if (own !== undefined) return Math.max(...own.map(({ settled, at }) => settled ?? diedAt(at)))
-    // Its claim may have been granted without its app ever hearing of it.
+    // The claim may have been granted without its app ever learning of it.
     if (other.status === null) return diedAt(other.at) < other.end + lease ? diedAt(other.at) : other.end
     return other.status >= 500 ? other.end : -Infinity
   }
@@ -87,7 +95,10 @@ export function ownersAtOnce ({ lease, runs, tries, strikes }: History): Verdict
         const isOver = earlier.settling !== null && earlier.settling <= later.at
         const wasLost = emptied.some(({ at, until }) => at <= later.at && until >= earlier.asked)
         if (!isOver && !wasLost && later.at < earlier.asked + lease) {
-          violations.push(`${key}: try ${later.try} (attempt ${later.attempt}) got it ${Math.round(later.at - earlier.asked)} ms after try ${earlier.try} (attempt ${earlier.attempt}), which had not let it go`)
+          violations.push(
+            `${key}: try ${later.try} (attempt ${later.attempt}) got it ${Math.round(later.at - earlier.asked)} ms ` +
+              `after try ${earlier.try} (attempt ${earlier.attempt}), which had not let it go`
+          )
         }
       }
     }

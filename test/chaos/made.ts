@@ -8,7 +8,7 @@ export const TOLERANCE = 500
 
 export const RECEIPT = JSON.stringify({ orderId: 'o1', paymentId: 'p1', amount: 100, status: 'paid' })
 
-/** Of the key `k`, unless it says otherwise. Ids are given in the order in which they are listed. */
+/** Tries of the key `k`, unless they say otherwise. Ids follow the order of the list. */
 export type Sent = Partial<Omit<Try, 'id'>> & Pick<Try, 'at'>
 
 export const CREATED: Sent = { key: 'order', route: 'create', at: 0, status: 201, text: '{"id":"o1"}' }

@@ -24,6 +24,8 @@ t.test('every case of the failure matrix in docs/failures.md names a test that e
       t.fail(`${what}: names no test: ${test}`)
       continue
     }
-    t.ok(readFileSync(join(PROJECT, file), 'utf8').includes(`'${name}'`), `${file}: ${name}`)
+    // A name that is too long for a line is put together from parts, with a plus sign between them.
+    const source = readFileSync(join(PROJECT, file), 'utf8').replaceAll(/' \+\n\s*'/g, '')
+    t.ok(source.includes(`'${name}'`), `${file}: ${name}`)
   }
 })

@@ -7,22 +7,25 @@ import { protect } from '../servers/reaper.ts'
 import { clock } from './clock.ts'
 import type { AppEvent } from './history.ts'
 
-/** How much of what a process wrote last is kept, to explain why it does not start. */
+/** How much of the last output of a process is kept, to explain why it does not start. */
 const TAIL = 2_000
 
 export interface ProcessOptions {
-  /** What `build` made. */
+  /** The directory that `build` made. */
   directory: string
-  /** Within it. */
+  /** The file within that directory. */
   script: string
   env: Record<string, string>
   onEvent: (event: AppEvent) => void
 }
 
-/** A Node.js process with the preload, which ends with this one at the latest. */
+/** A Node.js process with the preload. It ends with this process at the latest. */
 export class NodeProcess {
   readonly from = clock()
-  /** Resolves to when it had ended, and by which signal if by one, when all that it told was heard. */
+  /**
+   * Resolves to the time at which the process ended, and to the signal that ended it, if any, after everything that it
+   * reported was heard.
+   */
   readonly ended: Promise<{ at: number, signal: NodeJS.Signals | null }>
   readonly #child: ChildProcess
   #stderr = ''
@@ -35,7 +38,9 @@ export class NodeProcess {
     })
     this.#child = child
     if (child.pid !== undefined) protect(child.pid)
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => { this.#stderr = (this.#stderr + text).slice(-TAIL) })
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-TAIL)
+    })
     createInterface(child.stdio[3] as Readable).on('line', line => onEvent(JSON.parse(line) as AppEvent))
     const exited = once(child, 'exit').then(([, signal]) => ({ at: clock(), signal: signal as NodeJS.Signals | null }))
     this.ended = Promise.all([exited, once(child, 'close')]).then(([end]) => end)

@@ -4,18 +4,33 @@ import type { Recorder } from './recorder.ts'
 import type { PlannedPayment } from './schedule.ts'
 
 /**
- * One payment of the schedule, as its client makes it: the order is created, then paid. Answers what can be sent again,
- * in this order, when all is over, and must be answered as before.
+ * One payment of the schedule, as its client makes it: the order is created, then paid. Returns the requests that can
+ * be sent again, in this order, when everything is over, and must then get the same answers.
  */
 export async function makePayment (client: Client, recorder: Recorder, planned: PlannedPayment): Promise<Request[]> {
   const { index, amount, method, app, leavesAfter, fault } = planned
-  const create: Request = { key: `order-${index}`, route: 'create', variant: 'own', path: '/orders', body: { amount, currency: 'EUR' }, app }
+  const create: Request = {
+    key: `order-${index}`,
+    route: 'create',
+    variant: 'own',
+    path: '/orders',
+    body: { amount, currency: 'EUR' },
+    app
+  }
   const created = await client.persist(create)
   if (created.status !== 201) return []
   const { id } = JSON.parse(created.text) as { id: string }
-  // Of requests that race each other both carry it: which of them gets that far is not known.
+  // Both of two requests that race each other carry the order: it is not known which of them gets that far.
   const order = fault === null ? null : orderOf(fault)
-  const pay: Request = { key: `pay-${index}`, route: 'pay', variant: 'own', path: `/orders/${id}/pay`, body: { method }, app, order }
+  const pay: Request = {
+    key: `pay-${index}`,
+    route: 'pay',
+    variant: 'own',
+    path: `/orders/${id}/pay`,
+    body: { method },
+    app,
+    order
+  }
 
   const settled = [create, { ...pay, order: null }]
   switch (planned.client) {
@@ -35,7 +50,13 @@ export async function makePayment (client: Client, recorder: Recorder, planned: 
       return [...settled, { ...rival, order: null }]
     }
     case 'sends another body': {
-      const another: Request = { ...pay, order: null, variant: 'another', body: { method: method === 'card' ? 'wallet' : 'card' }, app: app + 1 }
+      const another: Request = {
+        ...pay,
+        order: null,
+        variant: 'another',
+        body: { method: method === 'card' ? 'wallet' : 'card' },
+        app: app + 1
+      }
       await client.persist(pay)
       await client.persist(another)
       return [another, ...settled]

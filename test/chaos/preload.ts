@@ -18,10 +18,10 @@ import { tell } from './tell.ts'
  */
 
 interface Followed {
-  /** The client's number of this try. */
+  /** The number that the client gave to this try. */
   id: number
   order: Order | null
-  /** An outcome stands in the journal, and is about to be committed. */
+  /** An outcome is in the journal, and is about to be committed. */
   recorded: boolean
 }
 
@@ -47,14 +47,16 @@ function patch (target: object, name: string, wrap: (original: Method) => Method
 
 patch(Server.prototype, 'emit', original => function (...args) {
   const [event, request, response] = args as [string, IncomingMessage, ServerResponse]
-  if (event === 'listening') tell({ event: 'listening', port: ((this as Server).address() as AddressInfo).port, at: clock() })
+  if (event === 'listening') {
+    tell({ event: 'listening', port: ((this as Server).address() as AddressInfo).port, at: clock() })
+  }
   const id = event === 'request' ? request.headers[TRY_HEADER] : undefined
   if (id === undefined) return original.apply(this, args)
   const order = request.headers[STRIKE_HEADER]
   const followed: Followed = {
     id: Number(id), order: order === undefined ? null : JSON.parse(String(order)) as Order, recorded: false
   }
-  // The body's events come from the parser of the connection, which knows of no request.
+  // The events of the body come from the parser of the connection, which has no context of a request.
   patch(request, 'emit', emit => function (...event) { return current.run(followed, () => emit.apply(this, event)) })
   patch(response, 'writeHead', writeHead => function (...head) {
     const status = Number(head[0])
@@ -65,7 +67,9 @@ patch(Server.prototype, 'emit', original => function (...args) {
   return current.run(followed, () => original.apply(this, args))
 })
 
-/** Who owns a key, by the token in its record: the request whose question was granted need not be the one that runs. */
+/**
+ * The owner of a key, by the token in its record: the request whose claim was granted need not be the one that runs.
+ */
 const owners = new Map<string, { try: number, settling: boolean }>()
 
 function ownerOf (record: unknown): string {
@@ -80,10 +84,10 @@ function granted (owner: string, asked: number, attempt: number): void {
   reached('after claim')
 }
 
-/** Milliseconds: so long, and the plugin may have taken Redis for one that cannot be heard (`storeTimeout`). */
+/** Milliseconds after which the plugin may consider Redis unreachable (`storeTimeout`). */
 const LONG = 900
 
-/** What an app asks Redis. Tells where no answer came, or not soon. */
+/** What an app asks Redis. Reports where no answer came, or a late one. */
 async function heard<T> (asked: number, answer: Promise<T>): Promise<T> {
   let failed = true
   try {
@@ -96,7 +100,7 @@ async function heard<T> (asked: number, answer: Promise<T>): Promise<T> {
   }
 }
 
-// It was away until now.
+// Redis was unreachable until now.
 patch(Redis.prototype, 'emit', original => function (...args) {
   if (args[0] === 'ready') tell({ event: 'unheard', from: clock(), at: clock() })
   return original.apply(this, args)
@@ -109,7 +113,7 @@ patch(Redis.prototype, 'setBuffer', original => async function (...args) {
   return found
 })
 
-/** The one that gives its key up by this call, if the call does that. */
+/** The owner that gives up its key by this call, if the call does that. */
 function settlingOwner (is: (script: scripts.Script) => boolean, [first, second]: unknown[]): string | null {
   if (is(scripts.complete)) return String(second).slice(0, OFFSET.lease - OFFSET.owner)
   if (is(scripts.release)) return ownerOf(first)
@@ -138,7 +142,7 @@ for (const name of ['evalsha', 'eval']) {
   })
 }
 
-/** Callbacks run in the context of whoever gave them, not of the connection that they were called from. */
+/** Callbacks run in the context of the code that passed them, not in that of the connection that calls them. */
 function bound (args: unknown[], before: () => void = () => {}): unknown[] {
   return args.map(arg => typeof arg !== 'function'
     ? arg

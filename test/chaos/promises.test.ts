@@ -5,7 +5,7 @@ import { BOOKS, broken, history, LEASE } from './made.ts'
 import type { Sent } from './made.ts'
 import { LONGEST_AFTERMATH } from './settings.ts'
 
-// What is promised of the suite's own work: the tenth promise and those after it.
+// The promises about the suite's own work: the tenth promise and those after it.
 
 const WORK: Sent = { key: 'w', route: 'work', at: 0, status: 200, text: 'done' }
 const AGAIN: Sent = { ...WORK, at: 400, app: 1 }

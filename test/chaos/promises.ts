@@ -5,7 +5,7 @@ import { groupBy } from './group-by.ts'
 import { lifeAt, strikesDuring } from './history.ts'
 import type { Evidence, History, Life, Strike, Try, WorkRun } from './history.ts'
 
-/** A run of the suite's own work, with what is known of who ran it. */
+/** A run of the suite's own work, with what is known about the process that ran it. */
 interface Told extends WorkRun {
   sent: Try
   life: Life | undefined
@@ -60,11 +60,11 @@ function isExcused (strikes: Strike[], { sent, at }: Told, again: number, lease:
   const cutOff = meanwhile.filter(({ kind, app }) => app === sent.app && kind.startsWith('link to Redis'))
   return meanwhile.some(({ kind }) => kind === 'Redis killed, back empty') ||
     meanwhile.some(({ kind, app }) => app === sent.app && standsStill(kind)) ||
-    // Renewed for the last time up to a third of it before, and given up a sixth before its end.
+    // A lease is renewed for the last time up to a third of it before, and is given up a sixth before its end.
     cutOff.reduce((sum, strike) => sum + strike.until - strike.at, 0) >= lease / 2
 }
 
-/** The app cannot write to Redis while it lasts. */
+/** The app cannot write to Redis while the fault lasts. */
 function cutsOff ({ kind, app }: Strike, whom: number): boolean {
   return (app === null || app === whom) && (keepsFromRedis(kind) || standsStill(kind))
 }
@@ -91,7 +91,7 @@ export function pressedOnce ({ lease, presses, tries, work, strikes, lives }: Hi
     const [first, last] = [sent[0], sent.at(-1)]
     if (first === undefined || last === undefined) continue
     const apps = new Set(sent.map(({ app }) => app))
-    // Clients of Redis take their time to connect again.
+    // Clients of Redis need time to reconnect.
     const from = first.at - lease
     const broken = strikesDuring(strikes, from, last.end).some(strike =>
       strike.kind.startsWith('Redis') || (strike.app !== null && apps.has(strike.app)))
@@ -128,7 +128,7 @@ export function nobodyRuns ({ work, tries, strikes }: History, aftermath: number
   return { invariant: '13. nothing runs for who has left', cases, violations }
 }
 
-/** A handler that stood still for longer than its lease knows, when it goes on, that its key may be another's. */
+/** A handler that stood still for longer than its lease knows, when it continues, that another run may own its key. */
 export function told ({ lease, work, tries, strikes }: History): Verdict {
   const violations: string[] = []
   let cases = 0
@@ -158,7 +158,7 @@ export function committedOnce ({ tries, work }: History, { effects }: Evidence):
   }
   const runs = groupBy(work, run => tries[run.try]?.key ?? '')
   for (const [key, [sent]] of done) {
-    // A process that dies after its commit tells of no end.
+    // A process that dies after its commit reports no end.
     const began = runs.get(key)?.some(({ at, ended, kept }) => at <= (sent as Try).end && (kept || ended === null))
     if (committed.has(key) && began === true) continue
     violations.push(`${key}: answered as done, and nothing was committed. ${cite([sent as Try])}`)

@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 import { until } from '../helper.ts'
 import { Proxy } from './proxy.ts'
 
-/** A server that says everything back, behind a proxy. */
+/** A server that echoes everything, behind a proxy. */
 async function start (t: Test): Promise<{ proxy: Proxy, open: () => Promise<Line>, accepted: Socket[] }> {
   const accepted: Socket[] = []
   const server = createServer((socket) => {
@@ -58,7 +58,7 @@ t.test('a link that is stalled passes nothing on until it is healed, on new conn
   line.socket.write('b')
   const late = await open()
   late.socket.write('c')
-  // Another link answers meanwhile, so that this one has had its chance.
+  // Another link answers meanwhile, so that this one had its chance.
   const other = await control.open()
   for (let i = 1; i <= 20; i++) {
     other.socket.write('.')

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
 
-/** A TCP proxy on the loopback interface, whose connections can be cut and stalled as a bad network would. */
+/** A TCP proxy on the loopback interface. Its connections can be cut and stalled as a bad network would do. */
 export class Proxy {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
@@ -12,7 +12,7 @@ export class Proxy {
     this.#server = createServer({ noDelay: true }, socket => this.#join(socket, target()))
   }
 
-  /** @param target the port that connections are passed on to; asked for at each of them */
+  /** @param target the port that connections are passed on to; it is asked for each connection */
   static async listen (target: () => number): Promise<Proxy> {
     const proxy = new Proxy(target)
     proxy.#server.listen(0, '127.0.0.1')
@@ -28,13 +28,13 @@ export class Proxy {
   cut (): void {
     this.#state = 'cut'
     for (const socket of this.#sockets) {
-      // A socket that is about to end cannot be reset (Node.js 20: the process would never exit).
+      // A socket that is about to end cannot be reset (on Node.js 20 the process would never exit).
       if (socket.writableEnded) socket.destroy()
       else socket.resetAndDestroy()
     }
   }
 
-  /** Pass nothing on, in neither direction. What is sent meanwhile arrives late. */
+  /** Pass nothing on, in either direction. What is sent meanwhile arrives late. */
   stall (): void {
     this.#state = 'stalled'
     for (const socket of this.#sockets) socket.pause()
@@ -68,7 +68,7 @@ export class Proxy {
       from.pause()
       to.once('drain', () => { if (this.#state === 'open') from.resume() })
     })
-    // What was read before one side went is still delivered to the other.
+    // What was read before one side closed is still delivered to the other.
     from.on('end', () => to.end())
     from.on('error', () => {})
     from.on('close', () => {

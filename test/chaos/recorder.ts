@@ -1,6 +1,6 @@
 import type { AppEvent, History, Run, Silence, Try, WorkRun } from './history.ts'
 
-/** Writes down what clients send and get, and what the apps' preloads tell. */
+/** Records what clients send and get, and what the preloads of the apps report. */
 export class Recorder {
   readonly tries: Try[] = []
   readonly abandoned: string[] = []
@@ -9,9 +9,9 @@ export class Recorder {
   /** By owner. */
   readonly #runs = new Map<string, Run>()
   readonly #work = new Map<number, WorkRun>()
-  /** By key: who wants to know when its work begins. */
+  /** By key: the callbacks that wait for its work to begin. */
   readonly #awaited = new Map<string, () => void>()
-  /** Tries whose order to strike has been carried out. */
+  /** The tries whose order to strike has been carried out. */
   readonly #struck = new Set<number>()
 
   get runs (): Run[] {
@@ -20,7 +20,16 @@ export class Recorder {
 
   /** A new try, to be filled in when it ends. */
   begin (sent: Pick<Try, 'key' | 'route' | 'body' | 'app' | 'at'>): Try {
-    const entry: Try = { ...sent, id: this.tries.length, end: Infinity, status: null, code: null, text: '', replayed: false, final: false }
+    const entry: Try = {
+      ...sent,
+      id: this.tries.length,
+      end: Infinity,
+      status: null,
+      code: null,
+      text: '',
+      replayed: false,
+      final: false
+    }
     this.tries.push(entry)
     return entry
   }
@@ -61,12 +70,12 @@ export class Recorder {
     }
   }
 
-  /** Until work of this key begins, which may never be. */
+  /** Waits until the work of this key begins, which may never happen. */
   async begun (key: string): Promise<void> {
     await new Promise<void>((resolve) => { this.#awaited.set(key, resolve) })
   }
 
-  /** Whether this try has made its app fall. */
+  /** Whether this try has made its app fail. */
   hasStruck ({ id }: Try): boolean {
     return this.#struck.has(id)
   }

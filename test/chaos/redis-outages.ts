@@ -7,17 +7,17 @@ import { LARGE_ANSWER } from './settings.ts'
 import { REDIS_ARGUMENTS } from './world.ts'
 import type { World } from './world.ts'
 
-/** Bytes that are left for what is small, when Redis is full for what is large. */
+/** The bytes that are left for small values when Redis is full for large ones. */
 const LEFT_FOR_SMALL = LARGE_ANSWER / 4
-/** Which only something that hangs can take. */
+/** A time limit that only a hang reaches. */
 const TIME_TO_FAIL_OVER = 60_000
-/** Nobody listens there. */
+/** A port that nobody listens on. */
 const DEAD_PORT = 1
 
-/** From its beginning to its end. */
+/** From the beginning of the outage to its end. */
 export type OutageRun = (lasting: () => Promise<void>) => Promise<void>
 
-/** All that has to be there before it can begin at once. */
+/** Prepares what the outage needs, so that it can begin at once. */
 export async function prepareOutage (world: World, what: OutageOfRedis): Promise<OutageRun> {
   switch (what) {
     case 'restarted with its data':
@@ -48,12 +48,15 @@ function setFor (world: World, name: string, value: number): OutageRun {
   })
 }
 
-/** A command's arguments count as memory while Redis decides about it: what is larger than what is left is refused. */
+/**
+ * Redis counts the arguments of a command as memory while it decides: it refuses what is larger than the memory that is
+ * left.
+ */
 async function fullForWhatIsLarge (admin: Redis, over: Promise<void>): Promise<void> {
   let isOver = false
   void over.then(() => { isOver = true })
   await until(async () => {
-    // Once: the limit that is set last has to be none.
+    // This runs once: the limit that is set last must be none.
     const isLast = isOver
     const used = /^used_memory:(\d+)/m.exec(await admin.info('memory'))?.[1]
     await admin.config('SET', 'maxmemory', isLast ? 0 : Number(used) + LEFT_FOR_SMALL)
@@ -62,7 +65,7 @@ async function fullForWhatIsLarge (admin: Redis, over: Promise<void>): Promise<v
 }
 
 /**
- * To a replica that has everything, as one that is promoted on purpose. The old master takes no writes from then on,
+ * Fails over to a replica that has all data, as in a planned promotion. The old master takes no writes from then on,
  * and is gone in the end.
  */
 async function prepareFailOver (world: World): Promise<OutageRun> {

@@ -21,13 +21,13 @@ import { World } from './world.ts'
 export interface RunOptions {
   seed: number
   apps: number
-  /** What the plugin and the demo app are changed by. Default: nothing. */
+  /** The changes to the plugin and the demo app. Default: none. */
   patches?: Patch[]
-  /** How many payments are under way at once. Default `CLIENTS`. */
+  /** How many payments run at once. Default `CLIENTS`. */
   clients?: number
   /** How long a client tries after the faults have stopped. Default `TIME_TO_FINISH`. */
   timeToFinish?: number
-  /** Is told how it goes, every few seconds. */
+  /** Is called with the progress, every few seconds. */
   progress?: (line: string) => void
 }
 
@@ -40,16 +40,19 @@ export interface Result {
 }
 
 const PROGRESS_EVERY = 5_000
-/** For what waits in a stalled link or a frozen Redis when an owner ends, and for a busy machine. */
+/** Allows for what waits in a stalled link or a frozen Redis when an owner ends, and for a busy machine. */
 const TOLERANCE = LONGEST_STALL + 1_200
 
-/** Makes all payments of a schedule while its faults strike, waits until all is over, and holds it against the promises. */
+/**
+ * Makes all payments of a schedule while its faults strike, waits until everything is over, and checks it against the
+ * promises.
+ */
 export async function run (planned: PlannedPayment[], options: RunOptions): Promise<Result> {
   const { seed, apps, patches, clients = CLIENTS, timeToFinish = TIME_TO_FINISH, progress = () => {} } = options
   const began = clock()
   const recorder = new Recorder()
   const givenUp = new AbortController()
-  // All clients that pause listen.
+  // All clients that pause listen for this event.
   setMaxListeners(0, givenUp.signal)
   const injector = new Injector(() => world, () => givenUp.abort())
   const { directory, remove } = await build(patches)
@@ -65,10 +68,15 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
   const again: Request[][] = []
   let done = 0
   const reporter = setInterval(() => {
-    progress(`${done} of ${planned.length} payments, ${injector.strikes.length} faults, ${recorder.tries.length} requests, ${((clock() - began) / 1_000).toFixed(0)} s`)
+    progress(
+      `${done} of ${planned.length} payments, ${injector.strikes.length} faults, ${recorder.tries.length} ` +
+        `requests, ${((clock() - began) / 1_000).toFixed(0)} s`
+    )
   }, PROGRESS_EVERY)
   let giveUp: NodeJS.Timeout | undefined
-  /** As many at once, in their order. When the last has begun, what is left has its time to finish. */
+  /**
+   * Runs this many payments at once, in their order. After the last has begun, the others have their time to finish.
+   */
   const forAll = async <T>(items: T[], work: (item: T) => Promise<void>): Promise<void> => {
     const left = items.entries()
     await Promise.all(Array.from({ length: clients }, async () => {
@@ -99,7 +107,11 @@ export async function run (planned: PlannedPayment[], options: RunOptions): Prom
       for (const request of requests) await client.persist(request)
     })
     const evidence = await readBooks(world, new Set(recorder.tries.map(({ key }) => key)))
-    const history = recorder.history({ lease: LEASE, lives: closed(world.apps.flatMap(({ lives }) => lives)), strikes: injector.strikes })
+    const history = recorder.history({
+      lease: LEASE,
+      lives: closed(world.apps.flatMap(({ lives }) => lives)),
+      strikes: injector.strikes
+    })
     return { planned, history, evidence, checked: check(history, evidence, TOLERANCE), took: clock() - began }
   } finally {
     clearInterval(reporter)

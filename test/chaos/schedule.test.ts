@@ -19,7 +19,9 @@ t.test('the schedule is the same for the same seed, and another one for another'
 t.test('there are as many faults as asked for, each kind as often as any other', async (t) => {
   const faults = faultsOf(schedule(OPTIONS))
   t.equal(faults.length, OPTIONS.faults)
-  for (const kind of FAULT_KINDS) t.equal(faults.filter(fault => fault.kind === kind).length, OPTIONS.faults / FAULT_KINDS.length, kind)
+  for (const kind of FAULT_KINDS) {
+    t.equal(faults.filter(fault => fault.kind === kind).length, OPTIONS.faults / FAULT_KINDS.length, kind)
+  }
 })
 
 t.test('the faults come all the time: one in each stretch of payments', async (t) => {
@@ -39,11 +41,17 @@ t.test('all apps are struck, and an app falls at the boundary that the kind of t
   const orders = new Map<string, Set<string>>()
   for (const fault of faults) {
     const order = orderOf(fault)
-    orders.set(fault.kind, (orders.get(fault.kind) ?? new Set()).add(order === null ? 'none' : `${order.action} ${order.boundary}`))
+    orders.set(
+      fault.kind,
+      (orders.get(fault.kind) ?? new Set()).add(order === null ? 'none' : `${order.action} ${order.boundary}`)
+    )
   }
   for (const [kind, given] of orders) {
-    if (kind === 'app stopped beyond its lease') t.ok(given.size > 1 && [...given].every(order => order.startsWith('stop ')))
-    else t.same([...given], [/^app killed (?!at random)/.test(kind) ? kind.replace('app killed', 'kill') : 'none'], kind)
+    if (kind === 'app stopped beyond its lease') {
+      t.ok(given.size > 1 && [...given].every(order => order.startsWith('stop ')))
+    } else {
+      t.same([...given], [/^app killed (?!at random)/.test(kind) ? kind.replace('app killed', 'kill') : 'none'], kind)
+    }
   }
 })
 
@@ -53,7 +61,11 @@ t.test('clients of all kinds take part, most of them plain', async (t) => {
   for (const kind of CLIENT_KINDS) t.ok(clients.includes(kind), kind)
   t.ok(clients.filter(client => client === 'is plain').length > OPTIONS.payments * 0.7, 'most are plain')
   const left = planned.filter(({ client }) => client === 'abandons')
-  t.same(new Set(left.map(({ fault }) => fault?.kind)), new Set(['app killed after charge']), 'somebody else has to settle what was charged')
+  t.same(
+    new Set(left.map(({ fault }) => fault?.kind)),
+    new Set(['app killed after charge']),
+    'somebody else has to settle what was charged'
+  )
 })
 
 t.test('no amount is one that the sandbox always declines', async (t) => {

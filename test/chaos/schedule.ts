@@ -5,10 +5,12 @@ import type { WorkRoute } from './history.ts'
 import { LARGE_ANSWER, LONG_WORK, LONGEST_STALL, OUTAGES, PROVIDER_TIMEOUT, WORK_STRUCK } from './settings.ts'
 import type { Work } from './work-route.ts'
 
-/** What clients do besides sending a payment until they get a final answer. `abandons`: sends it once, and goes away. */
-export const CLIENT_KINDS = ['sends another body', 'disconnects', 'races itself', 'races another key', 'abandons'] as const
+/** What clients do besides sending a payment until they get a final answer. `abandons`: sends it once, and leaves. */
+export const CLIENT_KINDS = [
+  'sends another body', 'disconnects', 'races itself', 'races another key', 'abandons'
+] as const
 
-/** What clients do of the suite's own work. `leaves`: while it runs, and comes back for the answer. */
+/** What clients do with the suite's own work. `leaves`: leaves while the work runs, and comes back for the answer. */
 export const WORK_CLIENT_KINDS = ['leaves', 're-sends by itself', 'leaves while it waits', 'is plain'] as const
 
 export interface PlannedWork extends Work {
@@ -18,38 +20,38 @@ export interface PlannedWork extends Work {
 
 export interface PlannedPayment {
   index: number
-  /** In minor units; never one that the sandbox always declines. */
+  /** In minor units; never an amount that the sandbox always declines. */
   amount: number
   method: 'card' | 'wallet'
-  /** Which app is asked first. */
+  /** The app that is asked first. */
   app: number
   client: typeof CLIENT_KINDS[number] | 'is plain'
-  /** Milliseconds after which a client that disconnects or abandons does. */
+  /** Milliseconds after which a client that disconnects or abandons leaves. */
   leavesAfter: number
-  /** Strikes when the payment begins. */
+  /** The fault that strikes when the payment begins. */
   fault: Fault | null
-  /** Is done beside the payment. */
+  /** The work that runs beside the payment. */
   work: PlannedWork | null
 }
 
 export interface ScheduleOptions {
   seed: number
   payments: number
-  /** At most as many as payments: no payment begins with two. */
+  /** At most as many as payments: no payment begins with two faults. */
   faults: number
   apps: number
-  /** Of which faults; each as often as it stands there. Default: each once. */
+  /** The kinds of faults; each occurs as often as it is listed. Default: each once. */
   kinds?: readonly FaultKind[]
 }
 
-/** One payment in so many has a client that is not plain. */
+/** One payment in this many has a client that is not plain. */
 const SPECIAL_CLIENTS = 5
-/** One payment in so many has work beside it, and each that is struck in a handler. */
+/** One payment in this many has work beside it, and so has each payment that is struck in a handler. */
 const WITH_WORK = 4
-/** One abandoned payment for so many apps that are killed after they charged: somebody else has to settle it. */
+/** One abandoned payment for this many apps that are killed after they charged: another client has to settle it. */
 const ABANDONED = 3
 
-/** All that is going to happen, as far as it is decided beforehand: the same for the same options. */
+/** Everything that will happen, as far as it is decided beforehand: the same options give the same schedule. */
 export function schedule (options: ScheduleOptions): PlannedPayment[] {
   const { seed, payments, faults, apps, kinds: given = FAULT_KINDS } = options
   const random = seeded(seed)
@@ -77,7 +79,7 @@ export function schedule (options: ScheduleOptions): PlannedPayment[] {
       ? workOf(workClients[Math.floor(index / WITH_WORK)] as PlannedWork['client'], random)
       : null
   }))
-  // One fault in each of as many stretches, so that they come all the time and never two with one payment.
+  // One fault in each of as many stretches, so that faults come all the time and never two with one payment.
   let killsAfterCharge = 0
   for (const [i, kind] of kinds.entries()) {
     const from = Math.floor(i * payments / faults)
@@ -104,12 +106,13 @@ function workOf (client: PlannedWork['client'], random: () => number): PlannedWo
   return { route, client, takes: Math.round(300 * random()), size: random() < 0.2 ? LARGE_ANSWER : 0, fails: 0 }
 }
 
-/** It ends while the fault lasts, and its client is gone where the fault says so. */
+/** The work ends while the fault lasts, and its client has left if the fault says so. */
 export function workStruckBy (kind: FaultKind, random: () => number): PlannedWork {
   return {
     route: kind.startsWith('Postgres') ? 'journalled' : 'work',
     client: kind === 'app deployed while its client has left' || random() < 0.5 ? 'leaves' : 'is plain',
-    // Of one that is told to end or to stand still: it must hear of it before its work is done, on a busy machine too.
+    // The time for an app that is asked to end or to stand still: it must learn of that before its work is done, even
+    // on a busy machine.
     takes: kind.startsWith('app') ? 4 * WORK_STRUCK : WORK_STRUCK,
     size: kind.startsWith('Redis full for what is large') ? LARGE_ANSWER : 0,
     fails: 0

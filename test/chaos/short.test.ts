@@ -5,12 +5,14 @@ import { report } from './report.ts'
 import { run } from './run.ts'
 import { schedule } from './schedule.ts'
 
-// A short run of `npm run test:chaos`. On a machine that is busy it takes longer than a test usually may.
+// A short run of `npm run test:chaos`. On a busy machine it takes longer than a test usually may.
 t.setTimeout(900_000)
 
-// These wait for a request to come by, which may be struck otherwise: test/chaos/boundaries strikes each for certain.
+// These faults wait for a request, and another fault may strike that request: test/chaos/boundaries covers each for
+// certain.
 const WAIT = FAULT_KINDS.filter(kind => BOUNDARIES.some(boundary => kind === `app killed ${boundary}`))
-// These are a case only if a handler runs in the process when they come, and nothing else strikes it meanwhile.
+// These faults count only if a handler runs in the process when they strike, and if no other fault strikes it
+// meanwhile.
 const often = (name: string, times: number): FaultKind[] =>
   Array.from({ length: times }, () => FAULT_KINDS.filter(kind => kind.startsWith(name))).flat()
 const KINDS = [...FAULT_KINDS, ...often('app deployed', 5), ...often('app frozen', 3), ...often('app stopped', 1)]

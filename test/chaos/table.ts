@@ -1,4 +1,4 @@
-/** For the terminal: the first column to the left, the others, which are numbers, to the right. */
+/** For the terminal: the first column is aligned to the left, the others, which are numbers, to the right. */
 export function table (head: string[], rows: string[][]): string {
   const lines = [head, ...rows]
   const widths = head.map((_, column) => Math.max(...lines.map(cells => cells[column]?.length ?? 0)))

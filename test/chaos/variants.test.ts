@@ -8,8 +8,8 @@ import { run } from './run.ts'
 import type { PlannedPayment, PlannedWork } from './schedule.ts'
 import { LONG_WORK, OUTAGES } from './settings.ts'
 
-// A checker that finds nothing in a service that is broken on purpose would be worth nothing. Each variant here is the
-// real service with one change, and is struck by the faults that the changed place is there for.
+// A checker that finds nothing in a service that is broken on purpose would be worthless. Each variant here is the real
+// service with one change, and the faults that the changed code exists for strike it.
 t.setTimeout(900_000)
 
 const SEED = 1
@@ -21,14 +21,14 @@ function workOf (client: PlannedWork['client'], work: Partial<PlannedWork> = {})
   return { leavesAfter: 50, work: { route: 'work', client, takes: 2_500, size: 0, fails: 0, ...work } }
 }
 
-/** Where a script looks whether a lease is over. */
+/** The place where a script checks whether a lease is over. */
 const OVER = "if left > 0 or string.sub(ARGV[2], 1, 1) == '0' then"
 
 interface Variant {
   name: string
   patch: Patch
   payments: PlannedPayment[]
-  /** The invariant that must be found broken, by its number. */
+  /** The number of the invariant that must be found broken. */
   breaks: number
   /** Milliseconds for which a client goes on without a final answer. Default 6 000. */
   timeToFinish?: number
@@ -36,17 +36,28 @@ interface Variant {
 
 const VARIANTS: Variant[] = [
   {
-    // Receipts alone would not show it: the demo's database remembers operations, and makes the same receipt again.
-    // What it cannot make again is the refusal of another body.
+    // Receipts alone would not show it: the demo's database remembers operations, and makes the same receipt again. It
+    // cannot, however, make the refusal of another body again.
     name: 'with the journal off, another body is not refused any more when Redis was emptied',
-    patch: { file: 'demo-app/app.ts', replace: 'journal: postgresJournal(app.pg)', by: 'journal: (entries => ({ ...postgresJournal(app.pg), record: async (_tx, id, entry) => { entries.set(id, entry) }, find: async id => { const entry = entries.get(id) ?? null; entries.delete(id); return entry } }))(new Map())' },
+    patch: {
+      file: 'demo-app/app.ts',
+      replace: 'journal: postgresJournal(app.pg)',
+      by: 'journal: (entries => ({ ...postgresJournal(app.pg), ' +
+        'record: async (_tx, id, entry) => { entries.set(id, entry) }, ' +
+        'find: async id => { const entry = entries.get(id) ?? null; entries.delete(id); return entry } }))(new Map())'
+    },
     payments: inARow({ client: 'sends another body' }, { fault: fault('Redis killed, back empty') }),
     breaks: 4
   },
   {
     name: 'with a take-over that does not look at the lease, a key has two owners',
     patch: { file: 'plugin/store/scripts.ts', replace: OVER, by: 'if false then' },
-    payments: inARow(...Array.from({ length: 3 }, (): Aimed => ({ client: 'disconnects', fault: fault('provider is slow', { milliseconds: 900 }) }))),
+    payments: inARow(
+      ...Array.from({ length: 3 }, (): Aimed => ({
+        client: 'disconnects',
+        fault: fault('provider is slow', { milliseconds: 900 })
+      }))
+    ),
     breaks: 7
   },
   {
@@ -97,9 +108,13 @@ const VARIANTS: Variant[] = [
     breaks: 10
   },
   {
-    // Who is first when Redis is back is a matter of chance.
+    // Which client comes first when Redis is back is a matter of chance.
     name: 'without hesitation after an outage, a lease is taken over before its owner could be heard',
-    patch: { file: 'plugin/core/store-contact.ts', replace: 'return Math.max(0, afterOutage, afterSilence)', by: 'return 0' },
+    patch: {
+      file: 'plugin/core/store-contact.ts',
+      replace: 'return Math.max(0, afterOutage, afterSilence)',
+      by: 'return 0'
+    },
     payments: inARow(...Array.from({ length: 8 }, () =>
       inHandler('Redis without its replicas, for longer than a lease', LONG))),
     breaks: 10
@@ -141,9 +156,13 @@ const VARIANTS: Variant[] = [
     breaks: 13
   },
   {
-    // The timer that renews leases may be the first to go on, and tell in time.
+    // The timer that renews leases may be the first to continue, and may report in time.
     name: 'with a signal that does not look at the clock, who was frozen is not told',
-    patch: { file: 'plugin/core/ownership.ts', replace: 'performance.now() - this.leaseStartedAt >= lease', by: 'lease < 0' },
+    patch: {
+      file: 'plugin/core/ownership.ts',
+      replace: 'performance.now() - this.leaseStartedAt >= lease',
+      by: 'lease < 0'
+    },
     payments: inARow(...Array.from({ length: 4 }, () => inHandler('app frozen beyond its lease', 0, { takes: 60 }))),
     breaks: 14
   },
@@ -181,7 +200,10 @@ t.test('without a change, the same payments and faults break nothing', { buffere
 })
 
 t.test('a variant whose place to change is gone, or is not the only one, is refused', async (t) => {
-  await t.rejects(build([{ file: 'plugin/store/scripts.ts', replace: 'no such line', by: '' }]), /plugin\/store\/scripts\.ts has 0 places to patch, not one: no such line/)
+  await t.rejects(
+    build([{ file: 'plugin/store/scripts.ts', replace: 'no such line', by: '' }]),
+    /plugin\/store\/scripts\.ts has 0 places to patch, not one: no such line/
+  )
   await t.rejects(build([{ file: 'demo-app/provider.ts', replace: 'return', by: '' }]), /has \d\d? places to patch/)
   await t.rejects(build([{ file: 'plugin/no-such-file.ts', replace: 'x', by: '' }]), { code: 'ENOENT' })
 })

@@ -6,14 +6,14 @@ import { TRY_HEADER } from './faults.ts'
 import { tell } from './tell.ts'
 
 /*
- * Work of the suite's own, in each app beside the demo's routes. The demo has a journal, which answers for the plugin
- * where Redis has lost an outcome; here nothing does, so a completed run that is repeated is seen as one.
+ * Work of the suite itself, in each app beside the demo's routes. The demo has a journal, which answers for the plugin
+ * if Redis has lost an outcome. Here nothing does, so a completed run that is repeated shows as one.
  */
 
 export interface Work {
   /** Milliseconds. */
   takes: number
-  /** Characters of the answer. */
+  /** The number of characters of the answer. */
   size: number
   /** How many attempts fail before one succeeds. */
   fails: number
@@ -37,7 +37,7 @@ export async function workRoutes (app: FastifyInstance): Promise<void> {
     })
   }
 
-  /** An answer without a body, which is the same as any other: that its transaction has failed must still be told. */
+  /** An answer without a body is treated like any other: that its transaction has failed must still be reported. */
   app.post('/chaos/journalled', { config: { ...PUBLIC, idempotency: { scope } } }, journalled)
 
   async function journalled (request: WorkRequest, reply: FastifyReply): Promise<FastifyReply> {

@@ -7,17 +7,20 @@ import type { Recorder } from './recorder.ts'
 import type { PlannedPayment } from './schedule.ts'
 import { LEASE, LONGEST_AFTERMATH } from './settings.ts'
 
-/** Brings a fault about when `prepare` is done. */
+/** Brings about a fault when `prepare` is done. */
 export type Strike = (fault: Fault, prepare: () => Promise<void>) => Promise<void>
 
 type Prepared = (prepare: () => Promise<void>) => Promise<void>
 
 type WorkOf = Pick<PlannedPayment, 'app' | 'work' | 'fault' | 'leavesAfter'> & { index: number | string }
 
-/** How many wait beside the first, and leave. */
+/** How many clients wait beside the first, and leave. */
 const WAITING = 4
 
-/** The suite's own work that goes with a payment, if any does, as its client asks for it. Answers as `makePayment`. */
+/**
+ * The suite's own work that goes with a payment, if any does, as its client requests it. Returns the same as
+ * `makePayment`.
+ */
 export async function doWork (client: Client, recorder: Recorder, planned: WorkOf, strike: Strike): Promise<Request[]> {
   const { index, work, app, fault, leavesAfter } = planned
   if (work === null) return []
@@ -33,7 +36,9 @@ export async function doWork (client: Client, recorder: Recorder, planned: WorkO
   return [request]
 }
 
-/** When nothing strikes any more: the work of those clients that are answered well only while nothing does, again. */
+/**
+ * When no fault strikes any more, this repeats the work of those clients that get a good answer only without faults.
+ */
 export async function doWorkInPeace (client: Client, recorder: Recorder, planned: PlannedPayment): Promise<Request[]> {
   if (planned.work?.client !== 're-sends by itself' && planned.work?.client !== 'leaves while it waits') return []
   return doWork(client, recorder, { ...planned, index: `${planned.index}-in-peace`, fault: null }, async () => {})
@@ -55,7 +60,10 @@ async function struck (
   await Promise.all(answers)
 }
 
-/** Cut while the handler runs, as often as a browser with idle connections would send it again. */
+/**
+ * The connection is cut while the handler runs, as often as a browser with idle connections would send the request
+ * again.
+ */
 async function reSent (client: Client, recorder: Recorder, request: Request, cutAfter: number): Promise<void> {
   const begun = recorder.begun(request.key)
   const later = (): Promise<unknown> => delay(cutAfter)
@@ -63,7 +71,10 @@ async function reSent (client: Client, recorder: Recorder, request: Request, cut
   await client.persist(request)
 }
 
-/** The first, whose work begins, and those who wait for its answer: all of them leave. Then one comes who stays. */
+/**
+ * The first client, whose work begins, and those that wait for its answer: all of them leave. Then one comes that
+ * stays.
+ */
 async function left (client: Client, recorder: Recorder, request: Request, leavesAfter: number): Promise<void> {
   const leave = new AbortController()
   const begun = recorder.begun(request.key)
@@ -72,7 +83,7 @@ async function left (client: Client, recorder: Recorder, request: Request, leave
   leave.abort()
   const wait = (n: number): Promise<unknown> => client.once(request, request.app + n, { leavesAfter: leavesAfter + 50 })
   await Promise.all(Array.from({ length: WAITING }, (_, n) => wait(n)))
-  // It would be in front of them otherwise.
+  // Otherwise it would be ahead of them.
   await delay(LONGEST_AFTERMATH)
   await client.persist(request)
 }

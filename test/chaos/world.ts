@@ -12,21 +12,21 @@ import { Proxy } from './proxy.ts'
 import { SandboxProvider } from './sandbox-provider.ts'
 import { LEASE, PROVIDER_TIMEOUT, SWEEP_AFTER } from './settings.ts'
 
-/** It has all that it acknowledged, however it ends, where its data are kept. */
+/** With these arguments Redis still has all that it acknowledged after it ended, however it ended. */
 export const REDIS_ARGUMENTS = ['--appendonly', 'yes', '--appendfsync', 'always', '--repl-diskless-sync-delay', '0']
 
 export interface WorldOptions {
   apps: number
   seed: number
-  /** What `build` made. */
+  /** The directory that `build` made. */
   directory: string
   onEvent: (app: number, event: AppEvent) => void
 }
 
-/** What the apps' links lead to: servers of the run's own. */
+/** The servers that the links of the apps lead to. They belong to this run. */
 export class World {
   readonly apps: App[] = []
-  /** Of each app. */
+  /** The links of each app. */
   readonly links: Array<Record<LinkName, Proxy>> = []
   redis!: RedisServer
   postgres!: PostgresServer
@@ -88,19 +88,19 @@ export class World {
     await prepareCommits(this.postgres.url)
   }
 
-  /** Before one more is struck: payments go on, if slowly, as long as one is left. */
+  /** Call it before one more app is struck: payments continue, if slowly, as long as one app is left. */
   async untilTwoAreUp (): Promise<void> {
     await until(() => this.apps.filter(({ isUp }) => isUp).length >= 2, 'two apps listen', TIME_TO_START)
   }
 
-  /** Redis ends as in a crash, and a new one with nothing in it takes its place. */
+  /** Redis ends as in a crash, and a new empty one takes its place. */
   async emptyRedis (pause: () => Promise<void> = async () => {}): Promise<void> {
     await this.redis.kill()
     await pause()
     this.redis = await startRedis({ args: REDIS_ARGUMENTS })
   }
 
-  /** Redis ends, by turns as in a crash and in good order, and comes back with all that it had. */
+  /** Redis ends, in turn as in a crash and in good order, and comes back with all data that it had. */
   async restartRedis (pause: () => Promise<void>): Promise<void> {
     const { directory } = this.redis
     await (this.#restarts++ % 2 === 0 ? this.redis.kill({ keepData: true }) : this.redis.stop({ keepData: true }))
@@ -108,7 +108,7 @@ export class World {
     this.redis = await startRedis({ args: REDIS_ARGUMENTS, directory })
   }
 
-  /** Last to first. */
+  /** Stops the servers from the last to the first. */
   async close (): Promise<void> {
     for (const close of this.#closing.splice(0).reverse()) await close()
   }

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 
-/** A certificate that says of itself who it is, and its key: X.509 version 1, by ECDSA with SHA-256. */
+/** A self-signed certificate and its key: X.509 version 1, by ECDSA with SHA-256. */
 export function selfSigned (name: string): { cert: string, key: string } {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
   const algorithm = sequence(der(0x06, Buffer.from('2a8648ce3d040302', 'hex')))
@@ -18,7 +18,7 @@ export function selfSigned (name: string): { cert: string, key: string } {
   }
 }
 
-/** A value in DER: its tag, its length, what it holds. */
+/** A value in DER: its tag, its length and its content. */
 function der (tag: number, ...parts: Buffer[]): Buffer {
   const { length } = Buffer.concat(parts)
   const size = length < 128 ? [length] : length < 256 ? [0x81, length] : [0x82, length >> 8, length & 255]

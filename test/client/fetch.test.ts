@@ -38,7 +38,12 @@ const BODIES: Array<[string, () => NonNullable<RequestInit['body']>, RegExp | un
   ['bytes', () => new Uint8Array(70_000).fill(7), undefined, 70_000],
   ['a buffer', () => new Uint8Array([1, 2, 3]).buffer, undefined, 3],
   ['a Blob', () => new Blob(['abcd'], { type: 'text/csv' }), /^text\/csv/, 4],
-  ['a URL-encoded form', () => new URLSearchParams({ amount: '1', to: 'a b' }), /^application\/x-www-form-urlencoded/, 15],
+  [
+    'a URL-encoded form',
+    () => new URLSearchParams({ amount: '1', to: 'a b' }),
+    /^application\/x-www-form-urlencoded/,
+    15
+  ],
   ['a form with files', () => {
     const form = new FormData()
     form.set('file', new Blob(['abcd']), 'a.txt')
@@ -50,7 +55,9 @@ for (const [what, body, contentType, length] of BODIES) {
   t.test(`${what} is sent again byte for byte`, async (t) => {
     const { url, seen } = await startScript(t, cut, answer(503))
     const { idempotency } = await fetchOnce(url, {
-      method: 'POST', body: body(), headers: contentType === undefined ? { 'content-type': 'application/octet-stream' } : {}
+      method: 'POST',
+      body: body(),
+      headers: contentType === undefined ? { 'content-type': 'application/octet-stream' } : {}
     })
     t.equal(idempotency.tries, 3)
     const [first, ...retries] = seen
@@ -120,7 +127,7 @@ const REUSED_BODIES = [
   }]
 ] as const
 
-/** Three operations at once, of which some are tried again: `init` makes each of the same objects. */
+/** Three operations at once, some of which need retries: `init` makes each of them from the same objects. */
 async function sendThree (t: Test, init: (amount: string) => IdempotentRequestInit): Promise<Seen[]> {
   const { url, seen } = await startScript(t, answer(503), answer(503), answer(503))
   const amounts = ['amount-0', 'amount-1', 'amount-2']
@@ -138,7 +145,13 @@ for (const [what, init] of [
     headers.set('x-amount', amount)
     return { headers, body: amount }
   }],
-  ['a plain object', (amount: string) => ({ headers: Object.assign(object, { 'idempotency-key': amount, 'x-amount': amount }), body: amount })],
+  [
+    'a plain object',
+    (amount: string) => ({
+      headers: Object.assign(object, { 'idempotency-key': amount, 'x-amount': amount }),
+      body: amount
+    })
+  ],
   ['a list of pairs', (amount: string) => {
     for (const pair of list) pair[1] = amount
     return { headers: list, body: amount }
@@ -190,17 +203,27 @@ t.test('a URL that is changed for the next request stays as it was', async (t) =
 
 t.test('a stream is refused, with the reason', async (t) => {
   const { url, seen } = await startScript(t)
-  for (const body of [new Blob(['a']).stream(), Readable.from(['a']), (async function * () { yield new Uint8Array(1) })()]) {
+  for (const body of [
+    new Blob(['a']).stream(),
+    Readable.from(['a']),
+    (async function * () {
+      yield new Uint8Array(1)
+    })()
+  ]) {
     const init = { method: 'POST', body, duplex: 'half' } as unknown as RequestInit
     await t.rejects(fetchOnce(url, init), { name: 'TypeError', message: /a stream can be sent only once/ })
   }
   t.equal(seen.length, 0)
 })
 
-t.test('what would be sent as "[object Object]" is refused, with what to do; what has a text is sent as that', async (t) => {
+t.test('what would be sent as "[object Object]" is refused, with what to do; ' +
+  'what has a text is sent as that', async (t) => {
   const { url, seen } = await startScript(t)
   const send = (body: unknown): Promise<unknown> => fetchOnce(url, { method: 'POST', body: body as string })
-  await t.rejects(send({ amount: 1 }), { name: 'TypeError', message: /got an object: JSON\.stringify\(\) makes JSON of it/ })
+  await t.rejects(send({ amount: 1 }), {
+    name: 'TypeError',
+    message: /got an object: JSON\.stringify\(\) makes JSON of it/
+  })
   await t.rejects(send(new Map()), { name: 'TypeError', message: /got a value of type Map/ })
   t.equal(seen.length, 0)
   await send(new URL('https://example.org/a'))
@@ -210,20 +233,43 @@ t.test('what would be sent as "[object Object]" is refused, with what to do; wha
 
 t.test('a Request is sent with all that it says, as often as needed', async (t) => {
   const { url, seen } = await startScript(t, cut, answer(503))
-  const request = new Request(url, { method: 'PUT', body: '{"a":1}', headers: { 'content-type': 'application/json', 'x-trace': '7' } })
+  const request = new Request(url, {
+    method: 'PUT',
+    body: '{"a":1}',
+    headers: { 'content-type': 'application/json', 'x-trace': '7' }
+  })
   const response = await fetchOnce(request)
   t.equal(response.idempotency.tries, 3)
   t.equal(response.url, url)
   for (const { method, headers, body } of seen) {
-    t.match({ method, headers, body: body.toString() }, { method: 'PUT', headers: { 'content-type': 'application/json', 'x-trace': '7', 'idempotency-key': /^"/ }, body: '{"a":1}' })
+    t.match(
+      { method, headers, body: body.toString() },
+      {
+        method: 'PUT',
+        headers: { 'content-type': 'application/json', 'x-trace': '7', 'idempotency-key': /^"/ },
+        body: '{"a":1}'
+      }
+    )
   }
 })
 
 t.test('a Request with an empty body, and one whose init says otherwise', async (t) => {
   const { url, seen } = await startScript(t, cut, answer(200), cut)
   await fetchOnce(new Request(url, { method: 'POST', body: '' }))
-  await fetchOnce(new Request(url, { method: 'POST', body: 'old' }), { method: 'PATCH', body: 'new', headers: { 'content-type': 'text/plain' } })
-  t.same(seen.map(({ method, body }) => [method, body.toString()]), [['POST', ''], ['POST', ''], ['PATCH', 'new'], ['PATCH', 'new']])
+  await fetchOnce(new Request(url, { method: 'POST', body: 'old' }), {
+    method: 'PATCH',
+    body: 'new',
+    headers: { 'content-type': 'text/plain' }
+  })
+  t.same(
+    seen.map(({ method, body }) => [method, body.toString()]),
+    [
+      ['POST', ''],
+      ['POST', ''],
+      ['PATCH', 'new'],
+      ['PATCH', 'new']
+    ]
+  )
 })
 
 t.test('the signal of a Request is honoured', async (t) => {
@@ -239,15 +285,24 @@ t.test('the signal of a Request is honoured', async (t) => {
 t.test('what can never be sent is not tried again', async (t) => {
   const never = idempotentFetch({ fetch: async () => { throw new Error('it was tried') } })
   await t.rejects(never('not a URL', { method: 'POST' }), TypeError)
-  await t.rejects(never('ftp://127.0.0.1/x', { method: 'POST' }), { name: 'TypeError', message: /only http: and https:/ })
-  await t.rejects(never('http://127.0.0.1/x', { method: 'POST', mode: 'no-cors' }), { name: 'TypeError', message: /'no-cors'/ })
+  await t.rejects(never('ftp://127.0.0.1/x', { method: 'POST' }), {
+    name: 'TypeError',
+    message: /only http: and https:/
+  })
+  await t.rejects(never('http://127.0.0.1/x', { method: 'POST', mode: 'no-cors' }), {
+    name: 'TypeError',
+    message: /'no-cors'/
+  })
   await t.rejects(never('http://127.0.0.1/x', { method: 'GET', body: 'x' }), TypeError)
   await t.rejects(never('http://127.0.0.1/x', { method: 'POST', headers: { 'bad name': 'x' } }), TypeError)
 })
 
 t.test('another fetch can send the tries', async (t) => {
   const { url, seen } = await startScript(t, cut)
-  const response = await idempotentFetch({ ...QUICK, fetch: undici.fetch as unknown as typeof fetch })(url, { method: 'POST', body: 'x' })
+  const response = await idempotentFetch({ ...QUICK, fetch: undici.fetch as unknown as typeof fetch })(url, {
+    method: 'POST',
+    body: 'x'
+  })
   t.match(response.idempotency, { tries: 2 })
   t.equal(await response.text(), 'done')
   t.same(seen.map(({ body }) => body.toString()), ['x', 'x'])
@@ -261,9 +316,17 @@ t.test('a port that fetch does not connect to fails at once, and nothing was car
 t.test('a redirection that the caller does not want fails at once, also where its Request says so', async (t) => {
   for (const [status, outcomeUnknown] of [[301, true], [302, true], [303, true], [307, false], [308, false]] as const) {
     const redirect = 'error'
-    for (const send of [(url: string) => fetchOnce(url, { method: 'POST', redirect }), (url: string) => fetchOnce(new Request(url, { method: 'POST', redirect }))]) {
+    for (const send of [
+      (url: string) => fetchOnce(url, { method: 'POST', redirect }),
+      (url: string) => fetchOnce(new Request(url, { method: 'POST', redirect }))
+    ]) {
       const { url, seen } = await startScript(t, answer(status, '', { location: '/x?moved' }))
-      await t.rejects(send(url), { name: 'RequestFailedError', tries: 1, outcomeUnknown, message: new RegExp(`redirects with status ${status}, and the option "redirect" is 'error'`) })
+      await t.rejects(send(url), {
+        name: 'RequestFailedError',
+        tries: 1,
+        outcomeUnknown,
+        message: new RegExp(`redirects with status ${status}, and the option "redirect" is 'error'`)
+      })
       t.equal(seen.length, 1)
     }
   }
@@ -273,7 +336,12 @@ t.test('a redirection that the caller does not want fails at once, also where it
 
 t.test('an endless redirection fails at once', async (t) => {
   const { url, seen } = await startScript(t, ...Array<typeof hang>(50).fill(answer(302, '', { location: '/x' })))
-  await t.rejects(fetchOnce(url, { method: 'POST' }), { name: 'RequestFailedError', tries: 1, outcomeUnknown: true, message: /redirect count exceeded/ })
+  await t.rejects(fetchOnce(url, { method: 'POST' }), {
+    name: 'RequestFailedError',
+    tries: 1,
+    outcomeUnknown: true,
+    message: /redirect count exceeded/
+  })
   t.ok(seen.length < 50)
 })
 
@@ -281,12 +349,17 @@ t.test('what was redirected to a server that is not trusted may have been carrie
   const untrusted = await startUntrusted(t)
   const to = answer(303, '', { location: untrusted.url })
   const { url, seen } = await startScript(t, to, to)
-  // Sent once more without following, to see whether the first server had got it.
-  await t.rejects(fetchOnce(url, { method: 'POST' }), { name: 'RequestFailedError', tries: 2, outcomeUnknown: true, message: /SELF_SIGNED/ })
+  // The request is sent once more without following redirects, to see whether the first server had received it.
+  await t.rejects(fetchOnce(url, { method: 'POST' }), {
+    name: 'RequestFailedError',
+    tries: 2,
+    outcomeUnknown: true,
+    message: /SELF_SIGNED/
+  })
   t.equal(seen.length, 2)
 })
 
-/** The first time it fails on a certificate; `meanwhile` is what happens until then. */
+/** The first call fails because of a certificate. `meanwhile` is what happens until then. */
 function untrustedOnce (meanwhile = (): void => {}): typeof fetch {
   let calls = 0
   return async (...args) => {
@@ -296,30 +369,48 @@ function untrustedOnce (meanwhile = (): void => {}): typeof fetch {
   }
 }
 
-t.test('a certificate that is not trusted, of a server that is reached once more and redirects: it may have been carried out', async (t) => {
+t.test('a certificate that is not trusted, of a server that is reached once more and redirects: ' +
+  'it may have been carried out', async (t) => {
   const { url, seen } = await startScript(t, answer(303, '', { location: '/x?moved' }))
   const send = idempotentFetch({ ...QUICK, fetch: untrustedOnce() })
-  await t.rejects(send(url, { method: 'POST' }), { name: 'RequestFailedError', tries: 2, outcomeUnknown: true, message: /CERT_HAS_EXPIRED/ })
+  await t.rejects(send(url, { method: 'POST' }), {
+    name: 'RequestFailedError',
+    tries: 2,
+    outcomeUnknown: true,
+    message: /CERT_HAS_EXPIRED/
+  })
   t.equal(seen.length, 1)
 })
 
-t.test('what may have been redirected to a server that is not trusted stays unknown, though the next try is refused', async (t) => {
+t.test('what may have been redirected to a server that is not trusted stays unknown, ' +
+  'though the next try is refused', async (t) => {
   const untrusted = await startUntrusted(t)
-  const { url, seen } = await startScript(t, answer(303, '', { location: untrusted.url }), answer(429, '', { 'retry-after': '3600' }))
+  const { url, seen } = await startScript(
+    t,
+    answer(303, '', { location: untrusted.url }),
+    answer(429, '', { 'retry-after': '3600' })
+  )
   await t.rejects(fetchOnce(url, { method: 'POST' }), { name: 'RetryTimeoutError', tries: 2, outcomeUnknown: true })
   t.equal(seen.length, 2)
 })
 
 t.test('the time of a try is not begun again to see where a certificate failed', async (t) => {
-  for (const times of [{ tryTimeout: 600_000, totalTimeout: 6_000_000 }, { tryTimeout: 600_000, totalTimeout: 600_000 }]) {
+  for (const times of [
+    { tryTimeout: 600_000, totalTimeout: 6_000_000 },
+    { tryTimeout: 600_000, totalTimeout: 600_000 }
+  ]) {
     const forward = putClockForward(t)
     const { url } = await startScript(t, hang)
     const send = idempotentFetch({ ...QUICK, ...times, fetch: untrustedOnce(() => { forward(599_000) }) })
-    await t.rejects(send(url, { method: 'POST' }), { name: 'RequestFailedError', outcomeUnknown: true, message: /CERT_HAS_EXPIRED/ })
+    await t.rejects(send(url, { method: 'POST' }), {
+      name: 'RequestFailedError',
+      outcomeUnknown: true,
+      message: /CERT_HAS_EXPIRED/
+    })
   }
 })
 
-// node-fetch has files of its own, too; undici's are the platform's.
+// node-fetch also accepts files of its own; those of undici are the platform's.
 const PACKAGES = {
   undici: { fetch: undici.fetch, FormData: undici.FormData, File },
   'node-fetch': { fetch: nodeFetch, FormData: NodeFetchFormData, File: NodeFetchFile }
@@ -341,18 +432,34 @@ for (const [name, { fetch, ...own }] of Object.entries(PACKAGES)) {
     const sent = await new Response(first?.body ?? null, { headers: { 'content-type': contentType } }).formData()
     t.equal(sent.get('name'), 'äöü')
     const received = sent.get('file') as File
-    t.match({ name: received.name, type: received.type, text: await received.text() }, { name: 'a.txt', type: 'text/csv', text: 'abcd' })
+    t.match(
+      { name: received.name, type: received.type, text: await received.text() },
+      { name: 'a.txt', type: 'text/csv', text: 'abcd' }
+    )
 
     await send(url, { method: 'POST', body: file as unknown as Blob })
-    t.match({ type: seen[2]?.headers['content-type'], body: seen[2]?.body.toString() }, { type: 'text/csv', body: 'abcd' })
+    t.match(
+      { type: seen[2]?.headers['content-type'], body: seen[2]?.body.toString() },
+      { type: 'text/csv', body: 'abcd' }
+    )
   })
 
-  t.test(`answers that the fetch of ${name} gets are the platform's, small and large, and again if they break off`, async (t) => {
+  t.test(`answers that the fetch of ${name} gets are the platform's, small and large, ` +
+    'and again if they break off', async (t) => {
     const size = 3_000_000
-    const { url } = await startScript(t, half, answer(200, 'x'.repeat(size), { 'x-a': 'b' }), answer(204), answer(302, '', { location: '/x?moved' }))
+    const { url } = await startScript(
+      t,
+      half,
+      answer(200, 'x'.repeat(size), { 'x-a': 'b' }),
+      answer(204),
+      answer(302, '', { location: '/x?moved' })
+    )
     const send = idempotentFetch({ ...QUICK, fetch: fetch as unknown as typeof globalThis.fetch })
     const large = await send(url, { method: 'POST' })
-    t.match({ tries: large.idempotency.tries, url: large.url, header: large.headers.get('x-a') }, { tries: 2, url, header: 'b' })
+    t.match(
+      { tries: large.idempotency.tries, url: large.url, header: large.headers.get('x-a') },
+      { tries: 2, url, header: 'b' }
+    )
     t.equal((await large.text()).length, size)
     t.match(await send(url, { method: 'POST' }), { status: 204, body: null })
     const moved = await send(url, { method: 'POST' })
@@ -363,18 +470,38 @@ for (const [name, { fetch, ...own }] of Object.entries(PACKAGES)) {
   t.test(`an error of the fetch of ${name} that no other try can mend fails at once`, async (t) => {
     const send = idempotentFetch({ ...QUICK, fetch: fetch as unknown as typeof globalThis.fetch })
     const server = await startUntrusted(t)
-    await t.rejects(send(server.url, { method: 'POST', body: 'x' }), { name: 'RequestFailedError', tries: 1, outcomeUnknown: false })
-    const { url } = await startScript(t, answer(302, '', { location: '/x?moved' }), ...Array<typeof hang>(50).fill(answer(302, '', { location: '/x' })))
-    await t.rejects(send(url, { method: 'POST', redirect: 'error' }), { name: 'RequestFailedError', tries: 1, outcomeUnknown: true, message: /redirects with status 302/ })
-    await t.rejects(send(url, { method: 'POST' }), { name: 'RequestFailedError', tries: 1, outcomeUnknown: true, message: /redirect/ })
+    await t.rejects(send(server.url, { method: 'POST', body: 'x' }), {
+      name: 'RequestFailedError',
+      tries: 1,
+      outcomeUnknown: false
+    })
+    const { url } = await startScript(
+      t,
+      answer(302, '', { location: '/x?moved' }),
+      ...Array<typeof hang>(50).fill(answer(302, '', { location: '/x' }))
+    )
+    await t.rejects(send(url, { method: 'POST', redirect: 'error' }), {
+      name: 'RequestFailedError',
+      tries: 1,
+      outcomeUnknown: true,
+      message: /redirects with status 302/
+    })
+    await t.rejects(send(url, { method: 'POST' }), {
+      name: 'RequestFailedError',
+      tries: 1,
+      outcomeUnknown: true,
+      message: /redirect/
+    })
   })
 }
 
 t.test('where no key can be made, the error says what to do, and a key of one’s own works', async (t) => {
   const { url, seen } = await startScript(t)
-  // As on a page that was loaded by http:.
+  // As on a page that was loaded over http:.
   t.intercept(globalThis.crypto, 'randomUUID', { value: undefined })
-  await t.rejects(fetchOnce(url, { method: 'POST' }), { message: /no crypto\.randomUUID here .* Give the request a key of your own/ })
+  await t.rejects(fetchOnce(url, { method: 'POST' }), {
+    message: /no crypto\.randomUUID here .* Give the request a key of your own/
+  })
   t.equal((await fetchOnce(url, { method: 'POST', idempotencyKey: 'k' })).status, 200)
   t.equal(seen.length, 1)
 })
@@ -388,7 +515,10 @@ t.test('an event stream is handed over while it goes on, and stops when the call
     reply.raw.write('data: 1\n\n')
   })
   const abort = new AbortController()
-  const response = await idempotentFetch({ ...QUICK, tryTimeout: 60_000 })(url, { method: 'POST', signal: abort.signal })
+  const response = await idempotentFetch({ ...QUICK, tryTimeout: 60_000 })(url, {
+    method: 'POST',
+    signal: abort.signal
+  })
   const reader = response.body?.getReader()
   t.equal(Buffer.from((await reader?.read())?.value as Uint8Array).toString(), 'data: 1\n\n')
   abort.abort(new Error('enough'))
@@ -396,7 +526,7 @@ t.test('an event stream is handed over while it goes on, and stops when the call
   await until(() => closed)
 })
 
-t.test('what is larger than the client waits for arrives while it is being sent, whatever time that takes', async (t) => {
+t.test('what is larger than the client waits for arrives while it is sent, whatever time that takes', async (t) => {
   const rest = gate()
   const { url } = await startScript(t, async (_request, reply) => {
     reply.hijack()

@@ -14,9 +14,9 @@ export interface Seen {
   method: string
   headers: FastifyRequest['headers']
   body: Buffer
-  /** Which connection it came on. */
+  /** The connection that the request came on. */
   port: number | undefined
-  /** When, by `performance.now()`. */
+  /** The time of the request, by `performance.now()`. */
   at: number
 }
 
@@ -37,7 +37,13 @@ export async function startScript (t: Test, ...steps: Step[]): Promise<ScriptedS
     url: '/x',
     handler: async (request, reply) => {
       const { method, headers, raw: { socket } } = request
-      seen.push({ method, headers, body: request.body as Buffer | undefined ?? Buffer.alloc(0), port: socket.remotePort, at: performance.now() })
+      seen.push({
+        method,
+        headers,
+        body: request.body as Buffer | undefined ?? Buffer.alloc(0),
+        port: socket.remotePort,
+        at: performance.now()
+      })
       const step = steps.shift()
       return step === undefined ? reply.type('text/plain').send('done') : step(request, reply)
     }
@@ -51,7 +57,11 @@ export function answer (status: number, body: unknown = '', headers: Record<stri
 
 /** A problem document. */
 export function problem (status: number, members: object): Step {
-  return (_request, reply) => reply.code(status).type('application/problem+json').send(JSON.stringify({ status, ...members }))
+  return (_request, reply) =>
+    reply
+      .code(status)
+      .type('application/problem+json')
+      .send(JSON.stringify({ status, ...members }))
 }
 
 /** Never answers. */
@@ -63,11 +73,11 @@ export const cut: Step = (request, reply) => {
   request.raw.socket.destroy()
 }
 
-/** Cuts the connection in the middle of the answer's body. */
+/** Cuts the connection in the middle of the body of the answer. */
 export const half: Step = async (request, reply) => {
   reply.hijack()
   reply.raw.writeHead(200, { 'content-length': 8 })
-  // Once the bytes are out: a socket that is destroyed drops what it holds.
+  // Only after the bytes are sent: a socket that is destroyed drops what it holds.
   await new Promise(resolve => reply.raw.write('done', resolve))
   request.raw.socket.destroy()
 }
@@ -88,15 +98,20 @@ export interface Incoming extends OperationInfo {
   text: string
 }
 
-/** One of the two clients, as the rules that both follow see it. */
+/** One of the two clients, in the form that the common rules need. */
 export type SendRetrying = (url: string, outgoing?: Outgoing, options?: RetryOptions) => Promise<Incoming>
 
 export const sendByFetch: SendRetrying = async (url, { method = 'POST', ...init } = {}, options = {}) => {
   const response = await idempotentFetch({ ...QUICK, ...options })(url, { method, ...init })
-  return { ...response.idempotency, status: response.status, header: name => response.headers.get(name), text: await response.text() }
+  return {
+    ...response.idempotency,
+    status: response.status,
+    header: name => response.headers.get(name),
+    text: await response.text()
+  }
 }
 
-/** By a dispatcher of the test's own. */
+/** Sends with a dispatcher of the test's own. */
 export function sendByUndici (t: Test): SendRetrying {
   const agent = new Agent()
   t.teardown(() => agent.destroy())

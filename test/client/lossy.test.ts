@@ -12,7 +12,10 @@ const CARD = { method: 'card' }
 const databaseUrl = await createDatabase(t)
 const { url } = await startApp(t, { databaseUrl })
 
-/** Half of all requests fail: a quarter on the way there; of the others' answers some are lost, some cut, some a proxy's. */
+/**
+ * Half of all requests fail: a quarter before they reach the server; of the others, some answers are lost, some are
+ * cut, and some are replaced by a proxy's own.
+ */
 function fates (seed: number): () => Fate {
   const random = seeded(seed)
   return () => {
@@ -25,7 +28,7 @@ function fates (seed: number): () => Fate {
 }
 
 for (const [what, send, seed] of [['fetch', sendByFetch, 1], ['undici', sendByUndici(t), 2]] as const) {
-  t.test(`over a connection that loses half of the requests, each order is charged once and gets its receipt (${what})`, async (t) => {
+  t.test(`with half of the requests lost, each order is charged once and gets its receipt (${what})`, async (t) => {
     const orders = await Promise.all(Array.from({ length: ORDERS }, () => createOrder(url)))
     const proxy = await startProxy(t, url, fates(seed))
     const answers: Incoming[] = []
@@ -42,7 +45,11 @@ for (const [what, send, seed] of [['fetch', sendByFetch, 1], ['undici', sendByUn
     const { met } = proxy
     t.comment(met)
     for (const [fate, requests] of Object.entries(met)) t.ok(requests > 0, `${fate}: ${requests} requests`)
-    t.equal(answers.reduce((sum, { tries }) => sum + tries, 0), Object.values(met).reduce((sum, count) => sum + count, 0), 'each try is one request')
+    t.equal(
+      answers.reduce((sum, { tries }) => sum + tries, 0),
+      Object.values(met).reduce((sum, count) => sum + count, 0),
+      'each try is one request'
+    )
     t.equal(met.passes, ORDERS, 'the first answer that arrives ends the operation')
     t.ok(answers.some(({ replayed }) => replayed), 'some answers are replays')
     t.ok(answers.some(({ tries, replayed }) => tries > 1 && !replayed), 'some retries are the first to arrive')
@@ -59,7 +66,7 @@ for (const [what, send, seed] of [['fetch', sendByFetch, 1], ['undici', sendByUn
 }
 
 for (const [what, send] of [['fetch', sendByFetch], ['undici', sendByUndici(t)]] as const) {
-  t.test(`behind a proxy that says 500 for an answer that it lost, a paid order ends with its receipt (${what})`, async (t) => {
+  t.test(`behind a proxy that says 500 for a lost answer, a paid order ends with its receipt (${what})`, async (t) => {
     const order = await createOrder(url)
     let requests = 0
     const proxy = await startProxy(t, url, () => ++requests < 3 ? 'error page' : 'passes')
@@ -71,7 +78,8 @@ for (const [what, send] of [['fetch', sendByFetch], ['undici', sendByUndici(t)]]
   })
 }
 
-t.test('over the same connection, what is paid already stays a conflict: it is not tried until the time is over', async (t) => {
+t.test('over the same connection, what is paid already stays a conflict: ' +
+  'it is not tried until the time is over', async (t) => {
   const order = await createOrder(url)
   await post(order + '/pay', CARD)
   const proxy = await startProxy(t, url, fates(3))
@@ -81,6 +89,10 @@ t.test('over the same connection, what is paid already stays a conflict: it is n
   t.match({ status, json: JSON.parse(text) as unknown }, { status: 409, json: { code: 'ORDER_NOT_PAYABLE' } })
   t.equal(proxy.met.passes, 1)
   t.equal(tries, Object.values(proxy.met).reduce((sum, count) => sum + count, 0))
-  const [row] = await query<{ sum: number }>(databaseUrl, 'SELECT sum(amount)::int AS sum FROM payments WHERE order_id = $1', [order.slice(order.lastIndexOf('/') + 1)])
+  const [row] = await query<{ sum: number }>(
+    databaseUrl,
+    'SELECT sum(amount)::int AS sum FROM payments WHERE order_id = $1',
+    [order.slice(order.lastIndexOf('/') + 1)]
+  )
   t.equal(row?.sum, 1999)
 })

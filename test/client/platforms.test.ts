@@ -11,7 +11,7 @@ const run = promisify(execFile)
 /** The one that is quick. Not its command, which tap does not let a test start. */
 const TSC = join(ROOT, 'node_modules/typescript-7/lib/tsc.js')
 
-/** What a built module imports, and so on: files, and names of packages. */
+/** What a built module imports, directly and indirectly: files, and names of packages. */
 async function importsOf (file: string, found = new Set<string>()): Promise<Set<string>> {
   if (found.has(file)) return found
   found.add(file)
@@ -23,14 +23,22 @@ async function importsOf (file: string, found = new Set<string>()): Promise<Set<
   return found
 }
 
-/** The type checker's complaints about a file with these options, or `null`. */
+/** The complaints of the type checker about a file with these options, or `null`. */
 async function complaints (dir: string, file: string, compilerOptions: object, base?: string): Promise<string | null> {
   const config = join(dir, `tsconfig.${basename(file)}.json`)
-  await writeFile(config, JSON.stringify({ ...(base !== undefined && { extends: base }), compilerOptions: { noEmit: true, ...compilerOptions }, files: [file], include: [] }))
+  await writeFile(
+    config,
+    JSON.stringify({
+      ...(base !== undefined && { extends: base }),
+      compilerOptions: { noEmit: true, ...compilerOptions },
+      files: [file],
+      include: []
+    })
+  )
   return run(process.execPath, [TSC, '-p', config]).then(() => null, (error: { stdout: string }) => error.stdout)
 }
 
-/** Only what is tested: the whole build is another test's. */
+/** Only the client is built: another test covers the whole build. */
 async function build (t: Test, module: 'esm' | 'cjs'): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'fastify-idempotency-client-'))
   t.teardown(() => rm(dir, { recursive: true, force: true }))
@@ -50,7 +58,8 @@ async function build (t: Test, module: 'esm' | 'cjs'): Promise<string> {
 const USE = `
 const pay: (order: string, key?: string) => Promise<string> = async (order, idempotencyKey = makeKey()) => {
   try {
-    const response = await idempotentFetch({ totalTimeout: 60_000 })(order, { method: 'POST', body: '{}', idempotencyKey, credentials: 'include' })
+    const send = idempotentFetch({ totalTimeout: 60_000 })
+    const response = await send(order, { method: 'POST', body: '{}', idempotencyKey, credentials: 'include' })
     const { key, tries, replayed } = response.idempotency
     return \`\${key?.length} \${tries.toFixed()} \${replayed === true} \${await response.text()}\`
   } catch (error) {
@@ -83,31 +92,71 @@ t.test('the built client is typed and works', async (t) => {
   })
 
   t.test('in a browser’s project, which knows the DOM and not Node.js', async (t) => {
-    await writeFile(join(dir, 'browser.ts'),
-      `import { idempotentFetch, makeKey, RetryTimeoutError } from './client/index.js'\n${USE}document.title = await pay('/orders/1/pay')\n// @ts-expect-error this is no Node.js\nprocess.exit()\n`)
-    t.equal(await complaints(dir, 'browser.ts', {
-      strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, module: 'es2022', moduleResolution: 'bundler', target: 'es2022', lib: ['es2022', 'dom'], types: []
-    }), null)
+    await writeFile(
+      join(dir, 'browser.ts'),
+      `import { idempotentFetch, makeKey, RetryTimeoutError } from './client/index.js'\n${USE}` +
+        "document.title = await pay('/orders/1/pay')\n// @ts-expect-error this is no Node.js\nprocess.exit()\n"
+    )
+    t.equal(
+      await complaints(dir, 'browser.ts', {
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        skipLibCheck: false,
+        module: 'es2022',
+        moduleResolution: 'bundler',
+        target: 'es2022',
+        lib: ['es2022', 'dom'],
+        types: []
+      }),
+      null
+    )
   })
 
   t.test('in a project of Node.js', async (t) => {
-    await writeFile(join(dir, 'node.ts'),
-      `import { idempotentFetch, makeKey, RetryTimeoutError } from './client/index.js'\n${USE}process.title = await pay('http://localhost/orders/1/pay')\n// @ts-expect-error this is no browser\ndocument.title\n`)
-    t.equal(await complaints(dir, 'node.ts', {
-      strict: true, skipLibCheck: false, module: 'nodenext', target: 'es2023', lib: ['es2023'], types: ['node'], typeRoots: [join(ROOT, 'node_modules/@types')]
-    }), null)
+    await writeFile(
+      join(dir, 'node.ts'),
+      `import { idempotentFetch, makeKey, RetryTimeoutError } from './client/index.js'\n${USE}` +
+        "process.title = await pay('http://localhost/orders/1/pay')\n" +
+        '// @ts-expect-error this is no browser\ndocument.title\n'
+    )
+    t.equal(
+      await complaints(dir, 'node.ts', {
+        strict: true,
+        skipLibCheck: false,
+        module: 'nodenext',
+        target: 'es2023',
+        lib: ['es2023'],
+        types: ['node'],
+        typeRoots: [join(ROOT, 'node_modules/@types')]
+      }),
+      null
+    )
   })
 
   t.test('as ESM', async (t) => {
-    await writeFile(join(dir, 'use.js'), "import * as client from './client/index.js'\nimport { idempotent } from './client/undici.js'\nconsole.log(Object.keys(client).join(), typeof idempotent())")
+    await writeFile(
+      join(dir, 'use.js'),
+      "import * as client from './client/index.js'\nimport { idempotent } from './client/undici.js'\n" +
+        'console.log(Object.keys(client).join(), typeof idempotent())'
+    )
     const { stdout } = await run(process.execPath, ['use.js'], { cwd: dir })
-    t.equal(stdout.trim(), 'IdempotencyOptionError,RequestFailedError,RetryTimeoutError,idempotentFetch,makeKey function')
+    t.equal(
+      stdout.trim(),
+      'IdempotencyOptionError,RequestFailedError,RetryTimeoutError,idempotentFetch,makeKey function'
+    )
   })
 
   t.test('as CommonJS', async (t) => {
     const dir = await build(t, 'cjs')
-    await writeFile(join(dir, 'use.js'), "const client = require('./client/index.js')\nconst { idempotent } = require('./client/undici.js')\nconsole.log(Object.keys(client).sort().join(), typeof idempotent())")
+    await writeFile(
+      join(dir, 'use.js'),
+      "const client = require('./client/index.js')\nconst { idempotent } = require('./client/undici.js')\n" +
+        'console.log(Object.keys(client).sort().join(), typeof idempotent())'
+    )
     const { stdout } = await run(process.execPath, ['use.js'], { cwd: dir })
-    t.equal(stdout.trim(), 'IdempotencyOptionError,RequestFailedError,RetryTimeoutError,idempotentFetch,makeKey function')
+    t.equal(
+      stdout.trim(),
+      'IdempotencyOptionError,RequestFailedError,RetryTimeoutError,idempotentFetch,makeKey function'
+    )
   })
 })

@@ -6,17 +6,25 @@ import { backOff, isGathered, judge, readRetryAfter } from '../../plugin/client/
 
 t.test('the wait before a try is anything up to a bound, which doubles until it has reached its limit', async (t) => {
   const delays = { firstDelay: 100, maxDelay: 1_000 }
-  for (const [tries, bound] of [[1, 100], [2, 200], [3, 400], [4, 800], [5, 1_000], [60, 1_000], [5_000, 1_000]] as const) {
+  for (const [tries, bound] of [
+    [1, 100],
+    [2, 200],
+    [3, 400],
+    [4, 800],
+    [5, 1_000],
+    [60, 1_000],
+    [5_000, 1_000]
+  ] as const) {
     const waits = Array.from({ length: 2_000 }, () => backOff(tries, delays))
     t.ok(waits.every(wait => wait >= 0 && wait < bound), `try ${tries}: below ${bound}`)
-    // With 2000 draws it happens in none of 10^90 runs that a tenth of the range stays empty.
+    // With 2000 draws, a tenth of the range stays empty in none of 10^90 runs.
     for (let tenth = 0; tenth < 10; tenth++) {
       t.ok(waits.some(wait => Math.floor(wait / bound * 10) === tenth), `try ${tries}: some in tenth ${tenth}`)
     }
   }
 })
 
-t.test('Retry-After is read as seconds or as any of the three forms of a date, and anything else is ignored', async (t) => {
+t.test('Retry-After is read as seconds or any of the three forms of a date; anything else is ignored', async (t) => {
   const date = 'Sun, 06 Nov 1994 08:49:37 GMT'
   t.equal(readRetryAfter('0', null), 0)
   t.equal(readRetryAfter('120', date), 120_000)
@@ -43,12 +51,18 @@ t.test('a Retry-After that asks for less than the back-off does not end it', asy
     let wait = 0
     for (let tries = 1; tries <= 10; tries++) {
       operation.begin()
-      wait = operation.answered({ ...conflict(null), status: 429, header: name => name === 'retry-after' ? retryAfter : null, original: null }) ?? NaN
+      wait =
+        operation.answered({
+          ...conflict(null),
+          status: 429,
+          header: name => (name === 'retry-after' ? retryAfter : null),
+          original: null
+        }) ?? NaN
     }
     return wait
   })
   for (const retryAfter of ['0', 'Sun, 06 Nov 1994 08:49:37 GMT']) {
-    // By the tenth try up to 10 s, of which one in a hundred is below the first delay: not 200 in a row.
+    // By the tenth try the delay is up to 10 s, of which one in a hundred is below the first delay: not 200 in a row.
     t.ok(Math.max(...waits(retryAfter)) > 1_000, retryAfter)
   }
   t.ok(waits('2').every(wait => wait >= 2_000), 'and what asks for more is waited for')

@@ -4,14 +4,16 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Test } from 'tap'
 
 /**
- * What becomes of a request: the connection is cut before it reaches the server, when its answer is there, or amid it;
- * or the answer is lost between proxy and server, and the client gets a page that says so.
+ * What happens to a request: the connection is cut before the request reaches the server, when its answer is there, or
+ * in the middle of the answer; or the answer is lost between proxy and server, and the client gets a page that says so.
  */
 export type Fate = 'passes' | 'request lost' | 'answer lost' | 'answer cut' | 'error page'
 
-const PAGE = '<?xml version="1.0" encoding="iso-8859-1"?>\n<html><body><h1>500 Internal Server Error</h1></body></html>\n'
-/** As lighttpd 1.4.69 has it, in short. */
-const ERROR_PAGE = `HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/html\r\nContent-Length: ${PAGE.length}\r\nConnection: close\r\n\r\n${PAGE}`
+const PAGE = '<?xml version="1.0" encoding="iso-8859-1"?>\n' +
+  '<html><body><h1>500 Internal Server Error</h1></body></html>\n'
+/** The error page of lighttpd 1.4.69, shortened. */
+const ERROR_PAGE = 'HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/html\r\n' +
+  `Content-Length: ${PAGE.length}\r\nConnection: close\r\n\r\n${PAGE}`
 
 export interface DroppingProxy {
   url: string
@@ -19,7 +21,7 @@ export interface DroppingProxy {
   met: Record<Fate, number>
 }
 
-/** A TCP proxy that cuts connections as `fateOf` says, which is asked once a request. */
+/** A TCP proxy that cuts connections as `fateOf` decides. It is called once for each request. */
 export async function startProxy (t: Test, target: string, fateOf: () => Fate): Promise<DroppingProxy> {
   const { hostname, port } = new URL(target)
   const met: DroppingProxy['met'] = { passes: 0, 'request lost': 0, 'answer lost': 0, 'answer cut': 0, 'error page': 0 }
@@ -32,7 +34,7 @@ export async function startProxy (t: Test, target: string, fateOf: () => Fate): 
     const upstream = connect(Number(port), hostname)
     keep(client)
     keep(upstream)
-    // A request's parts come one after the other without an answer between them: one fate for all of them.
+    // The parts of a request come one after the other without an answer between them: all of them have one fate.
     let fate: Fate | null = null
     client.on('data', (data) => {
       if (fate === null) met[fate = fateOf()]++

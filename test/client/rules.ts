@@ -23,7 +23,7 @@ async function timeoutOf (t: Test, sent: Promise<unknown>): Promise<RetryTimeout
   return error
 }
 
-/** The error of an operation that is given up though there was time. */
+/** The error of an operation that is given up although there was time. */
 async function failureOf (t: Test, sent: Promise<unknown>): Promise<RequestFailedError> {
   const error = await errorOf(sent)
   if (!(error instanceof RequestFailedError) || error instanceof RetryTimeoutError) throw error
@@ -31,7 +31,7 @@ async function failureOf (t: Test, sent: Promise<unknown>): Promise<RequestFaile
   return error
 }
 
-/** What holds for the fetch wrapper and for the undici interceptor alike. */
+/** The rules that the fetch wrapper and the undici interceptor share. */
 export function testRules (t: Test, send: SendRetrying): void {
   t.test('an operation has one key, sent as a quoted string with every try, and the same body', async (t) => {
     const { url, seen } = await startScript(t, cut, answer(503), answer(503))
@@ -59,7 +59,10 @@ export function testRules (t: Test, send: SendRetrying): void {
 
   for (const status of [201, 204, 302, 400, 401, 404, 408, 410, 422, 500, 501, 505, 511]) {
     t.test(`${status} is the final answer`, async (t) => {
-      const { url, seen } = await startScript(t, answer(status, status === 204 ? undefined : 'this is it', { 'retry-after': '0' }))
+      const { url, seen } = await startScript(
+        t,
+        answer(status, status === 204 ? undefined : 'this is it', { 'retry-after': '0' })
+      )
       t.match(await send(url), { status, text: status === 204 ? '' : 'this is it', tries: 1 })
       t.equal(seen.length, 1)
     })
@@ -101,7 +104,7 @@ export function testRules (t: Test, send: SendRetrying): void {
     for (const status of [408, 500]) {
       t.test(`${status} with ${what} is a proxy's, and tried again`, async (t) => {
         const { url, seen } = await startScript(t, (_request, reply) => {
-          // Fastify would say that an empty body is text.
+          // Fastify would give an empty body the content type of text.
           reply.hijack()
           reply.raw.writeHead(status, { ...headers, 'content-length': body.length }).end(body)
         })
@@ -111,10 +114,18 @@ export function testRules (t: Test, send: SendRetrying): void {
     }
   }
 
-  for (const type of ['application/json; charset=utf-8', 'application/problem+json', 'text/plain; charset=utf-8', 'Text/Plain']) {
+  for (const type of [
+    'application/json; charset=utf-8',
+    'application/problem+json',
+    'text/plain; charset=utf-8',
+    'Text/Plain'
+  ]) {
     for (const status of [408, 500]) {
       t.test(`${status} with ${type} is the service's, and final`, async (t) => {
-        const { url, seen } = await startScript(t, answer(status, '{"statusCode":500,"error":"Internal Server Error"}', { 'content-type': type }))
+        const { url, seen } = await startScript(
+          t,
+          answer(status, '{"statusCode":500,"error":"Internal Server Error"}', { 'content-type': type })
+        )
         t.match(await send(url), { status, tries: 1 })
         t.equal(seen.length, 1)
       })
@@ -132,7 +143,11 @@ export function testRules (t: Test, send: SendRetrying): void {
 
   t.test('a replay is final even if it is a 503: the next one would be the same', async (t) => {
     for (const [status, body] of [[429, ''], [500, '<html></html>'], [503, '{"retryable":true}']] as const) {
-      const { url, seen } = await startScript(t, cut, answer(status, body, { 'content-type': 'text/html', 'idempotent-replayed': 'true' }))
+      const { url, seen } = await startScript(
+        t,
+        cut,
+        answer(status, body, { 'content-type': 'text/html', 'idempotent-replayed': 'true' })
+      )
       t.match(await send(url), { status, tries: 2, replayed: true })
       t.equal(seen.length, 2)
     }
@@ -186,12 +201,18 @@ export function testRules (t: Test, send: SendRetrying): void {
     const start = performance.now()
     const error = await timeoutOf(t, send(url, {}, { totalTimeout: 3_000, firstDelay: 100, maxDelay: 100 }))
     t.ok(performance.now() - start >= 2_850, 'it went on until there was no time for another try')
-    // The last one may have been given up before it was sent.
-    t.ok(seen.length === error.tries || (seen.length === error.tries - 1 && error.cause instanceof DOMException), `${seen.length} requests`)
+    // The last try may have been given up before it was sent.
+    t.ok(
+      seen.length === error.tries || (seen.length === error.tries - 1 && error.cause instanceof DOMException),
+      `${seen.length} requests`
+    )
     t.ok(error.tries >= 3, `${error.tries} tries`)
     t.equal(error.outcomeUnknown, true)
     const recovered = await startScript(t)
-    t.match(await send(recovered.url, { headers: { 'Idempotency-Key': `"${error.key}"` } }), { status: 200, key: error.key })
+    t.match(await send(recovered.url, { headers: { 'Idempotency-Key': `"${error.key}"` } }), {
+      status: 200,
+      key: error.key
+    })
     t.equal(recovered.seen[0]?.headers['idempotency-key'], seen[0]?.headers['idempotency-key'])
   })
 
@@ -199,7 +220,12 @@ export function testRules (t: Test, send: SendRetrying): void {
     const { url } = await startScript(t, answer(429, '', { 'retry-after': '3600' }))
     const error = await timeoutOf(t, send(url))
     t.ok(error.key)
-    for (const logged of [inspect(error, { depth: 9 }), JSON.stringify({ ...error }), error.message, String(error.stack)]) {
+    for (const logged of [
+      inspect(error, { depth: 9 }),
+      JSON.stringify({ ...error }),
+      error.message,
+      String(error.stack)
+    ]) {
       t.notOk(logged.includes(error.key ?? ''))
     }
   })
@@ -239,17 +265,26 @@ export function testRules (t: Test, send: SendRetrying): void {
     t.match(error, { outcomeUnknown: true, cause: Error })
   })
 
-  t.test('a certificate that is not trusted fails at once: the error names it, and nothing was carried out', async (t) => {
+  t.test('an untrusted certificate fails at once: the error names it, and nothing was carried out', async (t) => {
     const server = await startUntrusted(t)
     const error = await failureOf(t, send(server.url))
-    t.match(error, { tries: 1, outcomeUnknown: false, cause: Error, message: /DEPTH_ZERO_SELF_SIGNED_CERT: self-signed certificate.*\. Nothing was carried out/ })
+    t.match(error, {
+      tries: 1,
+      outcomeUnknown: false,
+      cause: Error,
+      message: /DEPTH_ZERO_SELF_SIGNED_CERT: self-signed certificate.*\. Nothing was carried out/
+    })
     t.match(error.key, /^[0-9a-f-]{36}$/)
     t.equal(server.requests, 0)
   })
 
   t.test('https: where there is no TLS fails at once', async (t) => {
     const { url, seen } = await startScript(t)
-    t.match(await failureOf(t, send(url.replace('http:', 'https:'))), { tries: 1, outcomeUnknown: false, message: /WRONG_VERSION_NUMBER|PACKET_LENGTH/ })
+    t.match(await failureOf(t, send(url.replace('http:', 'https:'))), {
+      tries: 1,
+      outcomeUnknown: false,
+      message: /WRONG_VERSION_NUMBER|PACKET_LENGTH/
+    })
     t.equal(seen.length, 0)
   })
 
@@ -284,7 +319,7 @@ export function testRules (t: Test, send: SendRetrying): void {
     abort.abort(new Error('the customer left'))
     t.match(await sent, { message: 'the customer left' })
     t.equal(seen.length, 1)
-    // Another operation waits as long. When that is over, so would be the first one's wait.
+    // Another operation waits for the same time. When it is done, the first one would have ended its wait too.
     const { key, tries } = await send(url)
     t.equal(tries, 2)
     t.same(seen.slice(1).map(({ headers }) => headers['idempotency-key']), [`"${key}"`, `"${key}"`])
@@ -322,17 +357,28 @@ export function testRules (t: Test, send: SendRetrying): void {
   t.test('a key in the request that is malformed is refused before anything is sent', async (t) => {
     const { url, seen } = await startScript(t)
     for (const value of ['"', '"a" b', '""', 'a"b', '"\\a"']) {
-      t.match(await errorOf(send(url, { headers: { 'idempotency-key': value } })), { name: 'IdempotencyOptionError', message: /idempotency-key is malformed/ })
+      t.match(await errorOf(send(url, { headers: { 'idempotency-key': value } })), {
+        name: 'IdempotencyOptionError',
+        message: /idempotency-key is malformed/
+      })
     }
     t.equal(seen.length, 0)
   })
 
-  t.test('a key that the server would refuse is refused before anything is sent, unless "validateKey" takes it', async (t) => {
+  t.test('a key that the server would refuse is not sent but refused, unless "validateKey" takes it', async (t) => {
     const { url, seen } = await startScript(t)
-    for (const [value, key] of [['"say 7"', 'say 7'], ['say 7', 'say 7'], ['k'.repeat(300), 'k'.repeat(300)]] as const) {
+    for (const [value, key] of [
+      ['"say 7"', 'say 7'],
+      ['say 7', 'say 7'],
+      ['k'.repeat(300), 'k'.repeat(300)]
+    ] as const) {
       const headers = { 'idempotency-key': value }
       const error = await errorOf(send(url, { headers }))
-      t.match(error, { name: 'IdempotencyOptionError', message: /the key in the request's header idempotency-key is not one that the server takes: by default 1 to 255 visible ASCII characters/ })
+      t.match(error, {
+        name: 'IdempotencyOptionError',
+        message:
+          /the key in the request's header idempotency-key is not one that the server takes: by default 1 to 255 visible ASCII characters/
+      })
       t.notOk(inspect(error).includes(key), 'the error does not show it')
       t.equal(seen.length, 0)
       t.equal((await send(url, { headers }, { validateKey: key => key.length < 400 })).key, key)
@@ -348,7 +394,12 @@ export function testRules (t: Test, send: SendRetrying): void {
   })
 
   t.test('retries use the connection again: answers that are not final are read to their end', async (t) => {
-    const { url, seen } = await startScript(t, answer(503, 'x'.repeat(200_000)), answer(429, 'x'), problem(409, { retryable: true }))
+    const { url, seen } = await startScript(
+      t,
+      answer(503, 'x'.repeat(200_000)),
+      answer(429, 'x'),
+      problem(409, { retryable: true })
+    )
     t.equal((await send(url)).tries, 4)
     t.equal(new Set(seen.map(({ port }) => port)).size, 1)
   })

@@ -9,13 +9,13 @@ import { selfSigned } from './certificate.ts'
 export interface TlsServer {
   url: string
   cert: string
-  /** Connections that began, whatever became of them. */
+  /** The number of connections that began, whether or not they succeeded. */
   connections: number
-  /** Requests that arrived. */
+  /** The number of requests that arrived. */
   requests: number
 }
 
-/** A server whose certificate nobody trusts. It cuts its first `cut` connections as they come. */
+/** A server with a certificate that nobody trusts. It cuts its first `cut` connections at once. */
 export async function startUntrusted (t: Test, cut = 0, options: ServerOptions = {}): Promise<TlsServer> {
   const { cert, key } = selfSigned('127.0.0.1')
   const tls = createTlsServer({ cert, key, ...options }, (_request, response) => {

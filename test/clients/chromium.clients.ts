@@ -16,7 +16,7 @@ for (const way of ways) {
 }
 
 for (const way of ways) {
-  // Chromium takes a 408 for a connection that was stale, and sends the POST again over each idle one.
+  // Chromium treats a 408 as the sign of a stale connection, and sends the POST again over each idle one.
   t.test(`Chromium, ${way.name}: a handler that answers 408 is one run of one fetch`, async (t) => {
     const { url, posts } = await startDropper(t, way.addresses)
     const key = randomUUID()

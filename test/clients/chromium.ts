@@ -14,8 +14,8 @@ const FLAGS = [
 ]
 
 /**
- * Opens the service's page in a Chromium of its own. The page opens so many connections and then calls `fetch` once.
- * Resolves to what that gave it: status 0 if it failed.
+ * Opens the service's page in a Chromium of its own. The page opens this many connections and then calls `fetch` once.
+ * Resolves to the result of that call: status 0 if it failed.
  */
 export async function payInChromium (t: Test, url: string, key: string, { idle = 2 } = {}): Promise<Got> {
   const { opened: reported, open: report } = gate<Got>()

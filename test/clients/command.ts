@@ -6,7 +6,7 @@ import { protect } from '../servers/reaper.ts'
 import { ownDirectory } from './daemon.ts'
 import { pathOf } from './programs.ts'
 
-/** What the person who called a client once has got from it. */
+/** What the person who called a client once got from it. */
 export interface Got {
   status: number
   body: string
@@ -20,7 +20,7 @@ export const curl: Pay = (url, key) => run('curl', [
   '--next', ...CURL_POST, '--header', `idempotency-key: ${key}`, `${url}/pay`
 ])
 
-/** The same without a connection that it could find broken: it sends its request once. */
+/** Pays once over a new connection, which the client cannot find broken: it sends its request once. */
 export const curlOnce: Pay = (url, key) => run('curl', [
   ...CURL_POST, '--header', `idempotency-key: ${key}`, `${url}/pay`
 ])
@@ -30,7 +30,7 @@ const CURL_POST = [
   '--header', 'content-type: application/json', '--data', '{"amount":1999}'
 ]
 
-/** Has Go take nothing from anywhere, and write into a directory of the test's. */
+/** Makes Go download nothing, and write into a directory of the test. */
 export function goEnvironment (directory: string): NodeJS.ProcessEnv {
   return {
     PATH: process.env.PATH,
@@ -42,7 +42,7 @@ export function goEnvironment (directory: string): NodeJS.ProcessEnv {
   }
 }
 
-/** Builds the Go program, from its standard library alone. */
+/** Builds the Go program with its standard library alone. */
 export async function buildGo (t: Test): Promise<Pay> {
   const directory = ownDirectory(t, 'go')
   const binary = join(directory, 'pay')

@@ -11,12 +11,12 @@ import { protect, protectGroup } from '../servers/reaper.ts'
 export interface Daemon {
   pid: number
   hasEnded (): boolean
-  /** What it wrote to its standard error. */
+  /** What the program wrote to its standard error. */
   log (): string
   kill (signal: NodeJS.Signals): void
 }
 
-/** A directory that is gone when the test ends, however it ends. */
+/** A directory that is removed when the test ends, however it ends. */
 export function ownDirectory (t: Test, what: string): string {
   const directory = mkdtempSync(join(tmpdir(), `test-${what}-`))
   protect(directory)
@@ -24,7 +24,7 @@ export function ownDirectory (t: Test, what: string): string {
   return directory
 }
 
-/** A program in a process group of its own, of which nothing is left when the test ends, however it ends. */
+/** A program in a process group of its own. No process of the group is left when the test ends, however it ends. */
 export function startDaemon (t: Test, command: string, args: string[], env: NodeJS.ProcessEnv = process.env): Daemon {
   const child = spawn(command, args, { detached: true, stdio: ['ignore', 'ignore', 'pipe'], env })
   const { pid } = child
@@ -37,7 +37,7 @@ export function startDaemon (t: Test, command: string, args: string[], env: Node
     try {
       process.kill(-pid, 'SIGKILL')
     } catch {
-      // All of it has ended.
+      // Resolves when all processes of the group have ended.
     }
     await ended
   })
@@ -49,7 +49,9 @@ export function startDaemon (t: Test, command: string, args: string[], env: Node
   }
 }
 
-/** Until a server takes connections on its port. `false`: it has ended, as it does if the port was taken. */
+/**
+ * Waits until a server takes connections on its port. `false`: the server has ended, as it does if the port was taken.
+ */
 export async function listens (daemon: Daemon, port: number): Promise<boolean> {
   const takesOne = async (): Promise<boolean> => {
     const socket = connect(port, '127.0.0.1')

@@ -10,11 +10,14 @@ import { startHaproxy, startNginx } from './proxies.ts'
 
 interface Balancer {
   url: string
-  /** Tells the first process to end. Resolves when nothing is sent to it any more. */
+  /** Asks the first process to end. Resolves when no more requests are sent to it. */
   end (): Promise<void>
 }
 
-/** HAProxy asks whether a process is ready. One that gets a signal says that it is not, and waits before it closes. */
+/**
+ * HAProxy checks whether a process is ready. A process that gets a signal says that it is not, and waits before it
+ * closes.
+ */
 async function haproxy (t: Test, services: [Service, Service]): Promise<Balancer> {
   const { url } = await startHaproxy(t, services)
   return {
@@ -26,7 +29,7 @@ async function haproxy (t: Test, services: [Service, Service]): Promise<Balancer
   }
 }
 
-/** nginx is told by whoever deploys, as the proxies of Kubernetes are, before the process gets its signal. */
+/** Whoever deploys tells nginx, as is done with the proxies of Kubernetes, before the process gets its signal. */
 async function nginx (t: Test, services: [Service, Service]): Promise<Balancer> {
   const { url, reload } = await startNginx(t, services)
   return {
@@ -40,11 +43,11 @@ async function nginx (t: Test, services: [Service, Service]): Promise<Balancer> 
   }
 }
 
-/** Until none of ten requests in a row is answered by the first one. */
+/** Waits until the first process answers none of ten requests in a row. */
 async function sentToOthers (url: string, [first]: Service[]): Promise<void> {
   let inARow = 0
   await until(async () => {
-    // nginx closes connections that are idle when it reads its configuration anew, maybe this one.
+    // nginx closes idle connections when it reloads its configuration, maybe this one.
     const pid = await pidAt(url).catch(() => first?.pid)
     inARow = pid === first?.pid ? 0 : inARow + 1
     return inARow >= 10
@@ -63,7 +66,7 @@ async function deploy (t: Test, world: World, start: Start): Promise<void> {
   const [old, next] = await Promise.all([world.start({}, { PAUSE: '3000' }), world.start()])
   const balancer = await start(t, [old, next])
   const key = randomUUID()
-  // Through the balancer a client's leaving would be seen as well, but not which process had its request.
+  // Through the balancer one could also see a client leave, but not which process had its request.
   await payAndLeave(world, old, key)
   provider.answerOthers(key)
   const load = startLoad(t, balancer.url)

@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import { until } from '../helper.ts'
 import { listen } from '../processes/listen.ts'
 
-/** A POST that has passed through, whole. */
+/** A complete POST that has passed through. */
 export interface Passed {
   /** Cut its connections, to the client and to the server, as a network would. */
   cut (how?: 'closed' | 'reset'): void
@@ -12,11 +12,11 @@ export interface Passed {
 
 export interface Dropper {
   url: string
-  /** In the order in which they came. */
+  /** The POSTs in the order in which they came. */
   posts: Passed[]
-  /** Until so many POSTs have passed. */
+  /** Waits until this many POSTs have passed. */
   passed (count: number): Promise<void>
-  /** Cut all connections, of whatever protocol. */
+  /** Cut all connections, of any protocol. */
   cutAll (): void
 }
 

@@ -26,7 +26,7 @@ const PROXIES = {
 }
 const go = await buildGo(t)
 
-/** The client pays once, and its connection breaks while the handler runs. What it does then is the client's. */
+/** The client pays once, and its connection breaks while the handler runs. What happens then is up to the client. */
 async function payThroughBreak (t: Test, address: string, pay: Pay, again: Pay): Promise<void> {
   const key = randomUUID()
   let running: Buffer | null = null
@@ -53,7 +53,7 @@ for (const [name, { url }] of Object.entries(PROXIES)) {
     })
   })
 
-  // These two do not send again by themselves what they sent over HTTP/2: an error goes to whoever called them.
+  // These two do not repeat by themselves what they sent over HTTP/2: their caller gets an error.
   for (const [client, pay] of Object.entries({ curl, Go: go })) {
     t.test(`${client} over HTTP/2, behind ${name}: its caller calls again: one run, one 200`, async (t) => {
       await payThroughBreak(t, url, pay, pay)

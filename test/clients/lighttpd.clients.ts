@@ -4,12 +4,12 @@ import { startWorld } from '../processes/start.ts'
 import { startDropper } from './dropper.ts'
 import { startLighttpd } from './proxies.ts'
 
-// A proxy that says 500 in its own name: what the client of this package makes of it.
+// A proxy that answers 500 in its own name, and how the client of this package handles that.
 
 const world = await startWorld(t)
 const service = await world.start({ onConflict: 'wait', waitTimeout: 3_600_000 })
 
-t.test('lighttpd loses the service while it charges and says 500: the client asks again, and gets the receipt', async (t) => {
+t.test('lighttpd loses the service while it charges and says 500: the client gets its receipt later', async (t) => {
   const dropper = await startDropper(t, [service.url])
   const lighttpd = await startLighttpd(t, dropper)
   const statuses: number[] = []

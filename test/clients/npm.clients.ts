@@ -10,17 +10,17 @@ import { protectGroup } from '../servers/reaper.ts'
 const CARD = { method: 'card' }
 
 interface Npm {
-  /** Of npm itself, and of the process group that all it starts is in, as in a terminal. */
+  /** The id of npm itself, and of the process group that all its children are in, as in a terminal. */
   pid: number
   url: string
-  /** The processes that are left, npm among them: id and command. */
+  /** The processes that are left, including npm: id and command. */
   left (): Array<{ pid: number, command: string }>
-  /** npm's exit code, or the signal that ended it. */
+  /** The exit code of npm, or the signal that ended it. */
   ended: Promise<number | NodeJS.Signals>
   stdout (): string
 }
 
-/** The script of package.json that the README names, by npm, in a process group of its own. */
+/** Runs the script of package.json that the README names, by npm, in a process group of its own. */
 async function npm (t: Test, script: string, env: Record<string, string>): Promise<Npm> {
   const child = spawn('npm', ['run', script], {
     cwd: PROJECT,
@@ -44,9 +44,11 @@ async function npm (t: Test, script: string, env: Record<string, string>): Promi
 }
 
 function processes (): Array<{ pid: number, parent: number, group: number, command: string }> {
-  const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,pgid=,stat=,args='], { encoding: 'utf8' }).trim().split('\n')
+  const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,pgid=,stat=,args='], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
   return lines.map(line => line.trim().split(/\s+/))
-    // A zombie has ended.
+    // A zombie process has ended.
     .filter(([, , , stat]) => stat?.startsWith('Z') === false)
     .map(([pid, parent, group, , ...command]) => ({
       pid: Number(pid), parent: Number(parent), group: Number(group), command: command.join(' ')
@@ -57,7 +59,7 @@ function processesOf (leader: number): ReturnType<typeof processes> {
   return processes().filter(({ group }) => group === leader)
 }
 
-/** The one that runs the demo itself. */
+/** The process that runs the demo itself. */
 function nodeOf ({ left }: Npm): number {
   return left().find(({ command }) => /^\S*node .*demo-app\/server\.ts/.test(command))?.pid ?? NaN
 }
@@ -78,7 +80,7 @@ const ways: Array<[how: string, signal: NodeJS.Signals, to: (npm: Npm) => number
   ['SIGTERM is sent to the demo’s own process', 'SIGTERM', nodeOf, 0]
 ]
 for (const [how, signal, to, exit] of ways) {
-  t.test(`npm start finishes the payment that runs, and leaves no process and no port taken, when ${how}`, async (t) => {
+  t.test(`npm start finishes the running payment, and leaves no process and no port taken, when ${how}`, async (t) => {
     const demo = await npm(t, 'start', { DATABASE_URL: databaseUrl, REDIS_URL })
     const provider = `http://${/payment provider at ([\d.:]+)/.exec(demo.stdout())?.[1]}`
     const order = await createOrder(demo.url)
@@ -96,7 +98,7 @@ for (const [how, signal, to, exit] of ways) {
   })
 }
 
-t.test('a terminal that is gone, to which no log can be written, does not keep the payment from being finished nor the demo from ending', async (t) => {
+t.test('a terminal that is gone keeps neither the payment from being finished nor the demo from ending', async (t) => {
   const env = { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', DATABASE_URL: databaseUrl, REDIS_URL }
   // The demo's output is a terminal of its own, which is closed when `script` ends.
   const terminal = spawn('script', ['-qec', 'exec npm start', '/dev/null'], {

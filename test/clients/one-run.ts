@@ -8,18 +8,20 @@ import type { Got, Pay } from './command.ts'
 import { startDropper } from './dropper.ts'
 import { startHaproxy, startNginx } from './proxies.ts'
 
-/** A way from clients to processes of one service. */
+/** A way from clients to the processes of one service. */
 export interface Way {
   name: string
   services: Service[]
-  /** In which order POSTs that come directly meet them; or the address of the proxy before them. */
+  /** The order in which direct POSTs reach the processes, or the address of the proxy in front of them. */
   addresses: string[]
 }
 
-/** A duplicate that is held for no reason is a hang, and one that is held for a good one is never given up. */
+/**
+ * With these options a duplicate that is held without reason hangs, and one that is held with reason is never given up.
+ */
 export const OPTIONS = { waitTimeout: 3_600_000 }
 
-/** Two processes, reached directly, and behind proxies that pass on that a client has left. */
+/** Two processes, reached directly and behind proxies that pass on that a client has left. */
 export async function waysTo (t: Test, { start }: World): Promise<Way[]> {
   const [one, other] = await Promise.all([start(OPTIONS), start(OPTIONS)])
   const services = [one, other]
@@ -32,7 +34,7 @@ export async function waysTo (t: Test, { start }: World): Promise<Way[]> {
   ]
 }
 
-/** How many duplicates are, or were, held for the answer of their owner. */
+/** The number of duplicates that are, or were, held for the answer of their owner. */
 export async function waited (services: Service[]): Promise<number> {
   const stats = await Promise.all(services.map(service => service.stats()))
   return stats.reduce((sum, { waited }) => sum + waited, 0)
@@ -41,7 +43,8 @@ export async function waited (services: Service[]): Promise<number> {
 /**
  * A client sends again at once. What its end takes to reach the service, and what the owner's process says of it to
  * the others, on another way than what is sent again, is a matter of milliseconds, and of how busy the machine is: a
- * quarter of a second is allowed for, and is not the subject of the tests. So what is sent again is held back until then.
+ * quarter of a second is allowed for, and is not the subject of the tests. So what is sent again is held back until
+ * then.
  * @param running what Redis had for the key when the handler ran, and nobody had left
  */
 export async function seenToLeave (
@@ -64,8 +67,8 @@ interface Paid {
 }
 
 /**
- * A client pays once, and the network cuts its connection while the handler runs, so many times: each time the client
- * sends its POST again by itself. What it gets in the end, and how often the handler ran.
+ * A client pays once, and the network cuts its connection while the handler runs, this many times: each time the client
+ * sends its POST again by itself. Returns what the client gets in the end, and how often the handler ran.
  */
 export async function payThroughDrops (t: Test, world: World, way: Way, pay: Pay, options: Drops = {}): Promise<Paid> {
   const { drops = 1, how = 'closed' } = options
@@ -82,9 +85,9 @@ export async function payThroughDrops (t: Test, world: World, way: Way, pay: Pay
   running = await world.record(key)
   for (let drop = 1; drop <= drops; drop++) {
     posts[drop - 1]?.cut(how)
-    // It fails, or is answered with an error, rather than send again.
+    // The client fails, or gets an error, instead of sending again.
     await Promise.race([passed(drop + 1), answer])
-    // Only then is the next one cut, so that it is one that waits.
+    // The next connection is cut only after that, so that it is one that waits.
     const isHeld = async (): Promise<boolean> => await waited(services) >= heldBefore + drop
     await Promise.race([until(isHeld, 'the duplicate waiting', 60_000), answer])
   }
@@ -103,7 +106,7 @@ export async function startWays (t: Test): Promise<Ways> {
   return { world, ways: await waysTo(t, world) }
 }
 
-/** One press, one run, one 200. */
+/** One call, one run, one 200. */
 export function testDrops (t: Test, client: string, { world, ways }: Ways, pay: (t: Test) => Pay): void {
   for (const way of ways) {
     for (const how of ['closed', 'reset'] as const) {

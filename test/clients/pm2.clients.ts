@@ -21,20 +21,20 @@ const SERVICE = join(import.meta.dirname, '../processes/service.ts')
 
 interface Pm2 {
   url: string
-  /** What its processes wrote. */
+  /** What the processes of PM2 wrote. */
   stdout (): string
-  /** What it wrote itself. */
+  /** What PM2 wrote itself. */
   log (): string
   run (...args: string[]): Promise<string>
 }
 
-/** Two processes in PM2's cluster mode, as docs/deploying.md has it. */
+/** Two processes in PM2's cluster mode, as docs/deploying.md describes it. */
 async function startPm2 (t: Test, world: World): Promise<Pm2> {
   const directory = ownDirectory(t, 'pm2')
   await npmInstall(directory, ['pm2@7.0.4'])
   const port = String(await freePort())
   const log = join(directory, 'out.log')
-  // PM2 takes no TypeScript where Node.js itself does not.
+  // PM2 runs no TypeScript where Node.js itself does not.
   writeFileSync(join(directory, 'service.mjs'), `import ${JSON.stringify(SERVICE)}\n`)
   const { blocks } = await readPage('docs/deploying.md')
   const documented = blocks.find(({ code }) => code.startsWith('apps:'))?.code ?? ''

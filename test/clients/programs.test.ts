@@ -8,7 +8,13 @@ import type { Machine } from '../servers/binaries.ts'
 import { IMPORT_TYPESCRIPT } from '../typescript/import.ts'
 import { ownDirectory } from './daemon.ts'
 
-const BARE: Machine = { path: '/nowhere', givenRedisServer: undefined, postgresPlaces: () => [], isRoot: false, hasApt: true }
+const BARE: Machine = {
+  path: '/nowhere',
+  givenRedisServer: undefined,
+  postgresPlaces: () => [],
+  isRoot: false,
+  hasApt: true
+}
 
 t.test('a program is found by any of the names that it goes by, the first one first', async (t) => {
   const directory = ownDirectory(t, 'programs')

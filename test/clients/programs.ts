@@ -1,6 +1,6 @@
 import { MissingBinaryError, program } from '../servers/binaries.ts'
 
-/** What the tests of real clients and proxies run, by the names that it goes by and the package that brings it. */
+/** The programs that the tests of real clients and proxies run, by command and by the package that installs it. */
 const PROGRAMS: Record<Program, [[string, ...string[]], string]> = {
   chromium: [['chromium', 'chromium-browser', 'google-chrome'], 'chromium'],
   curl: [['curl'], 'curl'],
@@ -14,7 +14,7 @@ const PROGRAMS: Record<Program, [[string, ...string[]], string]> = {
 export type Program = 'chromium' | 'curl' | 'go' | 'haproxy' | 'lighttpd' | 'nats-server' | 'nginx'
 
 /**
- * Its path. It is installed if it is not there, where that is possible.
+ * The path of the program. It is installed if it is missing, where that is possible.
  * @throws {MissingBinaryError}
  */
 export function pathOf (name: Program): string {
@@ -22,7 +22,9 @@ export function pathOf (name: Program): string {
   return program(names, debianPackage)
 }
 
-/** Sees that all of them are there before any test begins. Says in one line each what is missing, and then fails. */
+/**
+ * Checks that all programs are there before any test begins. Prints one line for each that is missing, and then fails.
+ */
 if (process.argv[1] === import.meta.filename) {
   for (const name of Object.keys(PROGRAMS) as Program[]) {
     try {

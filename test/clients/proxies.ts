@@ -12,17 +12,17 @@ export interface ReverseProxy {
   daemon: Daemon
 }
 
-/** What a test changes in the configuration that docs/deploying.md has. */
+/** The changes that a test makes to the configuration in docs/deploying.md. */
 type Edit = (config: string) => string
 
-/** The addresses that the page has for the processes of the service. */
+/** The addresses that the page uses for the processes of the service. */
 const DOCUMENTED = ['10.0.0.1:3000', '10.0.0.2:3000']
 
 type Services = Array<{ url: string }>
 
 const unchanged: Edit = config => config
 
-/** HAProxy as docs/deploying.md has it, before two processes. */
+/** HAProxy as docs/deploying.md describes it, in front of two processes. */
 export async function startHaproxy (t: Test, services: Services, edit = unchanged): Promise<ReverseProxy> {
   const file = join(ownDirectory(t, 'haproxy'), 'haproxy.cfg')
   const config = await documented('haproxy', services)
@@ -33,14 +33,14 @@ export async function startHaproxy (t: Test, services: Services, edit = unchange
 }
 
 export interface Nginx extends ReverseProxy {
-  /** Changes its configuration and has it read that. */
+  /** Changes its configuration and makes it reload that. */
   reload (edit: Edit): void
 }
 
-/** What nginx has a directory for. */
+/** The directories that nginx needs. */
 const TEMPORARY = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
 
-/** nginx as docs/deploying.md has it, before two processes. */
+/** nginx as docs/deploying.md describes it, in front of two processes. */
 export async function startNginx (t: Test, services: Services, edit = unchanged): Promise<Nginx> {
   const directory = ownDirectory(t, 'nginx')
   const file = join(directory, 'nginx.conf')
@@ -70,7 +70,7 @@ ${edit(config).replace('listen 80', `listen 127.0.0.1:${port}`)}
   }
 }
 
-/** lighttpd with nothing but its proxy, before one process. */
+/** lighttpd with only its proxy, in front of one process. */
 export async function startLighttpd (t: Test, { url }: { url: string }): Promise<ReverseProxy> {
   const directory = ownDirectory(t, 'lighttpd')
   const file = join(directory, 'lighttpd.conf')
@@ -87,7 +87,7 @@ proxy.server = ("" => (("host" => "${hostname}", "port" => ${servicePort})))
   })
 }
 
-/** The page's configuration in this language, with the addresses that these processes have. */
+/** The configuration of the page in this language, with the addresses of these processes. */
 async function documented (language: string, services: Services): Promise<string> {
   const { blocks } = await readPage('docs/deploying.md')
   const code = blocks.find(block => block.language === language)?.code ?? ''
@@ -97,7 +97,7 @@ async function documented (language: string, services: Services): Promise<string
   }, code)
 }
 
-/** Somebody else may take a port that was free: then it is another one. */
+/** Another process may take a port that was free: then this tries another port. */
 async function startOnFreePort (start: (port: number) => Daemon): Promise<ReverseProxy> {
   for (let tries = 1; ; tries++) {
     const port = await freePort()

@@ -18,7 +18,8 @@ interface Message {
   orderId: string
 }
 
-// Queues of the page's name are deleted in the end: not on a server that somebody has given.
+// The queues with the name that the page uses are deleted in the end, but not on a server that was given by the
+// environment.
 const redis = await startRedis()
 t.teardown(() => redis.stop())
 
@@ -31,10 +32,12 @@ await testPage('docs/queues.md', {
       await queue.obliterate({ force: true })
       await queue.close()
     })
-    const state = (job: Job, expected: string) => until(async () => await job.getState() === expected, `the job being ${expected}`)
+    const state = (job: Job, expected: string) =>
+      until(async () => await job.getState() === expected, `the job being ${expected}`)
     const retries = { attempts: 2, backoff: 1 }
 
-    t.test('a job is postponed while another consumer is at it, at the cost of no try, and gets its result', async (t) => {
+    t.test('a job is postponed while another consumer is at it, at the cost of no try, ' +
+      'and gets its result', async (t) => {
       const message = newMessage()
       const other = await holdKey(protectedApp, message)
       const job = await queue.add('ship', message, retries)
@@ -75,7 +78,7 @@ await testPage('docs/queues.md', {
       other.finish()
     })
 
-    t.test('why it is postponed: a consumer that throws at once has used up its tries while the other is at it', async (t) => {
+    t.test('why it is postponed: a consumer that throws uses up its tries while the other is at it', async (t) => {
       const name = `throws-${randomUUID()}`
       const naive = new Queue<Message>(name, { connection })
       const message = newMessage()
@@ -100,14 +103,24 @@ await testPage('docs/queues.md', {
       const { opened, open } = gate()
       let deliveries = 0
       const errors: Error[] = []
-      // As a process that is blocked: it does not renew its lock.
-      const options = { connection, concurrency: 2, lockDuration: 500, stalledInterval: 500, skipLockRenewal: true, maxStalledCount: 9 }
+      // Like a process that is blocked: it does not renew its lock.
+      const options = {
+        connection,
+        concurrency: 2,
+        lockDuration: 500,
+        stalledInterval: 500,
+        skipLockRenewal: true,
+        maxStalledCount: 9
+      }
       const blocked = new Worker<Message>(name, async (job, token) => {
         if (++deliveries > 1) return await consume(job, token)
-        return await protectedApp.idempotency.run({ scope: 'shipments', key: message.id, fingerprint: message.orderId }, async () => {
-          await opened
-          return { parcel: 'of the first' }
-        })
+        return await protectedApp.idempotency.run(
+          { scope: 'shipments', key: message.id, fingerprint: message.orderId },
+          async () => {
+            await opened
+            return { parcel: 'of the first' }
+          }
+        )
       }, options)
       blocked.on('error', error => errors.push(error))
       const job = await stalling.add('ship', message)
@@ -163,7 +176,10 @@ await testPage('docs/queues.md', {
     await until(() => protectedApp.idempotency.stats().conflicts === 1, 'the first delivery being refused')
     other.fail()
     await t.rejects(other.ended)
-    await until(async () => (await consumer.info()).num_ack_pending === 0 && ship.calls === 1, 'the message being acknowledged')
+    await until(
+      async () => (await consumer.info()).num_ack_pending === 0 && ship.calls === 1,
+      'the message being acknowledged'
+    )
     t.equal(deliveries.length, 2)
     const [first = NaN, second = NaN] = deliveries
     t.ok(second - first > 4_900, `${second - first} ms`)
@@ -189,7 +205,7 @@ interface OtherConsumer {
   fail (): void
 }
 
-/** Another consumer that is at the work of a message, until it is told to finish. */
+/** Another consumer that works on a message until it is asked to finish. */
 async function holdKey ({ idempotency }: FastifyInstance, { id, orderId }: Message): Promise<OtherConsumer> {
   const { opened, open } = gate<Error | null>()
   const began = gate()
@@ -209,7 +225,9 @@ async function startNats (t: Test): Promise<string> {
   const binary = pathOf('nats-server')
   for (;;) {
     const port = await freePort()
-    const daemon = startDaemon(t, binary, ['--addr', '127.0.0.1', '--port', String(port), '--jetstream', '--store_dir', ownDirectory(t, 'nats')])
+    const daemon = startDaemon(t, binary, [
+      '--addr', '127.0.0.1', '--port', String(port), '--jetstream', '--store_dir', ownDirectory(t, 'nats')
+    ])
     if (await listens(daemon, port)) return `127.0.0.1:${port}`
   }
 }

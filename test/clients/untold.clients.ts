@@ -5,7 +5,8 @@ import { curl } from './command.ts'
 import { startDropper } from './dropper.ts'
 import { startHaproxy, startNginx } from './proxies.ts'
 
-// Not every proxy tells the service that a client has left: what docs/deploying.md says of those.
+// Not every proxy tells the service that a client has left: this tests what docs/deploying.md says about those that do
+// not.
 
 const world = await startWorld(t)
 const services = await Promise.all([world.start(), world.start()])

@@ -13,16 +13,26 @@ const arrangement = {
   other: (app: FastifyInstance) => app.register(auth),
   routes (app: FastifyInstance, run: () => number) {
     for (const hook of ['onRequest', 'preHandler'] as const) {
-      app.post(`/either/${hook}`, { [hook]: app.auth([byKey, byTicket]), config: { idempotency: true } }, async () => ({ run: run() }))
-      app.post(`/both/${hook}`, { [hook]: app.auth([byKey, byTicket], { relation: 'and' }), config: { idempotency: true } }, async () => ({ run: run() }))
+      app.post(`/either/${hook}`, { [hook]: app.auth([byKey, byTicket]), config: { idempotency: true } }, async () => ({
+        run: run()
+      }))
+      app.post(
+        `/both/${hook}`,
+        { [hook]: app.auth([byKey, byTicket], { relation: 'and' }), config: { idempotency: true } },
+        async () => ({ run: run() })
+      )
     }
   }
 }
 
-inEachPosition('nothing is claimed or replayed for a caller whom every strategy refuses', arrangement, async (t, { client, idempotency, runs }) => {
+inEachPosition('nothing is claimed or replayed ' +
+  'for a caller whom every strategy refuses', arrangement, async (t, { client, idempotency, runs }) => {
   const good = { 'x-api-key': 'good', 'x-ticket': 'good' }
   for (const [path, headers] of [
-    ['/either/onRequest', {}], ['/either/preHandler', {}], ['/both/onRequest', { 'x-ticket': 'good' }], ['/both/preHandler', { 'x-api-key': 'good' }]
+    ['/either/onRequest', {}],
+    ['/either/preHandler', {}],
+    ['/both/onRequest', { 'x-ticket': 'good' }],
+    ['/both/preHandler', { 'x-api-key': 'good' }]
   ] as Array<[string, Record<string, string>]>) {
     t.equal((await client.post(path, path, {}, headers)).status, 401, path)
     t.equal(await idempotency.find(path, 'global'), null, path)
@@ -34,7 +44,7 @@ inEachPosition('nothing is claimed or replayed for a caller whom every strategy 
   t.equal(runs(), 4)
 })
 
-inEachPosition('a retry may be let in by another strategy than the first request was', arrangement, async (t, { client, runs }) => {
+inEachPosition('a retry may be let in by another strategy than the first', arrangement, async (t, { client, runs }) => {
   const first = await client.post('/either/preHandler', 'k', {}, { 'x-api-key': 'good' })
   const second = await client.post('/either/preHandler', 'k', {}, { 'x-ticket': 'good' })
   t.equal(first.status, 200)

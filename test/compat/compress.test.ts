@@ -31,7 +31,9 @@ const arrangement = {
 inEachPosition('a replay is the first answer, compressed as that one was', arrangement, async (t, { client, runs }) => {
   for (const path of ['/json', '/stream']) {
     for (const encoding of ['gzip', 'br', 'identity']) {
-      const [first] = await replayed(t, client, path, `${path}-${encoding}`, { headers: { 'accept-encoding': encoding } })
+      const [first] = await replayed(t, client, path, `${path}-${encoding}`, {
+        headers: { 'accept-encoding': encoding }
+      })
       t.equal(first.headers.get('content-encoding'), encoding === 'identity' ? null : encoding)
       t.equal(first.text, TEXT)
     }
@@ -41,7 +43,13 @@ inEachPosition('a replay is the first answer, compressed as that one was', arran
 
 inEachPosition('each replay is compressed as its own client asks', arrangement, async (t, { client, runs }) => {
   for (const path of ['/json', '/stream']) {
-    for (const [encoding, expected] of [['gzip', 'gzip'], ['identity', null], ['br', 'br'], ['deflate', 'deflate'], ['gzip', 'gzip']] as const) {
+    for (const [encoding, expected] of [
+      ['gzip', 'gzip'],
+      ['identity', null],
+      ['br', 'br'],
+      ['deflate', 'deflate'],
+      ['gzip', 'gzip']
+    ] as const) {
       const answer = await client.post(path, path, undefined, { 'accept-encoding': encoding })
       t.equal(answer.headers.get('content-encoding'), expected)
       t.equal(answer.text, TEXT)
@@ -50,7 +58,7 @@ inEachPosition('each replay is compressed as its own client asks', arrangement, 
   t.equal(runs(), 2)
 })
 
-inEachPosition('a retry may compress its body otherwise than the first request did', arrangement, async (t, { client, runs }) => {
+inEachPosition('a retry may compress its body differently from the first', arrangement, async (t, { client, runs }) => {
   const json = { 'content-type': 'application/json' }
   t.equal((await client.post('/echo', 'k', gzipSync(TEXT), { ...json, 'content-encoding': 'gzip' })).text, TEXT)
   const plain = await client.post('/echo', 'k', TEXT, json)
@@ -61,7 +69,8 @@ inEachPosition('a retry may compress its body otherwise than the first request d
   t.equal(runs(), 1)
 })
 
-inEachPosition('what a handler compressed itself is kept as it compressed it, whatever a replay is asked for', arrangement, async (t, { client }) => {
+inEachPosition('what a handler compressed itself is kept as it compressed it, ' +
+  'whatever a replay is asked for', arrangement, async (t, { client }) => {
   const [first] = await replayed(t, client, '/compressed', 'k', { headers: { 'accept-encoding': 'gzip' } })
   const plain = await client.post('/compressed', 'k', undefined, { 'accept-encoding': 'identity' })
   for (const answer of [first, plain]) {

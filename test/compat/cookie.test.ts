@@ -9,7 +9,9 @@ const arrangement = {
       reply.setCookie('seen', request.headers['x-now'] as string)
     })
     app.post('/x', {
-      config: { idempotency: { scope: request => request.unsignCookie(request.cookies.customer as string).value ?? '' } }
+      config: {
+        idempotency: { scope: request => request.unsignCookie(request.cookies.customer as string).value ?? '' }
+      }
     }, async (_request, reply) => {
       reply.setCookie('token', 'secret of the first answer', { httpOnly: true }).clearCookie('cart')
       return { run: run() }
@@ -18,11 +20,20 @@ const arrangement = {
   }
 }
 
-inEachPosition('a cookie that the handler set is not replayed, one that a hook sets is made anew', arrangement, async (t, { client, runs }) => {
-  const [customer = ''] = (await client.post('/login')).headers.getSetCookie().filter(cookie => cookie.startsWith('customer='))
+inEachPosition('a cookie that the handler set is not replayed, ' +
+  'one that a hook sets is made anew', arrangement, async (t, { client, runs }) => {
+  const [customer = ''] = (await client.post('/login')).headers
+    .getSetCookie()
+    .filter(cookie => cookie.startsWith('customer='))
   const headers = { cookie: customer.split(';')[0] as string }
   const first = await client.post('/x', 'k', undefined, { ...headers, 'x-now': 'noon' })
-  t.same(first.headers.getSetCookie().map(cookie => cookie.split(';')[0]).sort(), ['cart=', 'seen=noon', 'token=secret%20of%20the%20first%20answer'])
+  t.same(
+    first.headers
+      .getSetCookie()
+      .map(cookie => cookie.split(';')[0])
+      .sort(),
+    ['cart=', 'seen=noon', 'token=secret%20of%20the%20first%20answer']
+  )
   const second = await client.post('/x', 'k', undefined, { ...headers, 'x-now': 'evening' })
   t.same(second.headers.getSetCookie().map(cookie => cookie.split(';')[0]), ['seen=evening'])
   t.equal(second.replayed, true)
@@ -30,12 +41,17 @@ inEachPosition('a cookie that the handler set is not replayed, one that a hook s
   t.equal(runs(), 1)
 })
 
-inEachPosition('a replay is for the customer whom a signed cookie names', arrangement, async (t, { client, idempotency, runs }) => {
-  const [customer = ''] = (await client.post('/login')).headers.getSetCookie().filter(cookie => cookie.startsWith('customer='))
+inEachPosition('a replay is for a signed cookie’s customer', arrangement, async (t, { client, idempotency, runs }) => {
+  const [customer = ''] = (await client.post('/login')).headers
+    .getSetCookie()
+    .filter(cookie => cookie.startsWith('customer='))
   const signed = customer.split(';')[0] as string
   await replayed(t, client, '/x', 'k', { headers: { cookie: signed, 'x-now': 'noon' }, anew: ['set-cookie'] })
   t.equal((await idempotency.find('k', 'alice'))?.statusCode, 200)
-  const forged = await client.post('/x', 'k', undefined, { cookie: signed.replace('alice', 'mallory'), 'x-now': 'noon' })
+  const forged = await client.post('/x', 'k', undefined, {
+    cookie: signed.replace('alice', 'mallory'),
+    'x-now': 'noon'
+  })
   t.equal(forged.json.code, 'FST_IDEMPOTENCY_SCOPE_INVALID')
   t.equal(runs(), 1)
 })

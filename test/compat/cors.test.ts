@@ -6,7 +6,9 @@ const A = { origin: 'https://a.example' }
 const B = { origin: 'https://b.example' }
 
 const routes = (app: FastifyInstance, run: () => number): void => {
-  app.post('/x', { config: { idempotency: true } }, async (_request, reply) => reply.code(201).header('x-own', 'yes').send({ run: run() }))
+  app.post('/x', { config: { idempotency: true } }, async (_request, reply) =>
+    reply.code(201).header('x-own', 'yes').send({ run: run() })
+  )
 }
 
 for (const hook of ['onRequest', 'preHandler', 'preSerialization'] as const) {
@@ -20,17 +22,18 @@ for (const hook of ['onRequest', 'preHandler', 'preSerialization'] as const) {
     routes
   }
 
-  inEachPosition(`a replay carries the CORS headers of the first answer, set in ${hook}`, arrangement, async (t, { client }) => {
+  inEachPosition(`a replay has the first answer’s CORS headers, set in ${hook}`, arrangement, async (t, { client }) => {
     const [first] = await replayed(t, client, '/x', 'k', { headers: A })
     t.equal(first.headers.get('access-control-allow-origin'), A.origin)
     t.equal(first.headers.get('access-control-expose-headers'), 'idempotent-replayed, retry-after')
     t.equal(first.headers.get('vary'), 'Origin')
   })
 
-  // A preSerialization hook is not run for a replay, which is bytes: its headers are those that were kept.
+  // A preSerialization hook does not run for a replay, which is bytes: the replay has the headers that were kept.
   if (hook === 'preSerialization') continue
 
-  inEachPosition(`a replay is readable by the origin that asked for it, with CORS headers set in ${hook}`, arrangement, async (t, { client, runs }) => {
+  inEachPosition('a replay is readable by the origin that asked for it, ' +
+    `with CORS headers set in ${hook}`, arrangement, async (t, { client, runs }) => {
     await client.post('/x', 'k', undefined, A)
     const other = await client.post('/x', 'k', undefined, B)
     t.equal(other.replayed, true)
@@ -40,7 +43,7 @@ for (const hook of ['onRequest', 'preHandler', 'preSerialization'] as const) {
     t.equal(runs(), 1)
   })
 
-  inEachPosition(`a browser may read a refusal, with CORS headers set in ${hook}`, arrangement, async (t, { client }) => {
+  inEachPosition(`browsers may read refusals, with CORS headers set in ${hook}`, arrangement, async (t, { client }) => {
     await client.post('/x', 'k', { amount: 1 }, A)
     for (const [key, body, status] of [[null, { amount: 1 }, 400], ['k', { amount: 2 }, 422]] as const) {
       const refused = await client.post('/x', key, body, A)
@@ -53,7 +56,12 @@ for (const hook of ['onRequest', 'preHandler', 'preSerialization'] as const) {
 inEachPosition('a preflight needs no key and claims none, with every method protected', {
   other: app => app.register(cors, { origin: true }),
   routes (app, run) {
-    app.route({ method: ['POST', 'OPTIONS'], url: '/x', config: { idempotency: true }, handler: async () => ({ run: run() }) })
+    app.route({
+      method: ['POST', 'OPTIONS'],
+      url: '/x',
+      config: { idempotency: true },
+      handler: async () => ({ run: run() })
+    })
   }
 }, async (t, { client, idempotency, runs }) => {
   const preflight = await fetch(`${client.url}/x`, {

@@ -8,7 +8,9 @@ const arrangement = {
   routes (app: FastifyInstance, run: () => number) {
     app.post('/json', { config: { idempotency: true } }, async () => ({ run: run() }))
     app.post('/stream', { config: { idempotency: true } }, async () => Readable.from([`run ${run()}`]))
-    app.post('/own', { config: { idempotency: true } }, async (_request, reply) => reply.header('etag', '"v7"').send(`run ${run()}`))
+    app.post('/own', { config: { idempotency: true } }, async (_request, reply) =>
+      reply.header('etag', '"v7"').send(`run ${run()}`)
+    )
   }
 }
 
@@ -17,12 +19,13 @@ inEachPosition('a replay has the ETag of the first answer', arrangement, async (
   t.match(json.headers.get('etag'), /^"[\w+/=]+"$/)
   const [own] = await replayed(t, client, '/own', 'own')
   t.equal(own.headers.get('etag'), '"v7"')
-  // Only where it stands after the plugin does it see a stream's bytes, gathered.
+  // It sees the gathered bytes of a stream only if it is registered after the plugin.
   const [stream] = await replayed(t, client, '/stream', 'stream', { anew: registeredFirst === 'other' ? ['etag'] : [] })
   t.equal(stream.headers.has('etag'), registeredFirst === 'plugin')
 })
 
-inEachPosition('a retry that has the answer already gets a 304, and the next one the answer', arrangement, async (t, { client, runs }) => {
+inEachPosition('a retry that has the answer already gets a 304, ' +
+  'and the next one the answer', arrangement, async (t, { client, runs }) => {
   for (const path of ['/json', '/own']) {
     const kept = await client.post(path, path)
     const tag = String(kept.headers.get('etag'))
@@ -38,7 +41,8 @@ inEachPosition('a retry that has the answer already gets a 304, and the next one
   t.equal(runs(), 2)
 })
 
-inEachPosition('a first answer that was a 304 is replayed in full only where etag is registered after the plugin', arrangement, async (t, { client, registeredFirst }) => {
+inEachPosition('a first answer that was a 304 is replayed in full only ' +
+  'where etag is registered after the plugin', arrangement, async (t, { client, registeredFirst }) => {
   const conditional = await client.post('/own', 'k', undefined, { 'if-none-match': '"v7"' })
   t.equal(conditional.status, 304)
   const retry = await client.post('/own', 'k')

@@ -7,30 +7,31 @@ import type { Arrangement } from './helper.ts'
 import type { Upstream } from './upstream.ts'
 
 /**
- * What a gateway does with bodies, so that they can be compared and are forwarded byte for byte: they are read as bytes,
- * whatever their type, up to the `bodyLimit`.
+ * What a gateway does with bodies, so that they can be compared and are forwarded byte for byte: they are read as
+ * bytes, whatever their type, up to the `bodyLimit`.
  */
 export function readBodiesAsBytes (app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
-  // Where there is no body to parse, Node.js counts it as unread, and the request as aborted once its client has left:
-  // then reply.from throws the upstream's answer away.
+  // If there is no body to parse, Node.js counts the body as unread, and the request as aborted once its client has
+  // left: then reply.from throws the upstream's answer away.
   app.addHook('preHandler', async ({ raw }) => { raw.resume() })
 }
 
-/** And handed to `reply.from` together with their type: otherwise it would take them for JSON to be serialized. */
+/** The bytes are passed to `reply.from` together with their type: otherwise it would serialize them as JSON. */
 export function bytesOf ({ body, headers }: FastifyRequest): { body?: unknown, contentType?: string } {
   return body === undefined ? {} : { body, contentType: headers['content-type'] ?? 'application/octet-stream' }
 }
 
-/** The upstream is asked for plain bytes: each client's own encoding is then up to @fastify/compress. */
+/** The upstream is asked for plain bytes: @fastify/compress then applies each client's own encoding. */
 export function withoutEncoding<H extends object> (_request: unknown, headers: H): H {
   return { ...headers, 'accept-encoding': 'identity' }
 }
 
-/** What holds for a gateway that protects what it forwards, with whichever plugin. Its routes are under /api. */
+/** The rules for a gateway that protects what it forwards, whichever plugin forwards it. Its routes are under /api. */
 export function testGateway (upstream: Upstream, arrangement: Arrangement): void {
-  inEachPosition('a forwarded request is sent on once, byte for byte and with its key, and its answer is replayed', arrangement, async (t, { client }) => {
+  inEachPosition('a forwarded request is sent on once, byte for byte and with its key, ' +
+    'and its answer is replayed', arrangement, async (t, { client }) => {
     const key = randomUUID()
     const headers = { 'content-type': 'application/json; charset=utf-8' }
     const body = '{ "amount" : 1.0 }'
@@ -61,7 +62,7 @@ export function testGateway (upstream: Upstream, arrangement: Arrangement): void
     t.equal(upstream.received(key)[0]?.body.length, 0)
   })
 
-  inEachPosition('a streamed answer is gathered, stored, and replayed', arrangement, async (t, { client, idempotency }) => {
+  inEachPosition('a streamed answer is gathered, stored, replayed', arrangement, async (t, { client, idempotency }) => {
     const key = randomUUID()
     const [first] = await replayed(t, client, '/api/streamed', key, { anew: ['transfer-encoding', 'content-length'] })
     t.equal(first.text.split('\n').length, 21)
@@ -76,11 +77,15 @@ export function testGateway (upstream: Upstream, arrangement: Arrangement): void
     const first = await client.post('/api/streamed', key)
     t.equal(first.status, 200)
     t.equal(first.text.split('\n').length, 21)
-    t.match((await client.post('/api/streamed', key)).json, { code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE', originalStatus: 200 })
+    t.match((await client.post('/api/streamed', key)).json, {
+      code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE',
+      originalStatus: 200
+    })
     t.equal(upstream.received(key).length, 1)
   })
 
-  inEachPosition('an answer that says that the request was dealt with is kept, one that says it failed is not', arrangement, async (t, { client }) => {
+  inEachPosition('an answer that says that the request was dealt with is kept, ' +
+    'one that says it failed is not', arrangement, async (t, { client }) => {
     const [declined, failing] = [randomUUID(), randomUUID()]
     const [first] = await replayed(t, client, '/api/declined', declined)
     t.equal(first.status, 402)
@@ -90,7 +95,7 @@ export function testGateway (upstream: Upstream, arrangement: Arrangement): void
     t.equal(retry.replayed, false)
   })
 
-  inEachPosition('an answer that breaks off is not kept as if it were whole', arrangement, async (t, { client, idempotency }) => {
+  inEachPosition('an answer that breaks off is not kept as whole', arrangement, async (t, { client, idempotency }) => {
     const key = randomUUID()
     t.ok((await client.post('/api/broken-off', key)).status >= 500)
     t.match(await idempotency.find(key, 'global'), { state: 'released' })
@@ -99,7 +104,7 @@ export function testGateway (upstream: Upstream, arrangement: Arrangement): void
     t.equal(upstream.received(key).length, 2)
   })
 
-  inEachPosition('a replay is readable for a client that takes other encodings than the first one', arrangement, async (t, { client }) => {
+  inEachPosition('a client that takes other encodings can read a replay', arrangement, async (t, { client }) => {
     const key = randomUUID()
     for (const encoding of ['gzip', 'identity']) {
       const answer = await client.post('/api/compressed', key, undefined, { 'accept-encoding': encoding })
@@ -110,7 +115,8 @@ export function testGateway (upstream: Upstream, arrangement: Arrangement): void
   })
 
   for (const body of [{ amount: 1 }, undefined]) {
-    inEachPosition(`a client that leaves while its request ${body === undefined ? 'without a body ' : ''}is forwarded gets the answer with its retry`, arrangement, async (t, { app, client, idempotency }) => {
+    inEachPosition(`a client that leaves while its request ${body === undefined ? 'without a body ' : ''}` +
+      'is forwarded gets the answer with its retry', arrangement, async (t, { app, client, idempotency }) => {
       const key = randomUUID()
       let left = false
       app.server.once('connection', (socket: Socket) => socket.once('close', () => { left = true }))

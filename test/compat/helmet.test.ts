@@ -2,7 +2,11 @@ import helmet from '@fastify/helmet'
 import { inEachPosition, replayed } from './helper.ts'
 
 inEachPosition('a replay has the security headers, and a nonce of its own', {
-  other: app => app.register(helmet, { enableCSPNonces: true, contentSecurityPolicy: { directives: { 'script-src': ["'self'"] } } }),
+  other: app =>
+    app.register(helmet, {
+      enableCSPNonces: true,
+      contentSecurityPolicy: { directives: { 'script-src': ["'self'"] } }
+    }),
   routes (app, run) {
     app.post('/x', { config: { idempotency: true } }, async () => ({ run: run() }))
   }
@@ -17,8 +21,12 @@ inEachPosition('a replay has the security headers, and a nonce of its own', {
 inEachPosition('what a route sets and removes of the security headers is so on its replays', {
   other: app => app.register(helmet),
   routes (app) {
-    app.post('/x', { config: { idempotency: true }, helmet: { frameguard: { action: 'deny' } } }, async (_request, reply) =>
-      reply.removeHeader('x-dns-prefetch-control').header('referrer-policy', 'origin').send('done'))
+    app.post(
+      '/x',
+      { config: { idempotency: true }, helmet: { frameguard: { action: 'deny' } } },
+      async (_request, reply) =>
+        reply.removeHeader('x-dns-prefetch-control').header('referrer-policy', 'origin').send('done')
+    )
   }
 }, async (t, { client }) => {
   const [, second] = await replayed(t, client, '/x', 'k')

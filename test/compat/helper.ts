@@ -9,7 +9,10 @@ import type { Answer, Client } from '../helper.ts'
 
 type Step = 'other' | 'plugin'
 
-/** Where another plugin may stand with respect to this one: what is registered in the root, and in a child context of it. */
+/**
+ * Where another plugin may stand with respect to this one: what is registered in the root, and in a child context of
+ * it.
+ */
 interface Position {
   name: string
   root: Step[]
@@ -28,27 +31,31 @@ const POSITIONS: Position[] = [
 export interface Arrangement {
   /** Registers the other plugin. */
   other: (app: FastifyInstance) => PromiseLike<unknown>
-  /** Declares routes where both plugins stand. `run` counts a run of a handler, and says which one it is. */
+  /** Declares routes where both plugins apply. `run` counts a run of a handler, and returns its number. */
   routes: (app: FastifyInstance, run: () => number) => void
   options?: Partial<IdempotencyOptions>
-  /** Only the positions in which this one is registered first. */
+  /** Use only the positions in which this plugin is registered first. */
   first?: Step
 }
 
 export interface Arranged {
-  /** The root. */
+  /** The root app. */
   app: FastifyInstance
   client: Client
-  /** Of the context in which the plugin was registered. */
+  /** `app.idempotency` of the context in which the plugin was registered. */
   idempotency: Idempotency
   /** How often a handler ran. */
   runs: () => number
-  /** Which of the two was registered first. */
+  /** Which of the two plugins was registered first. */
   registeredFirst: Step
 }
 
-/** Runs a test over real sockets once for each position in which the other plugin can stand. */
-export function inEachPosition (name: string, arrangement: Arrangement, test: (t: Test, arranged: Arranged) => Promise<void>): void {
+/** Runs a test over real sockets once for each position in which the other plugin can be registered. */
+export function inEachPosition (
+  name: string,
+  arrangement: Arrangement,
+  test: (t: Test, arranged: Arranged) => Promise<void>
+): void {
   for (const position of POSITIONS) {
     if (arrangement.first !== undefined && arrangement.first !== firstOf(position)) continue
     t.test(`${name} (${position.name})`, async t => test(t, await arrange(t, position, arrangement)))
@@ -93,12 +100,18 @@ async function arrange (t: Test, position: Position, { other, routes, options }:
 export interface Repeated {
   body?: unknown
   headers?: Record<string, string>
-  /** Names of the headers that are made anew on a replay, beyond those that always are. */
+  /** Names of the headers that a replay creates again, beyond those that it always does. */
   anew?: string[]
 }
 
-/** Sends a request twice, and sees that the second answer is a replay of the first: status, headers, body. */
-export async function replayed (t: Test, client: Client, path: string, key: string, { body, headers = {}, anew = [] }: Repeated = {}): Promise<[Answer, Answer]> {
+/** Sends a request twice, and checks that the second answer is a replay of the first: status, headers, body. */
+export async function replayed (
+  t: Test,
+  client: Client,
+  path: string,
+  key: string,
+  { body, headers = {}, anew = [] }: Repeated = {}
+): Promise<[Answer, Answer]> {
   const first = await client.post(path, key, body, headers)
   const second = await client.post(path, key, body, headers)
   t.equal(first.replayed, false, `the first request of ${key} is not a replay`)
@@ -107,7 +120,7 @@ export async function replayed (t: Test, client: Client, path: string, key: stri
   return [first, second]
 }
 
-/** What belongs to one message or one connection, and the sign of a replay. */
+/** Headers that belong to one message or one connection, and the sign of a replay. */
 const ALWAYS_ANEW = ['date', 'connection', 'keep-alive', 'idempotent-replayed']
 
 function visible ({ status, headers, body }: Answer, anew: string[]): object {

@@ -25,19 +25,24 @@ const gateway = {
   options: { global: true }
 }
 
-// Its routes are there as soon as it is registered, so the plugin has to be there before.
+// Its routes exist as soon as it is registered, so the plugin has to be registered before.
 testGateway(upstream, { ...gateway, first: 'plugin' })
 
-inEachPosition('what needs no key is forwarded as ever', { ...gateway, first: 'plugin' }, async (t, { client, idempotency }) => {
+inEachPosition('what needs no key is proxied', { ...gateway, first: 'plugin' }, async (t, { client, idempotency }) => {
   const answer = await client.get('/api/orders')
   t.equal(answer.status, 201)
   t.equal(answer.headers.get('x-upstream'), 'yes')
   t.equal(idempotency.stats().claimed, 0)
 })
 
-t.test('a proxy that was registered too early keeps the app from being ready, rather than forward unprotected', async (t) => {
+t.test('a proxy registered too early keeps the app from being ready, rather than forward unprotected', async (t) => {
   const { app } = await build(t, gateway.options, gateway.other)
-  await t.rejects(async () => { await app.ready() }, { code: 'FST_IDEMPOTENCY_ROUTE_UNSEEN', message: / \/api\/\* is to be protected|\/api\/\*.* are to be protected/ })
+  await t.rejects(
+    async () => {
+      await app.ready()
+    },
+    { code: 'FST_IDEMPOTENCY_ROUTE_UNSEEN', message: / \/api\/\* is to be protected|\/api\/\*.* are to be protected/ }
+  )
 })
 
 inEachPosition('a proxy that passes bodies on as streams, as it does by default, is refused them', {

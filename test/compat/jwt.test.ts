@@ -9,13 +9,16 @@ for (const hook of ['onRequest', 'preValidation', 'preHandler'] as const) {
     other: (app: FastifyInstance) => app.register(jwt, { secret: 'only for this test, nobody is let in' }),
     options: { scope: (request: FastifyRequest) => (request.user as { sub: string }).sub },
     routes (app: FastifyInstance, run: () => number) {
-      app.post<{ Body: { sub: string, jti: string } }>('/token', async request => app.jwt.sign(request.body, { expiresIn: '1h' }))
+      app.post<{ Body: { sub: string, jti: string } }>('/token', async request =>
+        app.jwt.sign(request.body, { expiresIn: '1h' })
+      )
       const checked: RouteShorthandOptions = { [hook]: verify, config: { idempotency: true } }
       app.post('/pay', checked, async () => ({ run: run() }))
     }
   }
 
-  inEachPosition(`nothing is claimed or replayed without a valid token, verified in ${hook}`, arrangement, async (t, { client, idempotency, runs }) => {
+  inEachPosition('nothing is claimed or replayed without a valid token, ' +
+    `verified in ${hook}`, arrangement, async (t, { client, idempotency, runs }) => {
     const { text: token } = await client.post('/token', null, { sub: 'alice', jti: '1' })
     const forged = { authorization: `Bearer ${token.slice(0, -4)}AAAA` }
     for (const headers of [{}, forged]) t.equal((await client.post('/pay', 'k', {}, headers)).status, 401)
@@ -29,9 +32,15 @@ for (const hook of ['onRequest', 'preValidation', 'preHandler'] as const) {
     t.equal(runs(), 1)
   })
 
-  inEachPosition(`a retry with a fresh token of the same subject is a replay, verified in ${hook}`, arrangement, async (t, { client, runs }) => {
+  inEachPosition('a retry with a fresh token of the same subject is a replay, ' +
+    `verified in ${hook}`, arrangement, async (t, { client, runs }) => {
     const pay = async (sub: string, jti: string): ReturnType<typeof client.post> =>
-      client.post('/pay', 'k', {}, { authorization: `Bearer ${(await client.post('/token', null, { sub, jti })).text}` })
+      client.post(
+        '/pay',
+        'k',
+        {},
+        { authorization: `Bearer ${(await client.post('/token', null, { sub, jti })).text}` }
+      )
     t.equal((await pay('alice', '1')).text, '{"run":1}')
     t.equal((await pay('alice', '2')).replayed, true)
     t.equal((await pay('bob', '3')).text, '{"run":2}')

@@ -8,11 +8,16 @@ import { inEachPosition } from './helper.ts'
 
 const DIGEST = 'formDigest'
 
-/** What a form says: its fields and the bytes of its files. Not its boundary, which is another one each time. */
+/**
+ * A digest of what a form contains: its fields and the bytes of its files. Its boundary is left out, because each
+ * request has another one.
+ */
 function digestOf (parts: Array<[name: string, value: unknown]>): string {
   const hash = createHash('sha256')
   for (const [name, value] of parts) {
-    const digest = createHash('sha256').update(value instanceof Uint8Array ? value : JSON.stringify(value)).digest('hex')
+    const digest = createHash('sha256')
+      .update(value instanceof Uint8Array ? value : JSON.stringify(value))
+      .digest('hex')
     hash.update(JSON.stringify([name, digest]))
   }
   return hash.digest('hex')
@@ -32,7 +37,7 @@ const attached = {
   }
 }
 
-/** Large files go to the disk before the key is claimed: `saveRequestFiles()` in a preHandler. */
+/** Large files are written to the disk before the key is claimed: `saveRequestFiles()` in a preHandler. */
 const saved = {
   other: (app: FastifyInstance) => app.register(multipart),
   routes (app: FastifyInstance, run: () => number) {
@@ -45,7 +50,10 @@ const saved = {
           await pipeline(createReadStream(filepath), hash)
           return [fieldname, hash.digest('hex')]
         })
-        request.setDecorator(DIGEST, digestOf([...await Promise.all(digests), ['note', (values.note as { value: unknown }).value]]))
+        request.setDecorator(
+          DIGEST,
+          digestOf([...await Promise.all(digests), ['note', (values.note as { value: unknown }).value]])
+        )
       },
       config: { idempotency: { fingerprint: request => request.getDecorator<string>(DIGEST) } }
     }, async request => ({ run: run(), files: request.savedRequestFiles?.length }))
@@ -63,7 +71,8 @@ async function upload ({ url }: Client, path: string, key: string, note: string,
 }
 
 for (const [how, arrangement] of Object.entries({ 'attached to the body': attached, 'saved in a preHandler': saved })) {
-  inEachPosition(`an upload is replayed, with a fingerprint over its parts, ${how}`, arrangement, async (t, { client, runs }) => {
+  inEachPosition('an upload is replayed, ' +
+    `with a fingerprint over its parts, ${how}`, arrangement, async (t, { client, runs }) => {
     const first = await upload(client, '/upload', 'k', 'for May', FILE)
     t.equal(first.status, 200)
     const second = await upload(client, '/upload', 'k', 'for May', FILE)
@@ -72,14 +81,15 @@ for (const [how, arrangement] of Object.entries({ 'attached to the body': attach
     t.equal(runs(), 1)
   })
 
-  inEachPosition(`an upload of another file or field is another request, ${how}`, arrangement, async (t, { client, runs }) => {
+  inEachPosition(`another file or field makes another request, ${how}`, arrangement, async (t, { client, runs }) => {
     await upload(client, '/upload', 'k', 'for May', FILE)
     t.equal((await upload(client, '/upload', 'k', 'for June', FILE)).status, 422)
     t.equal((await upload(client, '/upload', 'k', 'for May', FILE.subarray(1))).status, 422)
     t.equal(runs(), 1)
   })
 
-  inEachPosition(`an upload to a route without a fingerprint is refused, ${how}`, arrangement, async (t, { client, idempotency, runs }) => {
+  inEachPosition('an upload to a route without a fingerprint ' +
+    `is refused, ${how}`, arrangement, async (t, { client, idempotency, runs }) => {
     const refused = await upload(client, '/unprepared', 'k', 'for May', FILE)
     t.equal(refused.status, 415)
     t.match(await refused.json(), { code: 'FST_IDEMPOTENCY_BODY_UNREADABLE', detail: /fingerprint/ })

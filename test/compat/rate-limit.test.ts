@@ -14,13 +14,20 @@ const REMAINING = 'x-ratelimit-remaining'
  */
 for (const hook of ['onRequest', 'preHandler'] as const) {
   const arrangement = {
-    other: (app: FastifyInstance) => app.register(rateLimit, { max: MAX, timeWindow: '1 hour', hook, keyGenerator: request => String(request.headers['x-caller']) }),
+    other: (app: FastifyInstance) =>
+      app.register(rateLimit, {
+        max: MAX,
+        timeWindow: '1 hour',
+        hook,
+        keyGenerator: request => String(request.headers['x-caller'])
+      }),
     routes (app: FastifyInstance, run: () => number) {
       app.post('/pay', { config: { idempotency: true } }, async () => `run ${run()}`)
     }
   }
 
-  inEachPosition(`every request is charged in ${hook}, a replay too, and its headers tell what is left now`, arrangement, async (t, { client, runs }) => {
+  inEachPosition(`every request is charged in ${hook}, a replay too, ` +
+    'and its headers tell what is left now', arrangement, async (t, { client, runs }) => {
     const alice = { 'x-caller': 'alice' }
     t.equal((await client.post('/pay', 'k', undefined, alice)).headers.get(REMAINING), '1')
     const replay = await client.post('/pay', 'k', undefined, alice)
@@ -32,7 +39,8 @@ for (const hook of ['onRequest', 'preHandler'] as const) {
     t.equal(runs(), 1)
   })
 
-  inEachPosition(`nothing is claimed by a request that is refused in ${hook}, and a caller with calls left is served`, arrangement, async (t, { client, idempotency, runs }) => {
+  inEachPosition(`nothing is claimed by a request that is refused in ${hook}, ` +
+    'and a caller with calls left is served', arrangement, async (t, { client, idempotency, runs }) => {
     for (const key of ['a', 'b']) await client.post('/pay', key, undefined, { 'x-caller': 'alice' })
     t.equal((await client.post('/pay', 'k', undefined, { 'x-caller': 'alice' })).status, 429)
     t.equal(await idempotency.find('k', 'global'), null)
@@ -56,8 +64,10 @@ const inHandler = {
   }
 }
 
-inEachPosition('a replay is neither charged nor blocked where the handler spends the limit', inHandler, async (t, { client, runs }) => {
-  const pay = async (key: string): ReturnType<typeof client.post> => client.post('/pay', key, undefined, { 'x-plan': '2' })
+inEachPosition('a replay is neither charged nor blocked ' +
+  'where the handler spends the limit', inHandler, async (t, { client, runs }) => {
+  const pay = async (key: string): ReturnType<typeof client.post> =>
+    client.post('/pay', key, undefined, { 'x-plan': '2' })
   for (const [key, text] of [['a', 'run 1'], ['a', 'run 1'], ['a', 'run 1'], ['b', 'run 2'], ['b', 'run 2']] as const) {
     t.equal((await pay(key)).text, text)
   }
@@ -69,7 +79,8 @@ inEachPosition('a replay is neither charged nor blocked where the handler spends
   t.equal(runs(), 2)
 })
 
-inEachPosition('a run that its handler refuses keeps nothing, and its retry runs once there are calls again', inHandler, async (t, { client, idempotency, runs }) => {
+inEachPosition('a run that its handler refuses keeps nothing, ' +
+  'and its retry runs once there are calls again', inHandler, async (t, { client, idempotency, runs }) => {
   await client.post('/pay', 'a', undefined, { 'x-plan': '1' })
   const refused = await client.post('/pay', 'b', undefined, { 'x-plan': '1' })
   t.equal(refused.status, 429)

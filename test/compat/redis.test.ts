@@ -8,8 +8,11 @@ import idempotency from '../../plugin/index.ts'
 import { clientOf, connectRedis, gate, newPrefix, REDIS_URL, until } from '../helper.ts'
 import { replayed } from './helper.ts'
 
-/** Each way in which @fastify/redis holds a client, and the client itself. */
-const WAYS: Record<string, { register: (app: FastifyInstance, t: Test) => PromiseLike<unknown>, client: (app: FastifyInstance) => Redis }> = {
+/** Each way in which @fastify/redis provides a client, and the client itself. */
+const WAYS: Record<
+  string,
+  { register: (app: FastifyInstance, t: Test) => PromiseLike<unknown>, client: (app: FastifyInstance) => Redis }
+> = {
   'made by the plugin': {
     register: app => app.register(fastifyRedis, { url: REDIS_URL, enableAutoPipelining: true }),
     client: app => app.redis
@@ -38,7 +41,12 @@ for (const [way, { register, client: clientIn }] of Object.entries(WAYS)) {
       const finish = gate()
       let runs = 0
       const protect = async (context: FastifyInstance): Promise<void> => {
-        await context.register(idempotency, { redis: clientIn(context), keyPrefix, scope: 'global', onConflict: 'wait' })
+        await context.register(idempotency, {
+          redis: clientIn(context),
+          keyPrefix,
+          scope: 'global',
+          onConflict: 'wait'
+        })
         context.post('/x', { config: { idempotency: true } }, async () => ({ run: ++runs }))
         context.post('/slow', { config: { idempotency: true } }, async () => {
           runs++
@@ -67,7 +75,8 @@ for (const [way, { register, client: clientIn }] of Object.entries(WAYS)) {
   }
 }
 
-t.test('an app that closes stores the outcome of a request that is still running, before @fastify/redis closes the client', async (t) => {
+t.test('an app that closes stores the outcome of a request that is still running, ' +
+  'before @fastify/redis closes the client', async (t) => {
   const keyPrefix = newPrefix()
   const observer = connectRedis(t, { prefix: keyPrefix })
   const app = Fastify({ keepAliveTimeout: 1 })

@@ -15,7 +15,11 @@ testGateway(upstream, {
   routes (app) {
     readBodiesAsBytes(app)
     app.post('/api/*', { config: { idempotency: true } }, (request, reply) =>
-      reply.from(request.url.slice('/api'.length).split('?', 1)[0], { ...bytesOf(request), rewriteRequestHeaders: withoutEncoding }))
+      reply.from(request.url.slice('/api'.length).split('?', 1)[0], {
+        ...bytesOf(request),
+        rewriteRequestHeaders: withoutEncoding
+      })
+    )
   }
 })
 

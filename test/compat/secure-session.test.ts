@@ -29,7 +29,7 @@ function cookieOf (headers: Headers): string | undefined {
   return headers.getSetCookie()[0]?.split(';')[0]
 }
 
-inEachPosition('a replay hands nobody the session that the first answer carried', arrangement, async (t, { client, runs }) => {
+inEachPosition('a replay hands nobody the session of the first answer', arrangement, async (t, { client, runs }) => {
   const phone = cookieOf((await client.post('/login/alice')).headers) as string
   const laptop = cookieOf((await client.post('/login/alice')).headers) as string
   const first = await client.post('/pay', 'k', undefined, { cookie: phone })
@@ -37,17 +37,22 @@ inEachPosition('a replay hands nobody the session that the first answer carried'
   t.equal(second.replayed, true)
   t.equal(second.text, first.text)
   t.same(second.headers.getSetCookie(), [], 'its session did not change, so there is none to send')
-  const stepUp = async (cookie: string): Promise<string> => (await fetch(`${client.url}/step-up`, { headers: { cookie } })).text()
+  const stepUp = async (cookie: string): Promise<string> =>
+    (await fetch(`${client.url}/step-up`, { headers: { cookie } })).text()
   t.equal(await stepUp(cookieOf(first.headers) as string), 'passed')
   t.equal(await stepUp(laptop), 'not passed')
   t.equal(runs(), 1)
 })
 
-inEachPosition('a customer is not shown the answer of another one’s secure session', arrangement, async (t, { client }) => {
-  for (const [customer, run] of [['alice', 1], ['bob', 2]] as const) {
-    const cookie = cookieOf((await client.post(`/login/${customer}`)).headers) as string
-    const answer = await client.post('/pay', 'k', undefined, { cookie })
-    t.equal(answer.text, `{"run":${run}}`)
-    t.equal(answer.replayed, false)
+inEachPosition(
+  'a customer is not shown the answer of another one’s secure session',
+  arrangement,
+  async (t, { client }) => {
+    for (const [customer, run] of [['alice', 1], ['bob', 2]] as const) {
+      const cookie = cookieOf((await client.post(`/login/${customer}`)).headers) as string
+      const answer = await client.post('/pay', 'k', undefined, { cookie })
+      t.equal(answer.text, `{"run":${run}}`)
+      t.equal(answer.replayed, false)
+    }
   }
-})
+)

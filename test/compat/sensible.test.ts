@@ -12,7 +12,9 @@ const arrangement = {
     app.post('/reply/serviceUnavailable', idempotent, (_request, reply) => reply.serviceUnavailable(`run ${run()}`))
     app.post('/reply/tooManyRequests', idempotent, (_request, reply) => reply.tooManyRequests(`run ${run()}`))
     app.post('/throw/conflict', idempotent, async () => { throw app.httpErrors.conflict(`run ${run()}`) })
-    app.post('/throw/unprocessableEntity', idempotent, async () => { throw app.httpErrors.unprocessableEntity(`run ${run()}`) })
+    app.post('/throw/unprocessableEntity', idempotent, async () => {
+      throw app.httpErrors.unprocessableEntity(`run ${run()}`)
+    })
     app.post('/throw/badGateway', idempotent, async () => { throw app.httpErrors.badGateway(`run ${run()}`) })
     app.post('/assert', idempotent, async () => { app.assert(false, 403, `run ${run()}`) })
     app.post('/fine', idempotent, async (_request, reply) => {
@@ -23,10 +25,23 @@ const arrangement = {
   }
 }
 
-const KEPT = { '/reply/badRequest': 400, '/reply/paymentRequired': 402, '/throw/conflict': 409, '/throw/unprocessableEntity': 422, '/assert': 403, '/fine': 200 }
-const RELEASED = { '/reply/internalServerError': 500, '/reply/serviceUnavailable': 503, '/reply/tooManyRequests': 429, '/throw/badGateway': 502 }
+const KEPT = {
+  '/reply/badRequest': 400,
+  '/reply/paymentRequired': 402,
+  '/throw/conflict': 409,
+  '/throw/unprocessableEntity': 422,
+  '/assert': 403,
+  '/fine': 200
+}
+const RELEASED = {
+  '/reply/internalServerError': 500,
+  '/reply/serviceUnavailable': 503,
+  '/reply/tooManyRequests': 429,
+  '/throw/badGateway': 502
+}
 
-inEachPosition('an httpError that settles a request is replayed, however it was made', arrangement, async (t, { client, runs }) => {
+inEachPosition('an httpError that settles a request is replayed, ' +
+  'however it was made', arrangement, async (t, { client, runs }) => {
   for (const [path, status] of Object.entries(KEPT)) {
     const [first] = await replayed(t, client, path, path)
     t.equal(first.status, status, path)
@@ -35,17 +50,21 @@ inEachPosition('an httpError that settles a request is replayed, however it was 
   t.equal(runs(), Object.keys(KEPT).length)
 })
 
-inEachPosition('an httpError that does not settle a request lets the next retry run at once', arrangement, async (t, { client, idempotency, runs }) => {
-  for (const [path, status] of Object.entries(RELEASED)) {
-    for (const attempt of [1, 2]) {
-      const answer = await client.post(path, path)
-      t.equal(answer.status, status, path)
-      t.equal(answer.replayed, false, path)
-      t.match(await idempotency.find(path, 'global'), { state: 'released', attempt }, path)
+inEachPosition(
+  'an httpError that does not settle a request lets the next retry run at once',
+  arrangement,
+  async (t, { client, idempotency, runs }) => {
+    for (const [path, status] of Object.entries(RELEASED)) {
+      for (const attempt of [1, 2]) {
+        const answer = await client.post(path, path)
+        t.equal(answer.status, status, path)
+        t.equal(answer.replayed, false, path)
+        t.match(await idempotency.find(path, 'global'), { state: 'released', attempt }, path)
+      }
     }
+    t.equal(runs(), 2 * Object.keys(RELEASED).length)
   }
-  t.equal(runs(), 2 * Object.keys(RELEASED).length)
-})
+)
 
 inEachPosition('headers that its reply methods set are replayed', arrangement, async (t, { client }) => {
   const [, second] = await replayed(t, client, '/fine', 'k')

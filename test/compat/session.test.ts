@@ -37,7 +37,8 @@ function cookieOf (headers: Headers): string | undefined {
   return headers.getSetCookie()[0]?.split(';')[0]
 }
 
-inEachPosition('a retry from another session of the same customer is a replay, and does not take over the first session', arrangement, async (t, { client, runs }) => {
+inEachPosition('a retry from another session of the same customer is a replay, ' +
+  'and does not take over the first session', arrangement, async (t, { client, runs }) => {
   const [phone, laptop] = [await logIn(client, 'alice'), await logIn(client, 'alice')]
   const first = await client.post('/pay', 'k', undefined, { cookie: phone })
   const second = await client.post('/pay', 'k', undefined, { cookie: laptop })
@@ -45,7 +46,8 @@ inEachPosition('a retry from another session of the same customer is a replay, a
   t.equal(second.text, first.text)
   t.equal(cookieOf(first.headers), phone)
   t.equal(cookieOf(second.headers), laptop, 'the session cookie is made anew')
-  const paid = async (cookie: string): Promise<string> => (await fetch(`${client.url}/paid`, { headers: { cookie } })).text()
+  const paid = async (cookie: string): Promise<string> =>
+    (await fetch(`${client.url}/paid`, { headers: { cookie } })).text()
   t.equal(await paid(phone), 'yes', 'what the handler put into its session stands there')
   t.equal(await paid(laptop), 'no', 'a replay changes no session')
   t.equal(runs(), 1)

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import t from 'tap'
 import { ROWS, table } from './table.ts'
 
-/** Tests of this folder that are not about one plugin. */
+/** Tests in this folder that are not about one plugin. */
 const OTHERS = ['table', 'together']
 
 async function read (name: string): Promise<string> {

@@ -41,7 +41,8 @@ const arrangement = {
   }
 }
 
-inEachPosition('with ten plugins at once a replay is the first answer, and each client gets its own encoding and 304', arrangement, async (t, { client, runs }) => {
+inEachPosition('with ten plugins at once a replay is the first answer, ' +
+  'and each client gets its own encoding and 304', arrangement, async (t, { client, runs }) => {
   const authorization = `Bearer ${(await client.get('/token')).text}`
   const headers = { authorization, origin: 'https://a.example', 'accept-encoding': 'gzip' }
   const anew = ['set-cookie', 'x-ratelimit-remaining', 'x-ratelimit-reset']
@@ -58,18 +59,27 @@ inEachPosition('with ten plugins at once a replay is the first answer, and each 
   t.equal(plain.headers.get('access-control-allow-origin'), 'https://b.example')
   t.equal(plain.text, first.text)
   t.equal(plain.headers.get('etag'), first.headers.get('etag'))
-  t.equal((await client.post('/pay', 'k', { amount: 5 }, { ...headers, 'if-none-match': String(first.headers.get('etag')) })).status, 304)
+  t.equal(
+    (await client.post('/pay', 'k', { amount: 5 }, { ...headers, 'if-none-match': String(first.headers.get('etag')) }))
+      .status,
+    304
+  )
   const form = { ...headers, 'content-type': 'application/x-www-form-urlencoded' }
   t.equal((await client.post('/pay', 'k', 'amount=5', form)).status, 422, 'a form')
   t.equal(runs(), 1)
 })
 
-inEachPosition('with ten plugins at once what they refuse claims nothing, and what the handler refuses is kept', arrangement, async (t, { client, idempotency, runs }) => {
+inEachPosition('with ten plugins at once what they refuse claims nothing, ' +
+  'and what the handler refuses is kept', arrangement, async (t, { client, idempotency, runs }) => {
   const authorization = `Bearer ${(await client.get('/token')).text}`
   t.equal((await client.post('/pay', 'k', { amount: 5 })).status, 401)
   t.equal((await client.post('/pay', 'k', { amount: 'many' }, { authorization })).status, 400)
   t.equal(await idempotency.find('k', 'alice'), null)
-  const [declined] = await replayed(t, client, '/pay', 'k', { body: { amount: 500 }, headers: { authorization }, anew: ['x-ratelimit-remaining', 'x-ratelimit-reset'] })
+  const [declined] = await replayed(t, client, '/pay', 'k', {
+    body: { amount: 500 },
+    headers: { authorization },
+    anew: ['x-ratelimit-remaining', 'x-ratelimit-reset']
+  })
   t.equal(declined.status, 402)
   t.equal(declined.json.message, 'declined')
   t.equal(runs(), 1)

@@ -29,7 +29,8 @@ async function recover ({ app, client }: Arranged): Promise<void> {
   await until(async () => (await client.get('/probe')).status === 200, 'the end of the pressure')
 }
 
-inEachPosition('a request that is refused under pressure claims nothing and runs nothing, and its retry runs', arrangement, async (t, arranged) => {
+inEachPosition('a request that is refused under pressure claims nothing and runs nothing, ' +
+  'and its retry runs', arrangement, async (t, arranged) => {
   const { client, idempotency, runs } = arranged
   await fallIll(arranged)
   const refused = await client.post('/pay', 'k')
@@ -43,7 +44,7 @@ inEachPosition('a request that is refused under pressure claims nothing and runs
   t.equal(retry.replayed, false)
 })
 
-inEachPosition('a replay is refused under pressure too, and is there again afterwards', arrangement, async (t, arranged) => {
+inEachPosition('a replay is refused under pressure too, and is back afterwards', arrangement, async (t, arranged) => {
   const { client, runs } = arranged
   await client.post('/pay', 'k')
   await fallIll(arranged)

@@ -18,13 +18,13 @@ export interface Received {
 
 export interface Upstream {
   url: string
-  /** What arrived with an idempotency key. */
+  /** The requests that arrived with an idempotency key. */
   received: (key: string) => Received[]
-  /** Lets the request with this key be answered, whose path is /held. */
+  /** Lets the server answer the request with this key, whose path is /held. */
   letGo: (key: string) => void
 }
 
-/** The service behind a gateway: a server of its own, which knows nothing of Fastify or idempotency. */
+/** The service behind a gateway: a server of its own, which has no Fastify and no idempotency. */
 export async function startUpstream (t: Test): Promise<Upstream> {
   const all: Received[] = []
   const received = (key: string): Received[] => all.filter(({ headers }) => headers['idempotency-key'] === key)
@@ -47,11 +47,21 @@ export async function startUpstream (t: Test): Promise<Upstream> {
     server.close()
     server.closeAllConnections()
   })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, received, letGo: key => gateOf(key).open() }
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    received,
+    letGo: key => gateOf(key).open()
+  }
 }
 
-/** @param call which one it is with its idempotency key */
-async function answer (path: string, call: number, released: Promise<void>, headers: IncomingHttpHeaders, response: ServerResponse): Promise<void> {
+/** @param call the number of the request among those with its idempotency key */
+async function answer (
+  path: string,
+  call: number,
+  released: Promise<void>,
+  headers: IncomingHttpHeaders,
+  response: ServerResponse
+): Promise<void> {
   response.setHeader('x-upstream', 'yes')
   switch (path) {
     case '/streamed':
@@ -76,10 +86,15 @@ async function answer (path: string, call: number, released: Promise<void>, head
       response.writeHead(402, { 'content-type': 'application/json' }).end(`{"call":${call}}`)
       break
     case '/compressed':
-      if (String(headers['accept-encoding']).includes('gzip')) response.setHeader('content-encoding', 'gzip').end(gzipSync(`call ${call}`))
-      else response.end(`call ${call}`)
+      if (String(headers['accept-encoding']).includes('gzip')) {
+        response.setHeader('content-encoding', 'gzip').end(gzipSync(`call ${call}`))
+      } else {
+        response.end(`call ${call}`)
+      }
       break
     default:
-      response.writeHead(201, { 'content-type': 'application/json', 'set-cookie': 'upstream=1' }).end(`{"call":  ${call}}`)
+      response
+        .writeHead(201, { 'content-type': 'application/json', 'set-cookie': 'upstream=1' })
+        .end(`{"call":  ${call}}`)
   }
 }

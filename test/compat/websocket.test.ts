@@ -5,7 +5,7 @@ import { MessageEvent, WebSocket } from 'undici'
 import type { Client } from '../helper.ts'
 import { inEachPosition, replayed } from './helper.ts'
 
-/** What is used here of a socket of the package ws, whose types are not installed. */
+/** The members of a socket of the package ws that are used here. The types of ws are not installed. */
 interface Socket {
   on (event: 'message', listener: (message: Buffer) => void): void
   send (message: string): void
@@ -16,7 +16,9 @@ const arrangement = {
   options: { global: true },
   routes (app: FastifyInstance, run: () => number) {
     app.get('/echo', { websocket: true }, (socket: Socket, request) => {
-      socket.on('message', message => socket.send(`${message.toString()}, ${request.idempotency === null ? 'not protected' : 'protected'}`))
+      socket.on('message', message =>
+        socket.send(`${message.toString()}, ${request.idempotency === null ? 'not protected' : 'protected'}`)
+      )
     })
     app.route({
       method: 'GET',
@@ -38,8 +40,11 @@ async function ask ({ url }: Client, path: string, question: string): Promise<un
   return answer instanceof MessageEvent ? answer.data : undefined
 }
 
-inEachPosition('a websocket route is left alone, with every POST protected and a key sent along', arrangement, async (t, { client, idempotency }) => {
-  for (const question of ['one', 'one', 'two']) t.equal(await ask(client, '/echo', question), `${question}, not protected`)
+inEachPosition('a websocket route is left alone, ' +
+  'with every POST protected and a key sent along', arrangement, async (t, { client, idempotency }) => {
+  for (const question of ['one', 'one', 'two']) {
+    t.equal(await ask(client, '/echo', question), `${question}, not protected`)
+  }
   t.equal(await ask(client, '/both', ''), 'socket')
   t.equal((await client.get('/both')).text, 'plain')
   t.match(idempotency.stats(), { claimed: 0, running: 0 })

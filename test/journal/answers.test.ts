@@ -4,15 +4,28 @@ import type { FastifyReply } from 'fastify'
 import { build, gate, until } from '../helper.ts'
 import { openDatabase } from './helper.ts'
 
-const REFUSALS: Array<[what: string, answer: (reply: FastifyReply) => unknown, expected: { status: number, text: string }]> = [
-  ['a 409', reply => reply.code(409).send({ error: 'already paid' }), { status: 409, text: '{"error":"already paid"}' }],
-  ['a thrown 404', () => { throw Object.assign(new Error('no such order'), { statusCode: 404 }) }, { status: 404, text: '{"statusCode":404,"error":"Not Found","message":"no such order"}' }],
+const REFUSALS: Array<
+  [what: string, answer: (reply: FastifyReply) => unknown, expected: { status: number, text: string }]
+> = [
+  [
+    'a 409',
+    reply => reply.code(409).send({ error: 'already paid' }),
+    { status: 409, text: '{"error":"already paid"}' }
+  ],
+  [
+    'a thrown 404',
+    () => {
+      throw Object.assign(new Error('no such order'), { statusCode: 404 })
+    },
+    { status: 404, text: '{"statusCode":404,"error":"Not Found","message":"no such order"}' }
+  ],
   ['a 402 without a body', reply => reply.code(402).send(), { status: 402, text: '' }],
   ['a stream', reply => reply.send(Readable.from(['a', 'b'])), { status: 200, text: 'ab' }]
 ]
 
 for (const [what, answer, expected] of REFUSALS) {
-  t.test(`with journalAnswers an answer that was not completed with (${what}) is the answer also when Redis was emptied, whatever the handler would say now`, async (t) => {
+  t.test(`with journalAnswers an answer that was not completed with (${what}) is the answer ` +
+    'also when Redis was emptied, whatever the handler would say now', async (t) => {
     const database = await openDatabase(t)
     const { app, listen } = await build(t, { journal: database.journal, journalAnswers: true })
     let run = 0
@@ -45,7 +58,7 @@ t.test('without journalAnswers a late duplicate of such an answer is carried out
   t.match(await client.post('/pay', 'k'), { status: 200, text: 'paid after all' })
 })
 
-t.test('with journalAnswers what an earlier attempt committed still stands above what a later one answers', async (t) => {
+t.test('with journalAnswers what an earlier attempt committed still overrules what a later one answers', async (t) => {
   const database = await openDatabase(t)
   const { app, listen } = await build(t, { journal: database.journal, journalAnswers: true })
   let paid = false
@@ -61,10 +74,14 @@ t.test('with journalAnswers what an earlier attempt committed still stands above
     t.match(await client.post('/pay', 'k'), { status: 201, text: '{"receipt":1}', replayed: true }, what)
   }
   await app.idempotency.forget('k', 'global')
-  t.match(await client.post('/pay', 'k', { another: 'body' }), { status: 422, json: { code: 'FST_IDEMPOTENCY_KEY_REUSED' } })
+  t.match(await client.post('/pay', 'k', { another: 'body' }), {
+    status: 422,
+    json: { code: 'FST_IDEMPOTENCY_KEY_REUSED' }
+  })
 })
 
-t.test('with journalAnswers an attempt cannot commit once another one has been answered: its client gets that answer', async (t) => {
+t.test('with journalAnswers an attempt cannot commit once another one has been answered: ' +
+  'its client gets that answer', async (t) => {
   const database = await openDatabase(t)
   const { app, listen } = await build(t, { journal: database.journal, journalAnswers: true })
   const held = gate()
@@ -104,26 +121,32 @@ t.test('with journalAnswers what is to be tried again is not journalled', async 
   t.equal((await database.pool.query(`SELECT 1 FROM ${database.table}`)).rowCount, 1)
 })
 
-t.test('with journalAnswers an answer that the journal does not take is not given: a 503, and the retry runs', async (t) => {
+t.test('with journalAnswers an answer that the journal does not take is not sent: a 503; the retry runs', async (t) => {
   const database = await openDatabase(t)
   const { app, listen, logged } = await build(t, { journal: database.journal, journalAnswers: true })
   let run = 0
   app.post('/pay', { config: { idempotency: true } }, async (_request, reply) => reply.code(409).send({ run: ++run }))
   const client = await listen()
   await database.pool.query(`ALTER TABLE ${database.table} RENAME TO ${database.table}_away`)
-  t.match(await client.post('/pay', 'k'), { status: 503, json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE', retryable: true } })
+  t.match(await client.post('/pay', 'k'), {
+    status: 503,
+    json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE', retryable: true }
+  })
   t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('the journal did not take the answer')))
   await database.pool.query(`ALTER TABLE ${database.table}_away RENAME TO ${database.table}`)
   t.match(await client.post('/pay', 'k'), { status: 409, json: { run: 2 }, replayed: false })
   t.match(await client.post('/pay', 'k'), { status: 409, json: { run: 2 }, replayed: true })
 })
 
-t.test('with journalAnswers an answer that is too large to be kept is not run again, also when Redis was emptied', async (t) => {
+t.test('with journalAnswers an answer too large to be kept is not run again, even if Redis was emptied', async (t) => {
   const database = await openDatabase(t)
   const { app, listen } = await build(t, { journal: database.journal, journalAnswers: true, maxBodySize: 10 })
   app.post('/pay', { config: { idempotency: true } }, async () => 'more than ten bytes')
   const client = await listen()
   t.match(await client.post('/pay', 'k'), { status: 200, text: 'more than ten bytes' })
   await app.idempotency.forget('k', 'global')
-  t.match(await client.post('/pay', 'k'), { status: 409, json: { code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE', originalStatus: 200 } })
+  t.match(await client.post('/pay', 'k'), {
+    status: 409,
+    json: { code: 'FST_IDEMPOTENCY_NOT_REPLAYABLE', originalStatus: 200 }
+  })
 })

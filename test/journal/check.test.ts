@@ -23,9 +23,16 @@ t.test('a journal without its table does not, and says how to create it', async 
   const { pool } = await openDatabase(t)
   const message = /its table "nowhere" does not exist.*await journal.createTable\(\).*fastify-idempotency\/postgres.sql/
   await t.rejects(ready(t, postgresJournal(pool, { table: 'nowhere' })), { name: 'JournalUnusableError', message })
-  await t.rejects(ready(t, postgresJournal(pool, { table: 'no_schema.nowhere' })), /its table "no_schema"."nowhere" does not exist/)
+  await t.rejects(
+    ready(t, postgresJournal(pool, { table: 'no_schema.nowhere' })),
+    /its table "no_schema"."nowhere" does not exist/
+  )
   const { app } = await build(t, { store: new MemoryStore() })
-  app.post('/pay', { config: { idempotency: { journal: postgresJournal(pool, { table: 'nowhere' }) } } }, async () => 'done')
+  app.post(
+    '/pay',
+    { config: { idempotency: { journal: postgresJournal(pool, { table: 'nowhere' }) } } },
+    async () => 'done'
+  )
   await t.rejects(async () => app.ready(), { message }, 'a route’s own too')
 })
 
@@ -52,40 +59,82 @@ t.test('a journal on a replica, which lags behind what was committed, is refused
   const schema = `s_${randomUUID().replaceAll('-', '')}`
   await pool.query(`CREATE SCHEMA ${schema}`)
   t.teardown(() => pool.query(`DROP SCHEMA ${schema} CASCADE`))
-  // In place of a second server: this one says that it is one that follows.
+  // This stands for a second server: this server says that it is a replica.
   await pool.query(`CREATE FUNCTION ${schema}.pg_is_in_recovery () RETURNS boolean LANGUAGE sql AS 'SELECT true'`)
-  const db = new pg.Pool({ connectionString: process.env.DATABASE_URL, options: `-c search_path=${schema},pg_catalog,public` })
+  const db = new pg.Pool({
+    connectionString: process.env.DATABASE_URL,
+    options: `-c search_path=${schema},pg_catalog,public`
+  })
   t.teardown(() => db.end())
   await t.rejects(ready(t, postgresJournal(db, { table })), /its database is a replica/)
 })
 
 t.test('a journal in a database that lacks what it is written with is refused', async (t) => {
   const { pool, table } = await openDatabase(t)
-  const query: Queryable['query'] = async (text, values) => pool.query(text.replaceAll('txid_current_if_assigned', 'no_such_function'), values)
+  const query: Queryable['query'] = async (text, values) =>
+    pool.query(text.replaceAll('txid_current_if_assigned', 'no_such_function'), values)
   await t.rejects(ready(t, postgresJournal({ query }, { table })), /its database is not Postgres 10 or later/)
 })
 
 const ODD: Array<[what: string, wrap: (db: pg.Pool) => Queryable['query'], message: RegExp]> = [
-  ['answers how many rows there were', db => async (text, values) => (await db.query(text, values)).rowCount as never, /must resolve to \{ rows \}/],
-  ['answers nothing', db => async (text, values) => { await db.query(text, values); return undefined as never }, /must resolve to \{ rows \}/],
-  ['takes no values', db => async text => db.query(text), /its database must have a method query\(text, values\) like that of pg/],
-  ['hands out bytes as text', db => async (text, values) => ({ rows: (await db.query<object>(text, values)).rows.map(row => JSON.parse(JSON.stringify(row)) as object) }), /must return bytea/],
-  ['hands out rows as arrays', db => async (text, values) => db.query({ text, values, rowMode: 'array' }), /must return bytea/],
-  ['is synchronous and throws', () => () => { throw new TypeError("Cannot read properties of undefined (reading 'replaceAll')") }, /its database must have a method query\(text, values\) like that of pg/]
+  [
+    'answers how many rows there were',
+    db => async (text, values) => (await db.query(text, values)).rowCount as never,
+    /must resolve to \{ rows \}/
+  ],
+  [
+    'answers nothing',
+    db => async (text, values) => {
+      await db.query(text, values)
+      return undefined as never
+    },
+    /must resolve to \{ rows \}/
+  ],
+  [
+    'takes no values',
+    db => async text => db.query(text),
+    /its database must have a method query\(text, values\) like that of pg/
+  ],
+  [
+    'hands out bytes as text',
+    db => async (text, values) => ({
+      rows: (await db.query<object>(text, values)).rows.map(row => JSON.parse(JSON.stringify(row)) as object)
+    }),
+    /must return bytea/
+  ],
+  [
+    'hands out rows as arrays',
+    db => async (text, values) => db.query({ text, values, rowMode: 'array' }),
+    /must return bytea/
+  ],
+  [
+    'is synchronous and throws',
+    () => () => {
+      throw new TypeError("Cannot read properties of undefined (reading 'replaceAll')")
+    },
+    /its database must have a method query\(text, values\) like that of pg/
+  ]
 ]
 
 for (const [what, wrap, message] of ODD) {
   t.test(`a database whose query method ${what} is refused before the day of the disaster`, async (t) => {
     const { pool, table } = await openDatabase(t)
-    await t.rejects(ready(t, postgresJournal({ query: wrap(pool) }, { table })), { name: 'JournalUnusableError', message })
+    await t.rejects(ready(t, postgresJournal({ query: wrap(pool) }, { table })), {
+      name: 'JournalUnusableError',
+      message
+    })
   })
 }
 
-t.test('a database that cannot be reached when the app starts is not a wrong one: the app starts, warns, and refuses what it cannot protect', async (t) => {
+t.test('a database that cannot be reached when the app starts is not a wrong one: ' +
+  'the app starts, warns, and refuses what it cannot protect', async (t) => {
   const { table } = await openDatabase(t)
   const pool = new pg.Pool({ connectionString: 'postgres://nobody@127.0.0.1:9/nowhere' })
   t.teardown(() => pool.end())
-  const { app, listen, logged } = await build(t, { store: new MemoryStore(), journal: postgresJournal(pool, { table }) })
+  const { app, listen, logged } = await build(t, {
+    store: new MemoryStore(),
+    journal: postgresJournal(pool, { table })
+  })
   app.post('/pay', { config: { idempotency: true } }, async () => 'paid')
   const client = await listen()
   t.ok(logged.some(({ level, msg }) => level === 40 && msg.includes('the journal could not be checked')))

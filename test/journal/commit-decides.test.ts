@@ -9,19 +9,40 @@ import { openDatabase, transact } from './helper.ts'
 import type { Database } from './helper.ts'
 
 type Complete = (tx: pg.PoolClient, answer: { statusCode?: number, body?: unknown }) => Promise<unknown>
-type Handler = (context: { complete: Complete, request: FastifyRequest, reply: FastifyReply, run: number, database: Database }) => unknown
+type Handler = (context: {
+  complete: Complete,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  run: number,
+  database: Database
+}) => unknown
 
-async function start (t: Test, handler: Handler, options: Parameters<typeof build>[1] = {}): Promise<TestApp & { client: Client, database: Database }> {
+async function start (
+  t: Test,
+  handler: Handler,
+  options: Parameters<typeof build>[1] = {}
+): Promise<TestApp & { client: Client, database: Database }> {
   const database = await openDatabase(t)
   const built = await build(t, { journal: database.journal, ...options })
   let run = 0
   built.app.post('/pay', { config: { idempotency: true } }, async (request, reply) =>
-    handler({ complete: async (tx, answer) => request.idempotency?.complete(tx, answer), request, reply, run: ++run, database }))
+    handler({
+      complete: async (tx, answer) => request.idempotency?.complete(tx, answer),
+      request,
+      reply,
+      run: ++run,
+      database
+    })
+  )
   return { ...built, client: await built.listen(), database }
 }
 
 /** Charges and completes in a transaction that fails on the first run, after the answer was recorded. */
-async function failing (database: Database, run: number, work: (tx: pg.PoolClient) => Promise<unknown>): Promise<unknown> {
+async function failing (
+  database: Database,
+  run: number,
+  work: (tx: pg.PoolClient) => Promise<unknown>
+): Promise<unknown> {
   return database.charge(async (tx) => {
     const answer = await work(tx)
     if (run === 1) throw new Error('failed after it was recorded')
@@ -36,7 +57,8 @@ const ALIKE: Array<[what: string, body: unknown, answer: (reply: FastifyReply) =
 ]
 
 for (const [what, body, answer, text] of ALIKE) {
-  t.test(`a failure of the handler's own that looks like what it recorded (${what}) is sent as it is when the transaction failed, and the retry runs`, async (t) => {
+  t.test(`a failure of the handler's own that looks like what it recorded (${what}) is sent as it is ` +
+    'when the transaction failed, and the retry runs', async (t) => {
     const { client, database } = await start(t, async ({ complete, reply, run }) => {
       try {
         return await failing(database, run, async tx => complete(tx, { body }))
@@ -55,7 +77,9 @@ for (const [what, body, answer, text] of ALIKE) {
 t.test('the recorded object itself, sent with a failure of the handler’s own, is that failure', async (t) => {
   const { client, database } = await start(t, async ({ complete, reply, run }) => {
     const receipt = { receipt: run }
-    return failing(database, run, async tx => complete(tx, { body: receipt })).catch(async () => reply.code(503).send(receipt))
+    return failing(database, run, async tx => complete(tx, { body: receipt })).catch(async () =>
+      reply.code(503).send(receipt)
+    )
   })
   t.match(await client.post('/pay', 'k'), { status: 503, text: '{"receipt":1}' })
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":2}', replayed: false })
@@ -63,7 +87,8 @@ t.test('the recorded object itself, sent with a failure of the handler’s own, 
 })
 
 for (const [what, body] of [['an object', { receipt: 1 }], ['text', 'done'], ['no body', undefined]] as const) {
-  t.test(`a handler that answers with what it recorded (${what}) although its transaction failed is not believed`, async (t) => {
+  t.test(`a handler that answers with what it recorded (${what}) ` +
+    'although its transaction failed is not believed', async (t) => {
     const { client, database, logged, app } = await start(t, async ({ complete, reply, run }) => {
       await failing(database, run, async tx => complete(tx, { body })).catch(() => {})
       return body ?? reply.code(204).send()
@@ -91,7 +116,8 @@ t.test('a COMMIT that rolls back without an error, since that of a statement was
   t.equal(await database.effects.count(), 1)
 })
 
-t.test('of a loop that tries its transaction again, the answer of the one that committed is sent, whatever the last one recorded', async (t) => {
+t.test('of a loop that tries its transaction again, the answer of the one that committed is sent, ' +
+  'whatever the last one recorded', async (t) => {
   const { client, database } = await start(t, async ({ complete }) => {
     const receipts: unknown[] = []
     for (let i = 1; i <= 3; i++) {
@@ -102,7 +128,7 @@ t.test('of a loop that tries its transaction again, the answer of the one that c
         })
       } catch {}
     }
-    // The second committed, and the third was refused.
+    // The second transaction committed, and the third was refused.
     return receipts.at(-1)
   })
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":2}', replayed: false })
@@ -110,9 +136,12 @@ t.test('of a loop that tries its transaction again, the answer of the one that c
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":2}', replayed: true })
 })
 
-t.test('an answer that leaves before its transaction has ended, as with pg: { transact: true } of @fastify/postgres, is not believed either', async (t) => {
+t.test('an answer that leaves before its transaction has ended, as with ' +
+  'pg: { transact: true } of @fastify/postgres, is not believed either', async (t) => {
   const { journal, effects } = await openDatabase(t)
-  const { app, listen } = await build(t, { journal }, async (app) => { await app.register(postgres, { connectionString: process.env.DATABASE_URL }) })
+  const { app, listen } = await build(t, { journal }, async (app) => {
+    await app.register(postgres, { connectionString: process.env.DATABASE_URL })
+  })
   let run = 0
   app.post('/pay', { pg: { transact: true }, config: { idempotency: true } }, async (request) => {
     const tx = request.pg as pg.PoolClient
@@ -120,18 +149,25 @@ t.test('an answer that leaves before its transaction has ended, as with pg: { tr
     return request.idempotency?.complete(tx, { body: { receipt: ++run } })
   })
   const client = await listen()
-  t.match(await client.post('/pay', 'k'), { status: 500, json: { code: 'FST_IDEMPOTENCY_NOT_COMMITTED', retryable: true } })
+  t.match(await client.post('/pay', 'k'), {
+    status: 500,
+    json: { code: 'FST_IDEMPOTENCY_NOT_COMMITTED', retryable: true }
+  })
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":1}', replayed: true }, 'it has ended now')
   t.equal(await effects.count(), 1)
 })
 
-t.test('a recorded answer is not given while the journal cannot be asked whether it was committed; the retry gets it', async (t) => {
+t.test('a recorded answer is not given while the journal cannot be asked ' +
+  'whether it was committed; the retry gets it', async (t) => {
   const { client, database } = await start(t, async ({ complete }) => {
     const receipt = await database.charge(async tx => complete(tx, { body: { receipt: 1 } }))
     await database.pool.query(`ALTER TABLE ${database.table} RENAME TO ${database.table}_away`)
     return receipt
   })
-  t.match(await client.post('/pay', 'k'), { status: 503, json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE', retryable: true } })
+  t.match(await client.post('/pay', 'k'), {
+    status: 503,
+    json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE', retryable: true }
+  })
   await database.pool.query(`ALTER TABLE ${database.table}_away RENAME TO ${database.table}`)
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":1}', replayed: true })
   t.equal(await database.effects.count(), 1)
@@ -143,13 +179,25 @@ t.test('with errors: \'error-handler\' the app words what it is that was not com
     await failing(database, run, async tx => complete(tx, { body: receipt })).catch(() => {})
     return receipt
   }, { errors: 'error-handler' })
-  t.match(await client.post('/pay', 'k'), { status: 500, json: { code: 'FST_IDEMPOTENCY_NOT_COMMITTED', message: /send it again/ }, replayed: false })
+  t.match(await client.post('/pay', 'k'), {
+    status: 500,
+    json: { code: 'FST_IDEMPOTENCY_NOT_COMMITTED', message: /send it again/ },
+    replayed: false
+  })
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":2}', replayed: false })
 })
 
 const FIRST_ANSWERS: Array<[what: string, handler: Handler]> = [
-  ['the recorded object', ({ complete, database }) => database.charge(async tx => complete(tx, { statusCode: 201, body: { receipt: 1 } }))],
-  ['a copy of it', async ({ complete, database }) => ({ ...await database.charge(async tx => complete(tx, { statusCode: 201, body: { receipt: 1 } })) as object })],
+  [
+    'the recorded object',
+    ({ complete, database }) => database.charge(async tx => complete(tx, { statusCode: 201, body: { receipt: 1 } }))
+  ],
+  [
+    'a copy of it',
+    async ({ complete, database }) => ({
+      ...await database.charge(async tx => complete(tx, { statusCode: 201, body: { receipt: 1 } })) as object
+    })
+  ],
   ['something else', async ({ complete, database }) => {
     await database.charge(async tx => complete(tx, { statusCode: 201, body: { receipt: 1 } }))
     return { something: 'else' }
@@ -162,7 +210,8 @@ const FIRST_ANSWERS: Array<[what: string, handler: Handler]> = [
 ]
 
 for (const [what, handler] of FIRST_ANSWERS) {
-  t.test(`what this run committed is a first answer, not a replay, also when the handler answers with ${what}`, async (t) => {
+  t.test('what this run committed is a first answer, not a replay, ' +
+    `also when the handler answers with ${what}`, async (t) => {
     const { client, app } = await start(t, handler)
     const first = await client.post('/pay', 'k')
     t.match(first, { status: 201, text: '{"receipt":1}', replayed: false })
@@ -173,13 +222,16 @@ for (const [what, handler] of FIRST_ANSWERS) {
   })
 }
 
-t.test('what this run committed is a first answer, not a replay, also when a preSerialization of the whole app wraps it', async (t) => {
+t.test('what this run committed is a first answer, not a replay, ' +
+  'also when a preSerialization of the whole app wraps it', async (t) => {
   const database = await openDatabase(t)
   const { app, listen } = await build(t, { journal: database.journal }, (app) => {
     app.addHook('preSerialization', async (_request, _reply, payload) => ({ data: payload }))
     app.addHook('onSend', async (_request, reply) => { reply.header('x-other', 'kept') })
   })
-  app.post('/pay', { config: { idempotency: true } }, async request => database.charge(async tx => request.idempotency?.complete(tx, { body: { receipt: 1 } })))
+  app.post('/pay', { config: { idempotency: true } }, async request =>
+    database.charge(async tx => request.idempotency?.complete(tx, { body: { receipt: 1 } }))
+  )
   const client = await listen()
   const first = await client.post('/pay', 'k')
   t.match(first, { status: 200, text: '{"receipt":1}', replayed: false })
@@ -188,7 +240,8 @@ t.test('what this run committed is a first answer, not a replay, also when a pre
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":1}', replayed: true })
 })
 
-t.test('cookies that were set before the answer was recorded leave with it, also when the handler fails after the commit', async (t) => {
+t.test('cookies that were set before the answer was recorded leave with it, ' +
+  'also when the handler fails after the commit', async (t) => {
   const { client } = await start(t, async ({ complete, reply, database }) => {
     reply.header('set-cookie', 'session=1')
     await database.charge(async tx => complete(tx, { body: { receipt: 1 } }))
@@ -208,14 +261,17 @@ t.test('a handler that answers 408 after its commit is answered with what it com
   t.match(await client.post('/pay', 'k'), { status: 200, text: '{"receipt":1}', replayed: true })
 })
 
-t.test('a retry loop over serialization failures ends with one effect, and the answer of the transaction that committed', async (t) => {
+t.test('a retry loop over serialization failures ends with one effect, ' +
+  'and the answer of the transaction that committed', async (t) => {
   const { client, database } = await start(t, async ({ complete }) => {
     for (let n = 1; ; n++) {
       try {
         return await transact(database.pool, async (tx) => {
           await tx.query('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE')
-          const { rows: [row] } = await tx.query<{ n: number }>(`SELECT count(*)::integer AS n FROM ${database.effects.table}`)
-          // Somebody else's effect that this one has not seen, and that has not seen this one.
+          const { rows: [row] } = await tx.query<{ n: number }>(
+            `SELECT count(*)::integer AS n FROM ${database.effects.table}`
+          )
+          // An effect of another transaction. Neither transaction has seen the effect of the other.
           if (n === 1) {
             await transact(database.pool, async (other) => {
               await other.query('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE')

@@ -5,7 +5,8 @@ import { build, until } from '../helper.ts'
 import { Proxy } from '../chaos/proxy.ts'
 import { openDatabase, transact } from './helper.ts'
 
-t.test('a connection lost during the commit: the outcome is unknown, so the client is told to try again, and the retry gets what was committed', async (t) => {
+t.test('a connection lost during the commit: the outcome is unknown, so the client is told to try again, ' +
+  'and the retry gets what was committed', async (t) => {
   const { pool, journal, table, effects } = await openDatabase(t)
   const database = new URL(process.env.DATABASE_URL ?? '')
   const proxy = await Proxy.listen(() => Number(database.port))
@@ -20,15 +21,24 @@ t.test('a connection lost during the commit: the outcome is unknown, so the clie
   // The commit takes as long as the test wants, in the server: a trigger waits for a lock that the test holds.
   const lock = randomInt(2 ** 31)
   const slow = `slow_${effects.table}`
-  await pool.query(`CREATE FUNCTION ${slow} () RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(${lock}); RETURN NULL; END $$`)
-  await pool.query(`CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON ${effects.table} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ${slow} ()`)
+  await pool.query(
+    `CREATE FUNCTION ${slow} () RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(${lock}); ` +
+      'RETURN NULL; END $$'
+  )
+  await pool.query(
+    `CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON ${effects.table} DEFERRABLE INITIALLY DEFERRED ` +
+      `FOR EACH ROW EXECUTE FUNCTION ${slow} ()`
+  )
   t.teardown(() => pool.query(`DROP FUNCTION ${slow} CASCADE`))
   const holder = await pool.connect()
   t.teardown(() => holder.release(true))
   await holder.query('SELECT pg_advisory_lock($1)', [lock])
-  const some = async (sql: string, values: unknown[]): Promise<boolean> => (await pool.query(sql, values)).rows.length > 0
-  const committing = async () => some("SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND NOT granted", [lock])
-  const secondWaits = async () => some("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", [`%INSERT INTO "${table}"%`])
+  const some = async (sql: string, values: unknown[]): Promise<boolean> =>
+    (await pool.query(sql, values)).rows.length > 0
+  const committing = async () =>
+    some("SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND NOT granted", [lock])
+  const secondWaits = async () =>
+    some("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", [`%INSERT INTO "${table}"%`])
 
   const { app, listen } = await build(t, { journal })
   let run = 0
@@ -45,7 +55,7 @@ t.test('a connection lost during the commit: the outcome is unknown, so the clie
   t.equal((await first).status, 500)
   t.match(await app.idempotency.find('k', 'global'), { state: 'released', attempt: 1 })
   const retry = client.post('/pay', 'k')
-  // The server has not noticed that nobody hears it any more: the first transaction is still being committed.
+  // The server has not noticed that its client is gone: the first transaction is still being committed.
   await until(secondWaits, 'the second attempt waits for the first')
   await holder.query('SELECT pg_advisory_unlock($1)', [lock])
   t.match(await retry, { status: 200, text: '{"receipt":1}', replayed: true })

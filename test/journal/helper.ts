@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import { postgresJournal } from '../../plugin/journal/postgres.ts'
 import type { JournalEntry, PostgresJournal, PostgresJournalOptions } from '../../plugin/journal/postgres.ts'
 
-/** The Postgres that `npm test` started or was given. */
+/** The Postgres that `npm test` started or that the environment gave. */
 const DATABASE_URL = process.env.DATABASE_URL
 
 export interface Database {
@@ -13,16 +13,20 @@ export interface Database {
   journal: PostgresJournal
   /** The journal's table. */
   table: string
-  /** What the handlers of this test do: a table with a row for each time that it was done. */
+  /** What the handlers of this test do: a table with a row for each effect. */
   effects: { table: string, count (): Promise<number> }
-  /** In one transaction: an effect, and whatever `work` does. */
+  /** Runs in one transaction: an effect, and whatever `work` does. */
   charge<T> (work: (tx: pg.PoolClient) => Promise<T>): Promise<T>
-  /** Statements that the pool's clients sent so far. */
+  /** The statements that the clients of the pool sent so far. */
   statements (): string[]
 }
 
-/** A journal and a table for effects, with names of this test's own, dropped when the test is over. */
-export async function openDatabase (t: Test, options: PostgresJournalOptions = {}, { max = 6 } = {}): Promise<Database> {
+/** A journal and a table for effects. Their names belong to this test, and they are dropped when the test is over. */
+export async function openDatabase (
+  t: Test,
+  options: PostgresJournalOptions = {},
+  { max = 6 } = {}
+): Promise<Database> {
   if (!DATABASE_URL) throw new Error('DATABASE_URL is not set: run the tests with "npm test"')
   const suffix = randomUUID().replaceAll('-', '').slice(0, 12)
   const table = `journal_${suffix}`
@@ -64,7 +68,7 @@ export async function openDatabase (t: Test, options: PostgresJournalOptions = {
   }
 }
 
-/** As `app.pg.transact` does it. */
+/** Does the same as `app.pg.transact`. */
 export async function transact<T> (pool: pg.Pool, work: (tx: pg.PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect()
   let failure: Error | undefined
@@ -82,8 +86,12 @@ export async function transact<T> (pool: pg.Pool, work: (tx: pg.PoolClient) => P
   }
 }
 
-/** A protected POST /pay that charges once a call and completes with `{ receipt: run }`. */
-export function payRoute (app: FastifyInstance, { charge }: Pick<Database, 'charge'>, beforeCommit: (run: number) => Promise<void> | void = () => {}): { runs (): number } {
+/** A protected POST /pay that charges once for each call and completes with `{ receipt: run }`. */
+export function payRoute (
+  app: FastifyInstance,
+  { charge }: Pick<Database, 'charge'>,
+  beforeCommit: (run: number) => Promise<void> | void = () => {}
+): { runs (): number } {
   let runs = 0
   app.post('/pay', { config: { idempotency: true } }, async (request) => {
     const run = ++runs
@@ -107,6 +115,16 @@ export function entry (body = 'done', attempt = 1): JournalEntry {
     fingerprint: createHash('sha256').update('request').digest('base64url'),
     attempt,
     owner: 'somebody',
-    outcome: { statusCode: 201, response: { headers: [['content-type', 'text/plain'], ['x-a', ['1', '2']], ['x-b', null]], body: Buffer.from(body) } }
+    outcome: {
+      statusCode: 201,
+      response: {
+        headers: [
+          ['content-type', 'text/plain'],
+          ['x-a', ['1', '2']],
+          ['x-b', null]
+        ],
+        body: Buffer.from(body)
+      }
+    }
   }
 }

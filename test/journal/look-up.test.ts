@@ -5,7 +5,7 @@ import { openDatabase, payRoute } from './helper.ts'
 import type { Database } from './helper.ts'
 import { isSameRequest } from '../../plugin/core/same-request.ts'
 
-/** Acts elsewhere before it completes: what it did there is counted. */
+/** Has an effect elsewhere before it completes, which is counted. */
 async function acting (t: Test, how: 'by itself' | 'always' | 'retries') {
   const database = await openDatabase(t)
   const built = await build(t, { journal: database.journal, journalLookup: how === 'by itself' ? 'retries' : how })
@@ -22,11 +22,15 @@ const A = { order: 'A' }
 
 for (const how of ['by itself', 'always'] as const) {
   const who = how === 'always' ? 'with journalLookup: \'always\'' : 'with lookUp() before it acts'
-  t.test(`${who} a handler does nothing elsewhere for a key that Redis has forgotten, for its own request or another`, async (t) => {
+  t.test(`${who} a handler does nothing elsewhere for a key that Redis has forgotten, ` +
+    'for its own request or another', async (t) => {
     const { app, client, elsewhere, database } = await acting(t, how)
     t.match(await client.post('/pay', 'k', A), { status: 200, text: '{"paid":{"order":"A"}}', replayed: false })
     await app.idempotency.forget('k', 'global')
-    t.match(await client.post('/pay', 'k', { order: 'C' }), { status: 422, json: { code: 'FST_IDEMPOTENCY_KEY_REUSED' } })
+    t.match(await client.post('/pay', 'k', { order: 'C' }), {
+      status: 422,
+      json: { code: 'FST_IDEMPOTENCY_KEY_REUSED' }
+    })
     t.same(elsewhere, [A])
     await app.idempotency.forget('k', 'global')
     t.match(await client.post('/pay', 'k', A), { status: 200, text: '{"paid":{"order":"A"}}', replayed: true })
@@ -40,7 +44,7 @@ for (const how of ['by itself', 'always'] as const) {
     await database.pool.query(`ALTER TABLE ${database.table} RENAME TO ${database.table}_away`)
     t.match(await client.post('/pay', 'k', A), { status: 503, json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE' } })
     t.same(elsewhere, [])
-    // Only what a handler was let through for counts.
+    // An attempt counts only if its handler was let through.
     const ran = how === 'by itself'
     t.match((await app.idempotency.find('k', 'global'))?.state, ran ? 'released' : undefined)
     await database.pool.query(`ALTER TABLE ${database.table}_away RENAME TO ${database.table}`)
@@ -53,11 +57,19 @@ for (const how of ['by itself', 'always'] as const) {
     await client.post('/pay', 'warm up', A)
     const before = database.statements().length
     await client.post('/pay', 'k', A)
-    t.match(database.statements().slice(before), [/SELECT fingerprint/, /^BEGIN/, /^INSERT INTO effects/, /INSERT INTO "journal/, /^COMMIT/, /SELECT fingerprint/])
+    t.match(database.statements().slice(before), [
+      /SELECT fingerprint/,
+      /^BEGIN/,
+      /^INSERT INTO effects/,
+      /INSERT INTO "journal/,
+      /^COMMIT/,
+      /SELECT fingerprint/
+    ])
   })
 }
 
-t.test('without either, a handler acts elsewhere for a key that Redis has forgotten, and its transaction is refused', async (t) => {
+t.test('without either, a handler acts elsewhere for a key that Redis has forgotten, ' +
+  'and its transaction is refused', async (t) => {
   const { app, client, elsewhere, database } = await acting(t, 'retries')
   await client.post('/pay', 'k', A)
   await app.idempotency.forget('k', 'global')
@@ -75,7 +87,11 @@ t.test('lookUp() says that it needs a journal, and that a replay has nothing to 
     return 'done'
   })
   app.addHook('onSend', async (request) => {
-    if (request.idempotency?.replayed === true) await request.idempotency.lookUp().catch((error: Error) => { errors.push(error.message) })
+    if (request.idempotency?.replayed === true) {
+      await request.idempotency.lookUp().catch((error: Error) => {
+        errors.push(error.message)
+      })
+    }
   })
   payRoute(app, database)
   const client = await listen()

@@ -2,11 +2,18 @@ import t from 'tap'
 import { build } from '../helper.ts'
 import { openDatabase } from './helper.ts'
 
-t.test('an answer that is completed with headers copied from an upstream reaches the client, and is replayed', async (t) => {
+t.test('an answer completed with headers copied from an upstream reaches the client, and is replayed', async (t) => {
   const database = await openDatabase(t)
   const { app, listen } = await build(t, { journal: database.journal })
-  const copied = { 'transfer-encoding': 'chunked', 'keep-alive': 'timeout=5', trailer: 'x-checksum', 'x-charge': 'ch_1' }
-  app.post('/pay', { config: { idempotency: true } }, async request => database.charge(async tx => request.idempotency?.complete(tx, { body: { receipt: 1 }, headers: copied })))
+  const copied = {
+    'transfer-encoding': 'chunked',
+    'keep-alive': 'timeout=5',
+    trailer: 'x-checksum',
+    'x-charge': 'ch_1'
+  }
+  app.post('/pay', { config: { idempotency: true } }, async request =>
+    database.charge(async tx => request.idempotency?.complete(tx, { body: { receipt: 1 }, headers: copied }))
+  )
   const client = await listen()
   for (const replayed of [false, true]) {
     const answer = await client.post('/pay', 'k')
@@ -15,10 +22,13 @@ t.test('an answer that is completed with headers copied from an upstream reaches
   }
 })
 
-t.test('a name beyond ASCII in a header is the same from Redis, and from the journal where Redis has forgotten it', async (t) => {
+t.test('a name beyond ASCII in a header is the same from Redis, ' +
+  'and from the journal where Redis has forgotten it', async (t) => {
   const database = await openDatabase(t)
   const { app, listen } = await build(t, { journal: database.journal, journalAnswers: true, journalLookup: 'always' })
-  app.post('/file', { config: { idempotency: true } }, async (_request, reply) => reply.header('content-disposition', 'attachment; filename="Mü.pdf"').send('text'))
+  app.post('/file', { config: { idempotency: true } }, async (_request, reply) =>
+    reply.header('content-disposition', 'attachment; filename="Mü.pdf"').send('text')
+  )
   const client = await listen()
   const first = await client.post('/file', 'k')
   const name = first.headers.get('content-disposition')

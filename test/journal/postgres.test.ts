@@ -84,7 +84,7 @@ t.test('an app purges its journal while it runs, and stops when it closes', asyn
   await app.close()
   const purges = (): number => statements().filter(statement => statement.includes('SKIP LOCKED')).length
   const before = purges()
-  // By the third tick of a timer like its own another purge would have begun.
+  // By the third tick of a timer like the journal's own, another purge would have begun.
   let ticks = 0
   const timer = setInterval(() => { ticks++ }, journal.purgeInterval)
   t.teardown(() => { clearInterval(timer) })
@@ -143,13 +143,29 @@ t.test('other clients with a query method do too: PGlite', async (t) => {
 
 t.test('a wrong option is refused by name', async (t) => {
   const db = { query: async () => ({ rows: [] }) }
-  t.throws(() => postgresJournal(undefined as never), /first argument must be a database client or pool with a query method/)
+  t.throws(
+    () => postgresJournal(undefined as never),
+    /first argument must be a database client or pool with a query method/
+  )
   t.throws(() => postgresJournal({} as never), /first argument/)
   for (const table of ['', 'Journal', 'a b', 'a.b.c', 'a"b', 'a;--', 'x'.repeat(60), 7]) {
-    t.throws(() => postgresJournal(db, { table: table as string }), /option "table" must be a lower-case name such as "idempotency_journal"/, String(table))
+    t.throws(
+      () => postgresJournal(db, { table: table as string }),
+      /option "table" must be a lower-case name such as "idempotency_journal"/,
+      String(table)
+    )
   }
-  t.throws(() => postgresJournal(db, { timeout: 0 }), /option "timeout" must be a whole number of milliseconds from 1 to 2147483647, got 0/)
-  t.throws(() => postgresJournal(db, { purgeInterval: -1 }), /option "purgeInterval" must be a whole number of milliseconds from 0 to 2147483647, got -1/)
-  t.throws(() => postgresJournal(db, { purgeBatch: 1.5 }), /option "purgeBatch" must be a whole number of rows from 1 to 2147483647, got 1\.5/)
+  t.throws(
+    () => postgresJournal(db, { timeout: 0 }),
+    /option "timeout" must be a whole number of milliseconds from 1 to 2147483647, got 0/
+  )
+  t.throws(
+    () => postgresJournal(db, { purgeInterval: -1 }),
+    /option "purgeInterval" must be a whole number of milliseconds from 0 to 2147483647, got -1/
+  )
+  t.throws(
+    () => postgresJournal(db, { purgeBatch: 1.5 }),
+    /option "purgeBatch" must be a whole number of rows from 1 to 2147483647, got 1\.5/
+  )
   t.throws(() => postgresJournal(db, { retention: 1 } as never), /unknown option "retention"; known are table, timeout/)
 })

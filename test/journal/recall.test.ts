@@ -23,7 +23,16 @@ t.test('of two attempts whose transactions meet one commits, and both clients ge
   const { runs } = payRoute(app, database, run => run === 1 ? second.opened : undefined)
   const client = await listen()
   const first = client.post('/pay', 'k')
-  await until(async () => (await database.pool.query(`SELECT 1 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = '${database.table}' AND mode = 'RowExclusiveLock'`)).rowCount, 'the first has inserted')
+  await until(
+    async () =>
+      (
+        await database.pool.query(
+          'SELECT 1 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation ' +
+            `WHERE c.relname = '${database.table}' AND mode = 'RowExclusiveLock'`
+        )
+      ).rowCount,
+    'the first has inserted'
+  )
   await emptyRedis(app)
   const retry = client.post('/pay', 'k')
   await until(() => runs() === 2, 'the second run')
@@ -52,14 +61,17 @@ t.test('a handler that swallows the refusal and answers something else cannot co
   t.equal(await database.effects.count(), 1)
 })
 
-t.test('a handler that finds its work done when Redis was emptied is overruled: the first answer goes out', async (t) => {
+t.test('a handler that finds its work done when Redis was emptied is overruled: ' +
+  'the first answer goes out', async (t) => {
   const database = await openDatabase(t)
   const { app, listen } = await build(t, { journal: database.journal })
   let paid = false
   app.post('/pay', { config: { idempotency: true } }, async (request, reply) => {
     reply.header('x-run', paid ? 'second' : 'first')
     if (paid) return reply.code(409).header('x-refused', 'yes').send({ error: 'already paid' })
-    const receipt = await database.charge(async tx => request.idempotency?.complete(tx, { statusCode: 201, body: { receipt: 1 } }))
+    const receipt = await database.charge(async tx =>
+      request.idempotency?.complete(tx, { statusCode: 201, body: { receipt: 1 } })
+    )
     paid = true
     return receipt
   })
@@ -75,7 +87,11 @@ t.test('a handler that finds its work done when Redis was emptied is overruled: 
     t.equal(answer.headers.get('x-refused'), null)
   }
   t.match(app.idempotency.stats(), { recalled: 1, replayed: 2 })
-  t.match(await client.post('/pay', 'another'), { status: 409, json: { error: 'already paid' }, replayed: false }, 'which is the truth for another key')
+  t.match(
+    await client.post('/pay', 'another'),
+    { status: 409, json: { error: 'already paid' }, replayed: false },
+    'which is the truth for another key'
+  )
 })
 
 t.test('an attempt that committed and then failed is answered with what it committed', async (t) => {
@@ -92,7 +108,10 @@ t.test('an attempt that committed and then failed is answered with what it commi
 })
 
 /** Two apps on one Redis and one journal; the first loses Redis for good in the middle of its run. */
-async function crashed (t: Test, database: Awaited<ReturnType<typeof openDatabase>>): Promise<{ retry: () => ReturnType<Client['post']>, runs (): number, app: FastifyInstance }> {
+async function crashed (
+  t: Test,
+  database: Awaited<ReturnType<typeof openDatabase>>
+): Promise<{ retry: () => ReturnType<Client['post']>, runs (): number, app: FastifyInstance }> {
   const keyPrefix = newPrefix()
   const redis = connectRedis(t)
   const first = await build(t, { redis, keyPrefix, lease: 300, journal: database.journal })
@@ -113,7 +132,8 @@ async function crashed (t: Test, database: Awaited<ReturnType<typeof openDatabas
   return { retry, runs, app: second.app }
 }
 
-t.test('after a crash between the commit and the storing of the answer, the retry gets that answer and nothing runs', async (t) => {
+t.test('after a crash between the commit and the storing of the answer, ' +
+  'the retry gets that answer and nothing runs', async (t) => {
   const database = await openDatabase(t)
   const { retry, runs, app } = await crashed(t, database)
   t.match(await retry(), { ...RECEIPT, replayed: true })
@@ -127,7 +147,9 @@ t.test('while the journal cannot be asked a later attempt is refused, and runs w
   const database = await openDatabase(t)
   const { retry, runs } = await crashed(t, database)
   await database.pool.query(`ALTER TABLE ${database.table} RENAME TO ${database.table}_away`)
-  for (let i = 0; i < 2; i++) t.match(await retry(), { status: 503, json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE', retryable: true } })
+  for (let i = 0; i < 2; i++) {
+    t.match(await retry(), { status: 503, json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE', retryable: true } })
+  }
   await database.pool.query(`ALTER TABLE ${database.table}_away RENAME TO ${database.table}`)
   t.match(await retry(), { ...RECEIPT, replayed: true })
   t.equal(runs(), 0)
@@ -145,11 +167,14 @@ t.test('a journal that does not answer in time counts as one that cannot be aske
   await until(async () => (await retry()).status === 200, 'the journal answers again')
 })
 
-t.test('an answer that does not stand in the journal is not given while the journal cannot be asked, unless it is a failure', async (t) => {
+t.test('an answer that does not stand in the journal is not given while the journal cannot be asked, ' +
+  'unless it is a failure', async (t) => {
   const database = await openDatabase(t)
   const { app, listen } = await build(t, { journal: database.journal })
   let answer = { status: 409, body: { error: 'already paid' } as object }
-  app.post('/pay', { config: { idempotency: true } }, async (_request, reply) => reply.code(answer.status).send(answer.body))
+  app.post('/pay', { config: { idempotency: true } }, async (_request, reply) =>
+    reply.code(answer.status).send(answer.body)
+  )
   const client = await listen()
   await database.pool.query(`ALTER TABLE ${database.table} RENAME TO ${database.table}_away`)
   t.match(await client.post('/pay', 'k'), { status: 503, json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE' } })
@@ -163,12 +188,17 @@ t.test('an answer that does not stand in the journal is not given while the jour
 })
 
 for (const errors of ['problem+json', 'error-handler'] as const) {
-  t.test(`another request with a journalled key is a 422, also when Redis was emptied, and the good answer comes back (${errors})`, async (t) => {
+  t.test('another request with a journalled key is a 422, also when Redis was emptied, ' +
+    `and the good answer comes back (${errors})`, async (t) => {
     const database = await openDatabase(t)
     const { app, listen } = await build(t, { journal: database.journal, errors })
-    app.setErrorHandler((error: Error & { statusCode?: number, code?: string }, _request, reply) => reply.code(error.statusCode ?? 500).send({ code: error.code, own: true }))
+    app.setErrorHandler((error: Error & { statusCode?: number, code?: string }, _request, reply) =>
+      reply.code(error.statusCode ?? 500).send({ code: error.code, own: true })
+    )
     payRoute(app, database)
-    app.post('/refused', { config: { idempotency: true } }, async (_request, reply) => reply.code(403).send({ no: true }))
+    app.post('/refused', { config: { idempotency: true } }, async (_request, reply) =>
+      reply.code(403).send({ no: true })
+    )
     const client = await listen()
     t.match(await client.post('/pay', 'k', { amount: 1 }), RECEIPT)
     for (const path of ['/pay', '/refused']) {
@@ -176,7 +206,7 @@ for (const errors of ['problem+json', 'error-handler'] as const) {
       const wrong = await client.post(path, 'k', { amount: 2 })
       t.equal(wrong.status, 422, path)
       t.equal(wrong.json.code, 'FST_IDEMPOTENCY_KEY_REUSED')
-      // Where a transaction failed, the app's own handler has had its turn: Fastify goes on with its default one.
+      // After a transaction failed, the app's own handler has run already: Fastify continues with its default one.
       t.equal(wrong.json.own, errors === 'error-handler' && path === '/refused' ? true : undefined)
       t.match(wrong.headers.get('link'), /rel="describedby"/)
       t.match(await client.post('/pay', 'k', { amount: 1 }), { ...RECEIPT, replayed: true })
@@ -205,7 +235,7 @@ t.test('a connection lost before the commit: the client is told to try again, an
   t.equal(await database.effects.count(), 1)
 })
 
-t.test('a handler that hides a rolled back transaction behind another answer leaves the key to the next attempt', async (t) => {
+t.test('a handler that hides a rolled back transaction behind another answer leaves the key to a retry', async (t) => {
   const database = await openDatabase(t)
   const { app, listen } = await build(t, { journal: database.journal })
   let run = 0
@@ -219,9 +249,15 @@ t.test('a handler that hides a rolled back transaction behind another answer lea
   t.match(await client.post('/pay', 'k'), { text: '{"receipt":2}', replayed: false })
 })
 
-t.test('an owner that was away for longer than its lease is not heard with an answer of its own, since another attempt may commit', async (t) => {
+t.test('an owner that was away for longer than its lease is not heard with an answer of its own, ' +
+  'since another attempt may commit', async (t) => {
   const database = await openDatabase(t)
-  const { app, listen, logged, passTime } = await build(t, { journal: database.journal, lease: LEASE, maxExecution: 0, onConflict: 'reject' })
+  const { app, listen, logged, passTime } = await build(t, {
+    journal: database.journal,
+    lease: LEASE,
+    maxExecution: 0,
+    onConflict: 'reject'
+  })
   lookAfterLeasesOften(app)
   const late = gate()
   let run = 0
@@ -248,7 +284,12 @@ t.test('an owner that was away for longer than its lease is not heard with an an
 
 t.test('and while that other attempt still runs, it is told to come back', async (t) => {
   const database = await openDatabase(t)
-  const { app, listen, passTime } = await build(t, { journal: database.journal, lease: LEASE, maxExecution: 0, onConflict: 'reject' })
+  const { app, listen, passTime } = await build(t, {
+    journal: database.journal,
+    lease: LEASE,
+    maxExecution: 0,
+    onConflict: 'reject'
+  })
   lookAfterLeasesOften(app)
   const late = gate()
   const other = gate()
@@ -281,7 +322,7 @@ t.test('and while that other attempt still runs, it is told to come back', async
   t.match(await client.post('/pay', 'k'), { ...RECEIPT, replayed: true })
 })
 
-t.test('with handlerTimeout the retry waits for the lease, and gets what the first attempt committed meanwhile', async (t) => {
+t.test('with handlerTimeout the retry waits for the lease, and gets what the first attempt committed', async (t) => {
   const database = await openDatabase(t)
   const { app, listen, passTime } = await build(t, { journal: database.journal, lease: LEASE, onConflict: 'reject' })
   lookAfterLeasesOften(app)
@@ -338,12 +379,18 @@ t.test('routes may do without the journal that the others have', async (t) => {
 
 t.test('what stands in the journal is found by scope and key only', async (t) => {
   const database = await openDatabase(t)
-  const { app, listen } = await build(t, { journal: database.journal, scope: request => String(request.headers['x-customer']) })
+  const { app, listen } = await build(t, {
+    journal: database.journal,
+    scope: request => String(request.headers['x-customer'])
+  })
   payRoute(app, database)
   const client = await listen()
   const key = randomUUID()
   t.match(await client.post('/pay', key, undefined, { 'x-customer': 'alice' }), { text: '{"receipt":1}' })
-  t.match(await client.post('/pay', key, undefined, { 'x-customer': 'bob' }), { text: '{"receipt":2}', replayed: false })
+  t.match(await client.post('/pay', key, undefined, { 'x-customer': 'bob' }), {
+    text: '{"receipt":2}',
+    replayed: false
+  })
   const { rows } = await database.pool.query(`SELECT * FROM ${database.table}`)
   t.equal(rows.length, 2)
   t.notOk(JSON.stringify(rows).includes(key) || JSON.stringify(rows).includes('alice'), 'neither is readable')

@@ -13,7 +13,8 @@ async function rows ({ pool, table }: Pick<Database, 'pool' | 'table'>): Promise
   return (await pool.query(`SELECT 1 FROM ${table}`)).rowCount
 }
 
-t.test('complete() refuses a pool, and a client that has not begun: what they write would stand whatever becomes of the effects', async (t) => {
+t.test('complete() refuses a pool, and a client that has not begun: ' +
+  'what they write would stand whatever becomes of the effects', async (t) => {
   const database = await openDatabase(t)
   const { app, listen } = await build(t, { journal: database.journal })
   let client: Queryable
@@ -28,7 +29,10 @@ t.test('complete() refuses a pool, and a client that has not begun: what they wr
   const http = await listen()
   for (client of [database.pool, outside]) {
     t.equal((await http.post('/pay', randomUUID())).status, 500)
-    t.match(refused.pop(), { name: 'TypeError', message: /in the transaction of its effects, and this client is not in one/ })
+    t.match(refused.pop(), {
+      name: 'TypeError',
+      message: /in the transaction of its effects, and this client is not in one/
+    })
     t.equal(await rows(database), 0)
   }
 })
@@ -59,9 +63,12 @@ t.test('PGlite itself is refused too, and its transaction is not', async (t) => 
   t.same(await journal.find(id), entry())
 })
 
-t.test('a database library that answers with the rows themselves, as TypeORM and pg-promise do, is one to keep a journal in', async (t) => {
+t.test('a database library that answers with the rows themselves, as TypeORM and pg-promise do, ' +
+  'is one to keep a journal in', async (t) => {
   const { pool, table } = await openDatabase(t)
-  const plain = (db: pg.Pool | pg.PoolClient): Queryable => ({ query: async (text, values) => (await db.query(text, values)).rows as unknown[] })
+  const plain = (db: pg.Pool | pg.PoolClient): Queryable => ({
+    query: async (text, values) => (await db.query(text, values)).rows as unknown[]
+  })
   const journal = postgresJournal(plain(pool), { table, purgeBatch: 1 })
   await journal.createTable()
   await journal.check?.()
@@ -82,13 +89,17 @@ t.test('complete() twice in one transaction is refused by name, and nothing is d
     return request.idempotency?.complete(tx, { body: 'two' })
   }))
   const client = await listen()
-  t.match(await client.post('/pay', 'k'), { status: 500, json: { message: /complete\(\) was called before in this run/ } })
+  t.match(await client.post('/pay', 'k'), {
+    status: 500,
+    json: { message: /complete\(\) was called before in this run/ }
+  })
   t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('complete() was called before in this run')))
   t.equal(await database.effects.count(), 0)
   t.match(await app.idempotency.find('k', 'global'), { state: 'released' })
 })
 
-t.test('complete() in a second transaction after the first has committed is refused, and what the first committed is the answer', async (t) => {
+t.test('complete() in a second transaction after the first has committed is refused, ' +
+  'and what the first committed is the answer', async (t) => {
   const database = await openDatabase(t)
   const { app, listen, logged } = await build(t, { journal: database.journal })
   app.post('/pay', { config: { idempotency: true } }, async (request) => {
@@ -102,7 +113,7 @@ t.test('complete() in a second transaction after the first has committed is refu
   t.match(await client.post('/pay', 'k'), { status: 200, text: 'one', replayed: true })
 })
 
-/** What hides from the journal's look-ups what the transactions write. */
+/** Ways to hide from the look-ups of the journal what the transactions write. */
 const HIDING: Array<[what: string, hide: (t: Test, database: Database) => Promise<{ db: pg.Pool, begin: string }>]> = [
   ['another search_path', async (t, { pool, table }) => {
     const schema = `s_${randomUUID().replaceAll('-', '')}`
@@ -130,7 +141,8 @@ const HIDING: Array<[what: string, hide: (t: Test, database: Database) => Promis
 ]
 
 for (const [what, hide] of HIDING) {
-  t.test(`a journal that refuses a record and then does not show why (${what}) is told of in the log and in a problem, not by a 409 for ever`, async (t) => {
+  t.test(`a journal that refuses a record and then does not show why (${what}) ` +
+    'is told of in the log and in a problem, not by a 409 for ever', async (t) => {
     const database = await openDatabase(t)
     const { db, begin } = await hide(t, database)
     const { app, listen, logged } = await build(t, { journal: postgresJournal(db, { table: database.table }) })
@@ -140,11 +152,19 @@ for (const [what, hide] of HIDING) {
     }))
     const client = await listen()
     const first = await client.post('/pay', 'k')
-    t.match(first, { status: 500, json: { code: 'FST_IDEMPOTENCY_NOT_COMMITTED', retryable: true } }, 'it cannot be found that it was')
+    t.match(
+      first,
+      { status: 500, json: { code: 'FST_IDEMPOTENCY_NOT_COMMITTED', retryable: true } },
+      'it cannot be found that it was'
+    )
     const second = await client.post('/pay', 'k')
     t.match(second, { status: 500, json: { code: 'FST_IDEMPOTENCY_JOURNAL_INCONSISTENT', retryable: false } })
     t.equal(second.headers.get('content-type'), 'application/problem+json')
-    t.ok(logged.some(({ level, msg }) => level === 50 && msg.includes('has the outcome of another attempt, and does not show it')))
+    t.ok(
+      logged.some(
+        ({ level, msg }) => level === 50 && msg.includes('has the outcome of another attempt, and does not show it')
+      )
+    )
     t.equal(await database.effects.count(), 1)
     t.match(await app.idempotency.find('k', 'global'), { state: 'released' })
   })

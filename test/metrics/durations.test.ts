@@ -28,11 +28,14 @@ t.test('how long runs and waits take is measured in seconds', async (t) => {
   const claims = series['idempotency_claim_duration_seconds_sum{route="POST /x"}'] ?? NaN
   t.equal(series['idempotency_claim_duration_seconds_count{route="POST /x"}'], 2)
   t.ok(claims > 0 && claims < all, `two claims took ${claims} s`)
-  // What is beyond the default limits shows.
+  // Durations beyond the default buckets are visible.
   t.ok('idempotency_claim_duration_seconds_bucket{le="1",route="POST /x"}' in series, 'storeTimeout')
   t.ok('idempotency_wait_duration_seconds_bucket{le="10",route="POST /x"}' in series, 'waitTimeout')
   t.ok('idempotency_run_duration_seconds_bucket{le="30",route="POST /x",outcome="completed"}' in series, 'lease')
-  t.ok('idempotency_run_duration_seconds_bucket{le="300",route="POST /x",outcome="completed"}' in series, 'maxExecution')
+  t.ok(
+    'idempotency_run_duration_seconds_bucket{le="300",route="POST /x",outcome="completed"}' in series,
+    'maxExecution'
+  )
 })
 
 t.test('a run that loses its key is counted when it does, not when it ends', async (t) => {
@@ -58,6 +61,10 @@ t.test('a run that loses its key is counted when it does, not when it ends', asy
   await late
   const series = await scrape()
   t.equal(series[lost], 1)
-  t.equal(series['idempotency_run_duration_seconds_count{route="POST /x",outcome="completed"}'], 1, 'the late one stored nothing')
+  t.equal(
+    series['idempotency_run_duration_seconds_count{route="POST /x",outcome="completed"}'],
+    1,
+    'the late one stored nothing'
+  )
   t.equal(series['idempotency_requests_total{route="POST /x",result="taken_over"}'], 1)
 })

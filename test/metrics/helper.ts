@@ -13,11 +13,11 @@ export interface Measured {
   /** Listens, and sends requests there. */
   listen (): Promise<Client>
   passTime: TestApp['passTime']
-  /** What `GET /metrics` tells, as a Prometheus server would read it: the value of each series. */
+  /** What `GET /metrics` returns, as a Prometheus server would read it: the value of each series. */
   scrape (): Promise<Record<string, number>>
 }
 
-/** An app that is measured, in a registry of its own. Of the gauges' app only if `gauges` says so. */
+/** An app that is measured, with a registry of its own. The gauges of the app are included only if `gauges` is set. */
 export async function buildMeasured (
   t: Test,
   options: Parameters<typeof build>[1] = {},
@@ -51,7 +51,7 @@ export function seriesOf (exposition: string): Record<string, number> {
   }))
 }
 
-/** Those series of a metric that have counted something. */
+/** The series of a metric that have counted something. */
 export function counted (series: Record<string, number>, name: string): Record<string, number> {
   return Object.fromEntries(Object.entries(series).filter(([key, value]) => key.startsWith(`${name}{`) && value !== 0))
 }

@@ -7,7 +7,7 @@ import { idempotencyMetrics } from '../../plugin/observe/metrics/index.ts'
 import { build } from '../helper.ts'
 import { buildMeasured, counted, seriesOf } from './helper.ts'
 
-/** Those events that somebody listens to. */
+/** The events that have a listener. */
 function heard (): string[] {
   return Object.keys(channels).filter(name => channel(`fastify-idempotency:${name}`).hasSubscribers)
 }
@@ -26,7 +26,8 @@ t.test('every event is listened to until stop, which leaves nothing in the regis
   t.same(await scrape(), {})
 })
 
-t.test('after stop it can be called anew on the same registry, and counts from zero, undisturbed by a second stop', async (t) => {
+t.test('after stop it can be called anew on the same registry, and counts from zero, ' +
+  'undisturbed by a second stop', async (t) => {
   const { app, listen, scrape, stop, register } = await buildMeasured(t)
   app.post('/x', { config: { idempotency: true } }, async () => 'done')
   const client = await listen()
@@ -46,7 +47,8 @@ t.test('called twice on one registry it says so, and counts on as before', async
   const client = await listen()
   t.throws(() => idempotencyMetrics({ register }), {
     code: 'FST_IDEMPOTENCY_OPTION_INVALID',
-    message: 'fastify-idempotency/metrics: the registry has a metric "idempotency_requests_total" already: call idempotencyMetrics once a registry, or stop the one before, or set another prefix'
+    message: 'fastify-idempotency/metrics: the registry has a metric "idempotency_requests_total" already: ' +
+      'call idempotencyMetrics once a registry, or stop the one before, or set another prefix'
   })
   await client.post('/x', 'k')
   t.same(counted(await scrape(), 'idempotency_requests_total'), {
@@ -99,12 +101,19 @@ t.test('a registry that exposes OpenMetrics is served as well', async (t) => {
 
 for (const [options, message] of [
   [{ registry: new Registry() }, 'unknown option "registry"; known are register, prefix, idempotency'],
-  [{ register: {} }, 'option "register" must be a Registry of prom-client; this one has no registerMetric, getSingleMetric, removeSingleMetric, got an object'],
+  [
+    { register: {} },
+    'option "register" must be a Registry of prom-client; this one has no registerMetric, getSingleMetric, ' +
+      'removeSingleMetric, got an object'
+  ],
   [{ prefix: 'my shop ' }, 'option "prefix" must be what the name of a metric can start with, got "my shop "'],
   [{ idempotency: null }, 'option "idempotency" must be app.idempotency, got null']
 ] as const) {
   t.test(`a wrong option is refused: ${message}`, async (t) => {
-    t.throws(() => idempotencyMetrics(options as object), { code: 'FST_IDEMPOTENCY_OPTION_INVALID', message: `fastify-idempotency/metrics: ${message}` })
+    t.throws(() => idempotencyMetrics(options as object), {
+      code: 'FST_IDEMPOTENCY_OPTION_INVALID',
+      message: `fastify-idempotency/metrics: ${message}`
+    })
     t.same(heard(), [])
   })
 }

@@ -48,10 +48,12 @@ t.test('each request is counted once, by what became of its claim', async (t) =>
 })
 
 t.test('a route has one series, whatever its parameters are, and neither keys nor scopes are told', async (t) => {
-  const { app, listen, register, scrape } = await buildMeasured(t, { scope: request => String(request.headers['x-customer']) })
+  const { app, listen, register, scrape } = await buildMeasured(t, {
+    scope: request => String(request.headers['x-customer'])
+  })
   app.post('/orders/:id/pay', { config: { idempotency: true } }, async () => 'paid')
   const client = await listen()
-  // Words: a measured time may have any digits.
+  // The ids are words: a measured time may contain any digits.
   for (const id of ['order-a', 'order-b', 'order-c']) {
     await client.post(`/orders/${id}/pay?page=${id}`, `secret-key-${id}`, undefined, { 'x-customer': `customer-${id}` })
   }
@@ -61,7 +63,7 @@ t.test('a route has one series, whatever its parameters are, and neither keys no
   t.notMatch(await register.metrics(), /secret-key|customer-|order-[abc]/)
 })
 
-t.test('all counters of a route begin at 0 with its first request, so that increase() sees what is counted first', async (t) => {
+t.test('all counters of a route begin at 0 with its first request, so increase() sees the first count', async (t) => {
   const { app, listen, scrape } = await buildMeasured(t)
   app.post('/x', { config: { idempotency: true } }, async () => 'done')
   const client = await listen()
@@ -70,9 +72,19 @@ t.test('all counters of a route begin at 0 with its first request, so that incre
   const series = await scrape()
   t.match(series, {
     'idempotency_requests_total{route="POST /x",result="claimed"}': 1,
-    ...Object.fromEntries(['taken_over', 'replayed', 'recalled', 'conflicted', 'mismatched'].map(result => [`idempotency_requests_total{route="POST /x",result="${result}"}`, 0])),
+    ...Object.fromEntries(
+      ['taken_over', 'replayed', 'recalled', 'conflicted', 'mismatched'].map(result => [
+        `idempotency_requests_total{route="POST /x",result="${result}"}`,
+        0
+      ])
+    ),
     'idempotency_leases_lost_total{route="POST /x"}': 0,
-    ...Object.fromEntries(['claim', 'renew', 'complete', 'release'].map(operation => [`idempotency_store_failures_total{route="POST /x",operation="${operation}"}`, 0]))
+    ...Object.fromEntries(
+      ['claim', 'renew', 'complete', 'release'].map(operation => [
+        `idempotency_store_failures_total{route="POST /x",operation="${operation}"}`,
+        0
+      ])
+    )
   })
   t.equal(Object.keys(series).filter(name => name.includes('_total{')).length, 11)
 })

@@ -7,7 +7,10 @@ import { buildMeasured, counted } from './helper.ts'
 import type { Measured } from './helper.ts'
 
 /** A measured app on a Redis that the test may stop. */
-async function buildOnOwnRedis (t: Test, options: Parameters<typeof buildMeasured>[1] = {}): Promise<Measured & { server: OwnRedis }> {
+async function buildOnOwnRedis (
+  t: Test,
+  options: Parameters<typeof buildMeasured>[1] = {}
+): Promise<Measured & { server: OwnRedis }> {
   const server = await ownRedis(t)
   const redis = connectRedis(t, { url: server.url, retryStrategy: () => 20 })
   await until(() => redis.status === 'ready')
@@ -28,7 +31,7 @@ t.test('a claim that the store did not take is counted, and its request is count
   t.same(counted(series, 'idempotency_requests_total'), {})
 })
 
-t.test('a completion that the store did not take is counted, pending while it is tried again, and then completed', async (t) => {
+t.test('a completion that the store did not take is counted, pending during retries, and then completed', async (t) => {
   const { app, server, listen, scrape } = await buildOnOwnRedis(t)
   const route = holdRoute(app)
   const client = await listen()

@@ -8,12 +8,15 @@ import type { Answer } from '../helper.ts'
 import { describe } from './helper.ts'
 import type { Operation, Schema } from './helper.ts'
 
-/** Asks Fastify's own validator whether a value fits a schema. */
+/** Asks Fastify's own validator whether a value matches a schema. */
 async function validatorOf (t: Test): Promise<(value: unknown, schema: Schema) => Promise<boolean>> {
   const app = Fastify({ ajv: { customOptions: { coerceTypes: false, removeAdditional: false } } })
   t.teardown(() => app.close())
   app.post('/', async request => request.validateInput(...request.body as [unknown, Schema]))
-  return async (value, schema) => (await app.inject({ method: 'POST', url: '/', payload: [value, { ...schema, additionalProperties: false }] })).json()
+  return async (value, schema) =>
+    (
+      await app.inject({ method: 'POST', url: '/', payload: [value, { ...schema, additionalProperties: false }] })
+    ).json()
 }
 
 const declare = (app: FastifyInstance, until: () => Promise<void> = async () => {}): void => {
@@ -44,20 +47,32 @@ t.test('every refusal is as the document describes it: status, headers, media ty
     const media = answer.headers.get('content-type') ?? ''
     t.ok(await isValid(answer.json, described.content?.[media]?.schema as Schema), `${code}: the body fits the schema`)
     for (const name of ['link', 'retry-after']) {
-      if (answer.headers.get(name) !== null) t.ok(Object.keys(described.headers ?? {}).some(header => header.toLowerCase() === name), `${code}: ${name} is described`)
+      if (answer.headers.get(name) !== null) {
+        t.ok(
+          Object.keys(described.headers ?? {}).some(header => header.toLowerCase() === name),
+          `${code}: ${name} is described`
+        )
+      }
     }
     t.equal(answer.headers.get('retry-after') !== null, answer.json.retryable, `${code}: Retry-After`)
   }
 
   await check(await client.post('/x', null, {}), 400, 'FST_IDEMPOTENCY_KEY_MISSING')
   await check(await client.post('/x', '"', {}), 400, 'FST_IDEMPOTENCY_KEY_INVALID')
-  await check(await client.post('/x', 'stream', Buffer.from('b'), { 'content-type': 'application/octet-stream' }), 415, 'FST_IDEMPOTENCY_BODY_UNREADABLE')
+  await check(
+    await client.post('/x', 'stream', Buffer.from('b'), { 'content-type': 'application/octet-stream' }),
+    415,
+    'FST_IDEMPOTENCY_BODY_UNREADABLE'
+  )
 
   const first = await client.post('/x', 'settled', {})
   t.equal(first.text, 'ok')
   t.equal(first.headers.get('idempotent-replayed'), null)
   const replay = await client.post('/x', 'settled', {})
-  t.equal(replay.headers.get('idempotent-replayed'), (responses[200]?.headers?.['Idempotent-Replayed']?.schema.enum as string[])[0])
+  t.equal(
+    replay.headers.get('idempotent-replayed'),
+    (responses[200]?.headers?.['Idempotent-Replayed']?.schema.enum as string[])[0]
+  )
   await check(await client.post('/x', 'settled', { other: true }), 422, 'FST_IDEMPOTENCY_KEY_REUSED')
 
   await client.post('/x', 'large', { answer: 'too large' })

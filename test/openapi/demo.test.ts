@@ -29,13 +29,21 @@ async function buildDescribedDemo (t: Test, version: string): Promise<FastifyIns
   const keyPrefix = newPrefix()
   const redis = connectRedis(t, { prefix: keyPrefix })
   await migrate(databaseUrl, { demoCustomers: true })
-  const app = Fastify({ forceCloseConnections: true, ajv: { customOptions: { coerceTypes: false, removeAdditional: false, keywords: [storableKeyword] } } })
+  const app = Fastify({
+    forceCloseConnections: true,
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, keywords: [storableKeyword] } }
+  })
   t.teardown(() => app.close())
   answerWithProblems(app)
   await app.register(pool, { databaseUrl, embedded: false })
   await app.register(authentication)
   await app.register(swagger, openapi(version))
-  await app.register(idempotency, { redis, keyPrefix, scope: request => request.customer.id, journal: postgresJournal(app.pg) })
+  await app.register(idempotency, {
+    redis,
+    keyPrefix,
+    scope: request => request.customer.id,
+    journal: postgresJournal(app.pg)
+  })
   await app.register(formbody)
   const provider = new Provider({
     ...sandbox.options,
@@ -53,12 +61,22 @@ for (const version of ['3.0.3', '3.1.0']) {
     const app = await buildDescribedDemo(t, version)
     const url = await app.listen({ port: 0, host: '127.0.0.1' })
     const document = await validDocument(app)
-    t.strictSame(Object.keys(document.paths).sort(), ['/health', '/orders', '/orders/{id}', '/orders/{id}/pay', '/orders/{id}/refund', '/payments/notify'])
+    t.strictSame(Object.keys(document.paths).sort(), [
+      '/health', '/orders', '/orders/{id}', '/orders/{id}/pay', '/orders/{id}/refund', '/payments/notify'
+    ])
 
-    for (const [path, status, others] of [['/orders', 201, []], ['/orders/{id}/pay', 200, ['402']], ['/orders/{id}/refund', 200, ['402']]] as const) {
+    for (const [path, status, others] of [
+      ['/orders', 201, []],
+      ['/orders/{id}/pay', 200, ['402']],
+      ['/orders/{id}/refund', 200, ['402']]
+    ] as const) {
       const operation = operationOf(document, path)
       t.equal(headersOf(operation)['idempotency-key']?.required, true, path)
-      t.strictSame(Object.keys(operation.responses), [...[status, 400, 409, 415, 422, 503].map(String), ...others].sort(), path)
+      t.strictSame(
+        Object.keys(operation.responses),
+        [...[status, 400, 409, 415, 422, 503].map(String), ...others].sort(),
+        path
+      )
       t.ok(operation.responses[status]?.headers?.['Idempotent-Replayed'], path)
       t.strictSame(codesOf(operation.responses[409]), [
         'FST_IDEMPOTENCY_IN_PROGRESS', 'FST_IDEMPOTENCY_NOT_REPLAYABLE', 'FST_IDEMPOTENCY_RECORD_UNREADABLE'

@@ -7,7 +7,7 @@ import type { Schema } from './helper.ts'
 const OWN = { type: 'object', properties: { error: { type: 'string' } } }
 const handler = async () => ({ id: 1, secret: 's' })
 
-/** What a 409 is described as, by a route whose own schema is this. */
+/** How the document describes a 409 of a route that has this schema of its own. */
 async function conflictOf (t: Parameters<typeof describe>[0], schema: FastifySchema, version = '3.1.0') {
   const { operation } = await describe(t, (app) => {
     app.addSchema({ $id: 'Failure', title: 'Failure', description: 'A failure.', ...OWN })
@@ -15,24 +15,37 @@ async function conflictOf (t: Parameters<typeof describe>[0], schema: FastifySch
   }, { version })
   const { description, headers = {}, content = {} } = operation('/x').responses[409] ?? { description: '' }
   const { 'application/problem+json': problem, ...others } = content
-  return { description, headers: Object.keys(headers), problem: problem?.schema, others, statuses: Object.keys(operation('/x').responses) }
+  return {
+    description,
+    headers: Object.keys(headers),
+    problem: problem?.schema,
+    others,
+    statuses: Object.keys(operation('/x').responses)
+  }
 }
 
 t.test('a 409 of the route’s own is described beside that of the plugin', async (t) => {
   t.test('in a media type of its own', async (t) => {
-    const { description, others, problem } = await conflictOf(t, { response: { 409: { description: 'Paid already.', ...OWN } } })
+    const { description, others, problem } = await conflictOf(t, {
+      response: { 409: { description: 'Paid already.', ...OWN } }
+    })
     t.match(description, /^Paid already\.\n\n`FST_IDEMPOTENCY_IN_PROGRESS`: a request/)
     t.strictSame(others, { 'application/json': { schema: { description: 'Paid already.', ...OWN } } })
     t.strictSame((problem?.properties as Schema).status, { type: 'integer', enum: [409] })
   })
 
   t.test('in the media types that the route produces', async (t) => {
-    const { others } = await conflictOf(t, { produces: ['text/plain', 'text/html'], response: { 409: { type: 'string' } } })
+    const { others } = await conflictOf(t, {
+      produces: ['text/plain', 'text/html'],
+      response: { 409: { type: 'string' } }
+    })
     t.strictSame(others, { 'text/plain': { schema: { type: 'string' } }, 'text/html': { schema: { type: 'string' } } })
   })
 
   t.test('in the media type of problems too: it is one or the other', async (t) => {
-    const { others, problem } = await conflictOf(t, { response: { 409: { description: 'Paid already.', content: { 'application/problem+json': { schema: OWN } } } } })
+    const { others, problem } = await conflictOf(t, {
+      response: { 409: { description: 'Paid already.', content: { 'application/problem+json': { schema: OWN } } } }
+    })
     t.strictSame(others, {})
     t.strictSame((problem?.anyOf as Schema[])[0], OWN)
     t.match((problem?.anyOf as Schema[])[1], { properties: { status: { enum: [409] } } })
@@ -44,7 +57,9 @@ t.test('a 409 of the route’s own is described beside that of the plugin', asyn
   })
 
   t.test('without a body', async (t) => {
-    const { description, others, problem } = await conflictOf(t, { response: { 409: { type: 'null', 'x-response-description': 'Paid already.' } } })
+    const { description, others, problem } = await conflictOf(t, {
+      response: { 409: { type: 'null', 'x-response-description': 'Paid already.' } }
+    })
     t.match(description, /^Paid already\.\n\n/)
     t.strictSame(others, {})
     t.ok(problem)
@@ -67,9 +82,19 @@ t.test('a 409 of the route’s own is described beside that of the plugin', asyn
 
   for (const [version, expected] of [['3.0.3', { example: 'b' }], ['3.1.0', { examples: ['b', 'c'] }]] as const) {
     t.test(`with examples, as OpenAPI ${version} has them`, async (t) => {
-      const own = { type: 'object', properties: { examples: { type: 'string', examples: ['b', 'c'] }, list: { type: 'array', items: { enum: ['d'] } } } }
+      const own = {
+        type: 'object',
+        properties: {
+          examples: { type: 'string', examples: ['b', 'c'] },
+          list: { type: 'array', items: { enum: ['d'] } }
+        }
+      }
       const { others } = await conflictOf(t, { response: { 409: own } }, version)
-      t.strictSame(others, { 'application/json': { schema: { ...own, properties: { ...own.properties, examples: { type: 'string', ...expected } } } } })
+      t.strictSame(others, {
+        'application/json': {
+          schema: { ...own, properties: { ...own.properties, examples: { type: 'string', ...expected } } }
+        }
+      })
     })
   }
 })
@@ -88,16 +113,24 @@ t.test('the headers that a route describes itself stay', async (t) => {
   const trace = { type: 'string', description: 'Of the call.' }
   const { operation } = await describe(t, (app) => {
     app.addSchema({ $id: 'Traced', type: 'object', required: ['x-trace'], properties: { 'x-trace': trace } })
-    const declare = (url: string, headers: Schema) => app.post(url, { config: { idempotency: true }, schema: { headers } }, handler)
+    const declare = (url: string, headers: Schema) =>
+      app.post(url, { config: { idempotency: true }, schema: { headers } }, handler)
     declare('/beside', { type: 'object', required: ['x-trace'], properties: { 'x-trace': trace } })
     declare('/reference', { $ref: 'Traced#' })
     declare('/combined', { allOf: [{ type: 'object', properties: { 'x-trace': trace } }] })
-    declare('/same', { type: 'object', properties: { 'Idempotency-Key': { type: 'string', format: 'uuid', description: 'Ours.' } } })
+    declare('/same', {
+      type: 'object',
+      properties: { 'Idempotency-Key': { type: 'string', format: 'uuid', description: 'Ours.' } }
+    })
   })
   for (const path of ['/beside', '/reference', '/combined']) {
     const headers = headersOf(operation(path))
     t.strictSame(Object.keys(headers).sort(), ['idempotency-key', 'x-trace'], path)
-    t.strictSame(headers['x-trace'], { required: path !== '/combined', description: 'Of the call.', schema: { type: 'string' } }, path)
+    t.strictSame(
+      headers['x-trace'],
+      { required: path !== '/combined', description: 'Of the call.', schema: { type: 'string' } },
+      path
+    )
     t.equal(headers['idempotency-key']?.required, true, path)
   }
   t.strictSame(headersOf(operation('/same')), {

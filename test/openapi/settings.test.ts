@@ -3,7 +3,8 @@ import { codesOf, describe, headersOf } from './helper.ts'
 
 const handler = async () => 'done'
 
-t.test('the document names the header that a route takes its key from, and none where the key comes from elsewhere', async (t) => {
+t.test('the document names the header that a route takes its key from, ' +
+  'and none where the key comes from elsewhere', async (t) => {
   const { operation } = await describe(t, (app) => {
     app.post('/default', { config: { idempotency: true } }, handler)
     app.post('/own', { config: { idempotency: { header: 'PayPal-Request-Id' } } }, handler)
@@ -12,7 +13,10 @@ t.test('the document names the header that a route takes its key from, and none 
   t.strictSame(Object.keys(headersOf(operation('/default'))), ['x-request-key'])
   t.strictSame(Object.keys(headersOf(operation('/own'))), ['paypal-request-id'])
   t.equal(operation('/event').parameters, undefined)
-  t.strictSame(codesOf(operation('/event').responses[400]), ['FST_IDEMPOTENCY_KEY_MISSING', 'FST_IDEMPOTENCY_KEY_INVALID'])
+  t.strictSame(codesOf(operation('/event').responses[400]), [
+    'FST_IDEMPOTENCY_KEY_MISSING',
+    'FST_IDEMPOTENCY_KEY_INVALID'
+  ])
 })
 
 t.test('the document says that a key is optional where requests without one run unprotected', async (t) => {
@@ -53,10 +57,22 @@ t.test('the document has a 415 only where there is a body that might not be comp
 })
 
 t.test('the document announces a replay where a response can be one', async (t) => {
-  const response = { 200: { type: 'string' }, 302: { type: 'null' }, 404: { type: 'string' }, 429: { type: 'string' }, 500: { type: 'string' }, '5xx': { type: 'string' }, default: { type: 'string' } }
+  const response = {
+    200: { type: 'string' },
+    302: { type: 'null' },
+    404: { type: 'string' },
+    429: { type: 'string' },
+    500: { type: 'string' },
+    '5xx': { type: 'string' },
+    default: { type: 'string' }
+  }
   const { operation } = await describe(t, (app) => {
     app.post('/default', { config: { idempotency: true }, schema: { response } }, handler)
-    app.post('/own', { config: { idempotency: { replayable: statusCode => statusCode === 500 } }, schema: { response } }, handler)
+    app.post(
+      '/own',
+      { config: { idempotency: { replayable: statusCode => statusCode === 500 } }, schema: { response } },
+      handler
+    )
   })
   const announced = (path: string) => Object.entries(operation(path).responses)
     .filter(([, { headers }]) => headers?.['Idempotent-Replayed'] !== undefined).map(([status]) => status)
@@ -64,7 +80,7 @@ t.test('the document announces a replay where a response can be one', async (t) 
   t.strictSame(announced('/own'), ['500', '5XX', 'default'])
 })
 
-t.test('the document of an app that protects POST and PATCH says of a route with more methods whom it concerns', async (t) => {
+t.test('the document of a route with more methods than POST and PATCH says which of them it concerns', async (t) => {
   const { operation } = await describe(t, (app) => {
     app.route({ method: ['GET', 'POST', 'PATCH'], url: '/x', handler })
     app.route({ method: ['POST', 'PATCH'], url: '/y', handler })
@@ -93,7 +109,14 @@ t.test('a key format of the app’s own is not described as if it were the defau
 t.test('where the app’s error handler words the refusals, the document does not say what it writes', async (t) => {
   const error = { type: 'object', properties: { message: { type: 'string' } } }
   const { operation } = await describe(t, (app) => {
-    app.post('/x', { config: { idempotency: true }, schema: { response: { 200: { type: 'string' }, 409: { description: 'Paid already.', ...error } } } }, handler)
+    app.post(
+      '/x',
+      {
+        config: { idempotency: true },
+        schema: { response: { 200: { type: 'string' }, 409: { description: 'Paid already.', ...error } } }
+      },
+      handler
+    )
   }, { errors: 'error-handler' })
   const { responses } = operation('/x')
   t.strictSame(Object.keys(responses), ['200', '400', '409', '415', '422', '503'])

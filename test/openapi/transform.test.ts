@@ -29,15 +29,23 @@ t.test('the app’s own transform runs first, and what it makes of a route is ke
 t.test('a route’s own transform can be wrapped like the app’s', async (t) => {
   const { operation } = await describe(t, (app) => {
     app.post('/x', {
-      config: { idempotency: true, swaggerTransform: idempotencyTransform(({ schema, url }) => ({ schema: { ...schema, summary: 'Own' }, url })) }
+      config: {
+        idempotency: true,
+        swaggerTransform: idempotencyTransform(({ schema, url }) => ({ schema: { ...schema, summary: 'Own' }, url }))
+      }
     }, handler)
   })
   t.match(operation('/x'), { summary: 'Own' })
   t.strictSame(codesOf(operation('/x').responses[422]), ['FST_IDEMPOTENCY_KEY_REUSED'])
 })
 
-t.test('a transform that is asynchronous, which no document waits for, or returns nothing, is refused with the route that it was called for', async (t) => {
-  for (const own of [async ({ url }: { url: string }) => ({ schema: { hide: true }, url }), () => undefined, () => null]) {
+t.test('a transform that is asynchronous, which no document waits for, or returns nothing, ' +
+  'is refused with the route that it was called for', async (t) => {
+  for (const own of [
+    async ({ url }: { url: string }) => ({ schema: { hide: true }, url }),
+    () => undefined,
+    () => null
+  ]) {
     await t.rejects(describe(t, (app) => {
       app.post('/x', { config: { idempotency: true } }, handler)
     }, { swagger: { transform: idempotencyTransform(own as unknown as SwaggerTransform) } }), {
@@ -57,7 +65,12 @@ t.test('a route that is hidden from the document stays hidden', async (t) => {
 
 t.test('routes in child contexts are described too', async (t) => {
   const { operation } = await describe(t, async (app) => {
-    await app.register(async (child) => { child.post('/x', { config: { idempotency: true } }, handler) }, { prefix: '/child' })
+    await app.register(
+      async (child) => {
+        child.post('/x', { config: { idempotency: true } }, handler)
+      },
+      { prefix: '/child' }
+    )
   })
   t.strictSame(codesOf(operation('/child/x').responses[422]), ['FST_IDEMPOTENCY_KEY_REUSED'])
 })
@@ -67,7 +80,11 @@ t.test('a Swagger 2.0 document is left as it is', async (t) => {
     const { app } = await build(t, { store: new MemoryStore() }, async (app) => {
       await app.register(swagger, { swagger: { info: { title: 'Payments', version: '1.0.0' } }, ...options })
     })
-    app.post('/x', { config: { idempotency: true }, schema: { summary: 'x', response: { 409: { type: 'string' } } } }, handler)
+    app.post(
+      '/x',
+      { config: { idempotency: true }, schema: { summary: 'x', response: { 409: { type: 'string' } } } },
+      handler
+    )
     await app.ready()
     return app.swagger()
   }

@@ -1,7 +1,12 @@
 import { context, diag, DiagLogLevel, trace } from '@opentelemetry/api'
 import type { Attributes, Span } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
-import { AlwaysOnSampler, BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
+import {
+  AlwaysOnSampler,
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  SimpleSpanProcessor
+} from '@opentelemetry/sdk-trace-base'
 import type { ReadableSpan, Sampler } from '@opentelemetry/sdk-trace-base'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Test } from 'tap'
@@ -18,10 +23,13 @@ trace.setGlobalTracerProvider(new BasicTracerProvider({
 }))
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
 
-/** What the SDK complains of, such as an event for a span that has ended. */
+/** The complaints of the SDK, such as one about an event for a span that has ended. */
 export const complaints: unknown[] = []
 const complain = (...what: unknown[]): void => { complaints.push(what) }
-diag.setLogger({ error: complain, warn: complain, info () {}, debug () {}, verbose () {} }, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true })
+diag.setLogger(
+  { error: complain, warn: complain, info () {}, debug () {}, verbose () {} },
+  { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true }
+)
 
 const kSpan = Symbol('span')
 
@@ -40,11 +48,15 @@ export interface Traced {
   spanOf (name: string): Promise<ReadableSpan>
 }
 
-/** An app whose requests have a span each, that of the server: begun by the first hook and ended by the last. */
+/** An app in which each request has a server span: the first hook starts it and the last hook ends it. */
 export async function buildTraced (
   t: Test,
   options: Parameters<typeof build>[1] = {},
-  { tracing = {}, traced = () => true, sampled = new AlwaysOnSampler() }: { tracing?: IdempotencyTracingOptions, traced?: (request: FastifyRequest) => boolean, sampled?: Sampler } = {}
+  {
+    tracing = {},
+    traced = () => true,
+    sampled = new AlwaysOnSampler()
+  }: { tracing?: IdempotencyTracingOptions, traced?: (request: FastifyRequest) => boolean, sampled?: Sampler } = {}
 ): Promise<Traced> {
   sampler = sampled
   exporter.reset()
@@ -76,7 +88,7 @@ export async function buildTraced (
   }
 }
 
-/** A request by a name of its own, which is that of its span. */
+/** Sends a request with a name of its own, which is also the name of its span. */
 export const named = (name: string): Record<string, string> => ({ 'x-request': name })
 
 export interface SpanEvent {

@@ -13,21 +13,40 @@ t.test('the spans of a first run and of its replay tell the hash of the key, the
   await client.post('/x', 'secret-key', {}, named('retry'))
 
   const first = await spanOf('first')
-  t.same(first.attributes, { 'idempotency.key_hash': KEY_HASH, 'idempotency.attempt': 1, 'idempotency.replayed': false })
+  t.same(first.attributes, {
+    'idempotency.key_hash': KEY_HASH,
+    'idempotency.attempt': 1,
+    'idempotency.replayed': false
+  })
   const [claimed, completed, ...others] = eventsOf(first)
-  t.match(claimed, { name: 'idempotency.claimed', attributes: { 'idempotency.key_hash': KEY_HASH, 'idempotency.attempt': 1 } })
-  t.match(completed, { name: 'idempotency.completed', attributes: { 'idempotency.key_hash': KEY_HASH, 'idempotency.attempt': 1, 'http.response.status_code': 201 } })
+  t.match(claimed, {
+    name: 'idempotency.claimed',
+    attributes: { 'idempotency.key_hash': KEY_HASH, 'idempotency.attempt': 1 }
+  })
+  t.match(completed, {
+    name: 'idempotency.completed',
+    attributes: { 'idempotency.key_hash': KEY_HASH, 'idempotency.attempt': 1, 'http.response.status_code': 201 }
+  })
   t.same(others, [])
-  const [claim, run] = [claimed, completed].map(event => event?.attributes['idempotency.duration_ms'] as number) as [number, number]
+  const [claim, run] = [claimed, completed].map(event => event?.attributes['idempotency.duration_ms'] as number) as [
+    number,
+    number
+  ]
   t.ok(claim > 0 && run > claim, `a run of ${run} ms, ${claim} ms of them its claim`)
 
   const retry = await spanOf('retry')
   t.same(retry.attributes, { 'idempotency.key_hash': KEY_HASH, 'idempotency.attempt': 1, 'idempotency.replayed': true })
   t.match(eventsOf(retry), [
-    { name: 'idempotency.replayed', attributes: { 'http.response.status_code': 201, 'idempotency.recalled': false, 'idempotency.duration_ms': Number } }
+    {
+      name: 'idempotency.replayed',
+      attributes: { 'http.response.status_code': 201, 'idempotency.recalled': false, 'idempotency.duration_ms': Number }
+    }
   ])
   t.equal(retry.events.length, 1)
-  t.notMatch(JSON.stringify([first, retry].map(({ attributes, events }) => ({ attributes, events }))), /secret-key|customer-1/)
+  t.notMatch(
+    JSON.stringify([first, retry].map(({ attributes, events }) => ({ attributes, events }))),
+    /secret-key|customer-1/
+  )
 })
 
 t.test('the span of a refused request tells why', async (t) => {
@@ -40,7 +59,10 @@ t.test('the span of a refused request tells why', async (t) => {
   t.equal((await client.post('/x', 'k', { amount: 2 }, named('another body'))).status, 422)
   route.finish()
   await owner
-  for (const [name, event] of [['duplicate', 'idempotency.conflicted'], ['another body', 'idempotency.mismatched']] as const) {
+  for (const [name, event] of [
+    ['duplicate', 'idempotency.conflicted'],
+    ['another body', 'idempotency.mismatched']
+  ] as const) {
     const span = await spanOf(name)
     t.same(eventNames(span), [event])
     t.same(span.attributes, { 'idempotency.key_hash': recordId('global', 'k'), 'idempotency.replayed': false })
@@ -92,7 +114,11 @@ t.test('a body that comes in pieces and an answer that is a stream do not lose t
 })
 
 t.test('the scope is told where it is asked for', async (t) => {
-  const { app, listen, spanOf } = await buildTraced(t, { scope: () => 'customer-1' }, { tracing: { recordScope: true } })
+  const { app, listen, spanOf } = await buildTraced(
+    t,
+    { scope: () => 'customer-1' },
+    { tracing: { recordScope: true } }
+  )
   app.post('/x', { config: { idempotency: true } }, async () => 'done')
   await (await listen()).post('/x', 'k', undefined, named('request'))
   const span = await spanOf('request')

@@ -9,12 +9,12 @@ import { connectRedis, gate, holdRoute, lookAfterLeasesOften, until } from '../h
 import { ownRedis } from '../store/own-redis.ts'
 import { buildTraced, complaints, eventNames, eventsOf, named } from './helper.ts'
 
-/** Those events that somebody listens to. */
+/** The events that have a listener. */
 function heard (): string[] {
   return Object.keys(channels).filter(name => channel(`fastify-idempotency:${name}`).hasSubscribers)
 }
 
-t.test('a lost lease is told on the span of its own run, not on that of the request whose context the timer has', async (t) => {
+t.test('a lost lease is an event on the span of its own run, not on that of the timer’s context', async (t) => {
   const { app, listen, passTime, spanOf } = await buildTraced(t, { lease: 3_600_000 })
   lookAfterLeasesOften(app)
   const held = holdRoute(app)
@@ -41,7 +41,7 @@ t.test('a lost lease is told on the span of its own run, not on that of the requ
   t.same(eventNames(await spanOf('first')), ['idempotency.claimed', 'idempotency.completed'])
 })
 
-t.test('a run that is settled by the timer, since its answer was written past Fastify, is not told on another span', async (t) => {
+t.test('a run that the timer ends, since its answer bypassed Fastify, is not recorded on another span', async (t) => {
   const { app, listen, spanOf } = await buildTraced(t)
   lookAfterLeasesOften(app)
   const held = holdRoute(app)
@@ -82,8 +82,13 @@ t.test('what the store did not take is told by operation and kind of error, neve
   t.equal(operations.at(-1), 'complete')
   const refused = await spanOf('refused')
   const [event, ...others] = eventsOf(refused)
-  t.match(event, { name: 'idempotency.store_failed', attributes: { 'idempotency.operation': 'claim', 'error.type': /^\w*Error$/, 'idempotency.duration_ms': Number } })
-  t.same(Object.keys(event?.attributes ?? {}).sort(), ['error.type', 'idempotency.duration_ms', 'idempotency.key_hash', 'idempotency.operation'])
+  t.match(event, {
+    name: 'idempotency.store_failed',
+    attributes: { 'idempotency.operation': 'claim', 'error.type': /^\w*Error$/, 'idempotency.duration_ms': Number }
+  })
+  t.same(Object.keys(event?.attributes ?? {}).sort(), [
+    'error.type', 'idempotency.duration_ms', 'idempotency.key_hash', 'idempotency.operation'
+  ])
   t.same(others, [])
   t.same(refused.attributes, { 'idempotency.key_hash': recordId('global', 'another') })
 
@@ -92,7 +97,7 @@ t.test('what the store did not take is told by operation and kind of error, neve
   t.same(complaints, [], 'which comes when the span has ended, and is not told')
 })
 
-t.test('work that a handler does once by app.idempotency.run is told by events, and the attributes stay those of the request', async (t) => {
+t.test('work by app.idempotency.run in a handler is told by events; the attributes stay the request’s', async (t) => {
   const { app, listen, spanOf } = await buildTraced(t)
   app.post('/x', { config: { idempotency: true } }, async () => {
     for (let i = 0; i < 2; i++) await app.idempotency.run({ scope: 'mails', key: 'm' }, async () => 'sent')
@@ -111,7 +116,7 @@ t.test('work that a handler does once by app.idempotency.run is told by events, 
   t.same(span.attributes, { 'idempotency.key_hash': request, 'idempotency.attempt': 1, 'idempotency.replayed': false })
 })
 
-t.test('work of app.idempotency.run that loses its key is not told on the span of whoever the timer belongs to', async (t) => {
+t.test('work of app.idempotency.run that loses its key is not recorded on the span of the timer’s owner', async (t) => {
   const { app, listen, passTime, spanOf } = await buildTraced(t, { lease: 60_000 })
   lookAfterLeasesOften(app)
   const route = holdRoute(app)
@@ -122,7 +127,7 @@ t.test('work of app.idempotency.run that loses its key is not told on the span o
   const work = app.idempotency.run({ scope: 'mails', key: 'm' }, async ({ signal }) => {
     await app.idempotency.forget('m', 'mails')
     t.notOk(signal.aborted)
-    // Whoever has the key now is another one.
+    // Another owner has the key now.
     const successor = app.idempotency.run({ scope: 'mails', key: 'm' }, async () => finish.opened)
     await passTime(20_000)
     await until(() => signal.aborted, 'the loss')
@@ -137,7 +142,11 @@ t.test('work of app.idempotency.run that loses its key is not told on the span o
 })
 
 t.test('without an active span, and with one that is not sampled, requests are answered as ever', async (t) => {
-  const { app, listen, spanOf } = await buildTraced(t, {}, { traced: request => request.headers['x-request'] === 'traced' })
+  const { app, listen, spanOf } = await buildTraced(
+    t,
+    {},
+    { traced: request => request.headers['x-request'] === 'traced' }
+  )
   app.post('/x', { config: { idempotency: true } }, async () => trace.getActiveSpan()?.isRecording() ?? 'none')
   const client = await listen()
   t.equal((await client.post('/x', 'k')).text, 'none')
@@ -168,7 +177,10 @@ for (const [options, message] of [
   [{ recordScope: 'yes' }, 'option "recordScope" must be true or false, got "yes"']
 ] as const) {
   t.test(`a wrong option is refused: ${message}`, async (t) => {
-    t.throws(() => idempotencyTracing(options as object), { code: 'FST_IDEMPOTENCY_OPTION_INVALID', message: `fastify-idempotency/opentelemetry: ${message}` })
+    t.throws(() => idempotencyTracing(options as object), {
+      code: 'FST_IDEMPOTENCY_OPTION_INVALID',
+      message: `fastify-idempotency/opentelemetry: ${message}`
+    })
     t.same(heard(), [])
   })
 }

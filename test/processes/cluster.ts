@@ -3,8 +3,8 @@ import type { Worker } from 'node:cluster'
 import { once } from 'node:events'
 
 /*
- * The service in two workers of node:cluster. SIGHUP: one after the other is replaced, the new one listening before the
- * old one is told to end. SIGTERM: all of them end.
+ * The service in two workers of node:cluster. SIGHUP: the workers are replaced one after the other, and a new one
+ * listens before the old one is asked to end. SIGTERM: all of them end.
  */
 if (cluster.isPrimary) lookAfterWorkers()
 else await import('./service.ts')

@@ -10,13 +10,13 @@ import { decode } from '../../plugin/store/record.ts'
 import { viewOf } from '../store/harness.ts'
 import type { RedisView } from '../store/harness.ts'
 
-/** Longer than any machine is busy: it runs out when the test says so. */
+/** Longer than any machine is busy: the lease runs out when the test says so. */
 const LEASE = 60_000
 const env = { REDIS_URL, IDEMPOTENCY_LEASE_MS: String(LEASE) }
-/** Who has just connected takes nothing over until a lease of its own is over. */
+/** A process that has just connected takes nothing over until its own lease time is over. */
 const SUCCEEDS = { IDEMPOTENCY_LEASE_MS: '5000' }
 
-/** Sends it again, as a client would, until it is not told any more that the key is taken. */
+/** Sends the request again, as a client would, until the answer is no longer that the key is taken. */
 async function untilAnswered (send: () => Promise<Answer>): Promise<Answer> {
   let answer = await send()
   await until(async () => {
@@ -27,7 +27,11 @@ async function untilAnswered (send: () => Promise<Answer>): Promise<Answer> {
 }
 
 /** The record of a payment of Alice's: its id, the lease that it is held by, and what the store's tests see of it. */
-async function recordOf (t: Test, databaseUrl: string, key: string): Promise<RedisView & { id: string, lease: number }> {
+async function recordOf (
+  t: Test,
+  databaseUrl: string,
+  key: string
+): Promise<RedisView & { id: string, lease: number }> {
   const redis = connectRedis(t)
   const [alice] = await query<{ id: string }>(databaseUrl, "SELECT id FROM customers WHERE name = 'alice'")
   const id = recordId(alice?.id ?? '', key)
@@ -36,9 +40,12 @@ async function recordOf (t: Test, databaseUrl: string, key: string): Promise<Red
   return { ...view, id, lease: 'lease' in found ? found.lease : NaN }
 }
 
-t.test('an owner killed inside its handler: the retry is a 409 until the lease is over, then runs as attempt 2', async (t) => {
+t.test('an owner killed in its handler: the retry is a 409 until the lease is over, then attempt 2 runs', async (t) => {
   const databaseUrl = await createDatabase(t)
-  const [victim, survivor] = [startServer(t, { ...env, DATABASE_URL: databaseUrl }), startServer(t, { ...env, ...SUCCEEDS, DATABASE_URL: databaseUrl })]
+  const [victim, survivor] = [
+    startServer(t, { ...env, DATABASE_URL: databaseUrl }),
+    startServer(t, { ...env, ...SUCCEEDS, DATABASE_URL: databaseUrl })
+  ]
   const [victimUrl, survivorUrl] = await Promise.all([victim.listening(), survivor.listening()])
   const order = await createOrder(survivorUrl)
   const path = `/orders/${idOf(order)}/pay`
@@ -76,7 +83,10 @@ t.test('an owner killed inside its handler: the retry is a 409 until the lease i
 
 t.test('an owner stopped for longer than its lease changes nothing when it goes on', async (t) => {
   const databaseUrl = await createDatabase(t)
-  const [late, successor] = [startServer(t, { ...env, DATABASE_URL: databaseUrl }), startServer(t, { ...env, ...SUCCEEDS, DATABASE_URL: databaseUrl })]
+  const [late, successor] = [
+    startServer(t, { ...env, DATABASE_URL: databaseUrl }),
+    startServer(t, { ...env, ...SUCCEEDS, DATABASE_URL: databaseUrl })
+  ]
   const [lateUrl, successorUrl] = await Promise.all([late.listening(), successor.listening()])
   const order = await createOrder(successorUrl)
   const path = `/orders/${idOf(order)}/pay`
@@ -86,8 +96,8 @@ t.test('an owner stopped for longer than its lease changes nothing when it goes 
   const lateAnswer = post(lateUrl + path, { method: 'card' }, { key })
   await held.waitedFor(1)
   late.kill('SIGSTOP')
-  // Its transaction waits for the row in the database, which does not care that the process is stopped: let the
-  // successor be the first to get it once the stopped one has lost its lease.
+  // Its transaction waits for the row in the database, which does not know that the process is stopped: the successor
+  // must be the first to get the row once the stopped process has lost its lease.
   const { id, stored, expireLease } = await recordOf(t, databaseUrl, key)
   await expireLease(id)
   const successorAnswer = untilAnswered(() => post(successorUrl + path, { method: 'card' }, { key }))
@@ -102,7 +112,10 @@ t.test('an owner stopped for longer than its lease changes nothing when it goes 
   const own = await lateAnswer
   t.equal(await countPayments(databaseUrl, order), 1)
   t.ok([200, 409, 500, 503].includes(own.status), `the late owner answers its own client (${own.status})`)
-  await until(() => /another attempt owns the key|the lease of \d+ ms ran out/.test(late.stdout()), 'the late owner noticing')
+  await until(
+    () => /another attempt owns the key|the lease of \d+ ms ran out/.test(late.stdout()),
+    'the late owner noticing'
+  )
   t.same(await stored(id), before, 'the record has not changed by a byte')
   const replay = await post(successorUrl + path, { method: 'card' }, { key })
   t.equal(replay.text, settled.text)

@@ -5,17 +5,17 @@ import idempotency from '../../plugin/index.ts'
 
 const LEASE = 3_000
 
-/** An app whose handler looks at its signal as soon as a timer tells it that the process stood still for its lease. */
+/** An app whose handler checks its signal as soon as a timer fires after the process stood still for its lease. */
 const app = Fastify()
 const redis = new Redis(process.env.REDIS_URL ?? '')
 await app.register(idempotency, { redis, scope: 'global', keyPrefix: process.env.KEY_PREFIX ?? '', lease: LEASE })
 app.post('/x', { config: { idempotency: true } }, async (request) => {
   const { signal } = request.idempotency as NonNullable<typeof request.idempotency>
   let awake = performance.now()
-  // Whoever reads it may stop this process at once.
+  // The process that reads this may stop this one at once.
   process.stdout.write('running\n')
   for (let elapsed = 0; elapsed < LEASE;) {
-    // Due before the timer that looks after leases, which it overtakes when the process goes on.
+    // Due before the timer that looks after leases. It runs first when the process continues.
     await sleep(20)
     elapsed = performance.now() - awake
     awake += elapsed

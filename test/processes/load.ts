@@ -4,15 +4,17 @@ import { idempotentFetch } from '../../plugin/client/index.ts'
 import { until } from '../helper.ts'
 
 export interface Load {
-  /** Until so many more payments were answered. */
+  /** Waits until this many more payments were answered. */
   more (payments: number): Promise<void>
-  /** Lets the clients finish what they are at. Resolves to the status of each payment's answer, by its key. */
+  /** Lets the clients finish what they are doing. Resolves to the status of each payment's answer, by its key. */
   end (): Promise<Map<string, number>>
 }
 
-/** Clients that pay one after the other, each payment with a key of its own, and send it again when that fails. */
+/**
+ * Clients that pay one after the other. Each payment has a key of its own, and the client sends it again when it fails.
+ */
 export function startLoad (t: Test, url: string, clients = 8): Load {
-  // As long as it takes: how fast the machine is does not matter.
+  // The clients run as long as necessary: the speed of the machine does not matter.
   const pay = idempotentFetch({ tryTimeout: 300_000, totalTimeout: 600_000 })
   const statuses = new Map<string, number>()
   const ending = new AbortController()

@@ -1,7 +1,7 @@
 /**
- * What a browser opens: it keeps as many connections alive as `idle` says, pays once, and reports what `fetch` gave it.
- * No icon is asked for, which could take one of these from it. Set up by the query: `key`, `idle`, and `report`, an
- * address of the test's.
+ * The page that a browser opens. It keeps `idle` connections alive, pays once, and reports the result of `fetch`. It
+ * requests no icon, which could take one of these connections. The query sets it up: `key`, `idle`, and `report`, an
+ * address of the test.
  */
 export const page = `<!doctype html>
 <title>Pay</title>

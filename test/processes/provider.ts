@@ -6,17 +6,17 @@ import { listen } from './listen.ts'
 
 /**
  * The payment provider that services of the tests call from their handlers: a charge takes as long as the test wants.
- * What is asked of it as `/together/6` is answered when there are six of them.
+ * Requests to `/together/6` are answered when there are six of them.
  */
 export interface Provider {
   url: string
-  /** How often a charge was begun for this key, by whichever process. */
+  /** How often a charge was begun for this key, by any process. */
   charges (key: string): number
-  /** Until a charge was begun for this key. */
+  /** Resolves when a charge was begun for this key. */
   asked (key: string): Promise<void>
-  /** Answer the charges of this key, those that are begun later too. */
+  /** Answers the charges of this key, including those that are begun later. */
   answer (key: string, status?: number): void
-  /** Answer every charge, and from now on at once, but those of this key. */
+  /** Answers every charge except those of this key, and from now on at once. */
   answerOthers (key: string): void
 }
 

@@ -12,7 +12,7 @@ function twoServers (t: Test, databaseUrl: string, env = {}): Promise<[string, s
   return Promise.all([start(), start()])
 }
 
-/** Goes up with each change of the order. */
+/** Increases with each change of the order. */
 async function versionOf (databaseUrl: string, order: string): Promise<number> {
   const [row] = await query<{ version: number }>(databaseUrl, 'SELECT version FROM orders WHERE id = $1', [idOf(order)])
   return row?.version ?? NaN
@@ -26,9 +26,11 @@ t.test('a hundred identical payments at the same moment against two processes', 
   const key = randomUUID()
   const versionBefore = await versionOf(databaseUrl, order)
 
-  // The handler that wins is held until all the others have been answered, so that none comes too late to collide.
+  // The handler that wins is held until all others have been answered, so that none comes too late to collide.
   const held = await holdOrder(t, databaseUrl, order)
-  const answers = Array.from({ length: DUPLICATES }, (_, i) => post(paths[i % 2] as string, { method: 'card' }, { key }))
+  const answers = Array.from({ length: DUPLICATES }, (_, i) =>
+    post(paths[i % 2] as string, { method: 'card' }, { key })
+  )
   const refused = await new Promise<number>((resolve) => {
     let count = 0
     for (const answer of answers) {
@@ -57,7 +59,9 @@ t.test('a hundred identical payments at the same moment against two processes', 
 
   t.test('answer every retry with the same bytes, whichever process it reaches', async (t) => {
     const first = settled.find(({ status }) => status === 200)
-    const retries = await Promise.all(Array.from({ length: DUPLICATES }, (_, i) => post(paths[i % 2] as string, { method: 'card' }, { key })))
+    const retries = await Promise.all(
+      Array.from({ length: DUPLICATES }, (_, i) => post(paths[i % 2] as string, { method: 'card' }, { key }))
+    )
     for (const { status, text, replayed } of retries) {
       t.equal(status, 200)
       t.equal(text, first?.text)
@@ -74,7 +78,9 @@ t.test('the same with onConflict: wait is a hundred identical receipts', async (
   const paths = urls.map(url => `${url}/orders/${idOf(order)}/pay`)
   const key = randomUUID()
   const held = await holdOrder(t, databaseUrl, order)
-  const answers = Array.from({ length: DUPLICATES }, (_, i) => post(paths[i % 2] as string, { method: 'card' }, { key }))
+  const answers = Array.from({ length: DUPLICATES }, (_, i) =>
+    post(paths[i % 2] as string, { method: 'card' }, { key })
+  )
   await held.waitedFor(1)
   await held.letGo()
   const settled = await Promise.all(answers)

@@ -8,9 +8,9 @@ import type { IdempotencyOptions } from '../../plugin/index.ts'
 import { page } from './page.ts'
 
 /*
- * A service as the page on deploying says that one should be, in a process of its own. What it charges it asks of the
- * tests' provider, which decides how long its handlers take. Set up by PORT, REDIS_URL, PROVIDER_URL, and OPTIONS, the
- * plugin's as JSON; PAUSE, the milliseconds between a signal and the end of its port.
+ * A service as the page on deploying describes it, in a process of its own. For a charge it calls the tests' provider,
+ * which decides how long its handlers take. These variables set it up: PORT, REDIS_URL, PROVIDER_URL, and OPTIONS, the
+ * options of the plugin as JSON; PAUSE, the milliseconds between a signal and the end of its port.
  */
 const { PORT = '0', REDIS_URL = '', PROVIDER_URL = '', OPTIONS = '{}', PAUSE = '0' } = process.env
 
@@ -41,7 +41,7 @@ app.post('/pay', { config: { idempotency: true } }, async (request, reply) => {
 
 app.post<{ Params: { key: string } }>('/unprotected/:key', async request => (await charge(request.params.key)).receipt)
 
-/** Work that goes on after its request was answered. */
+/** Work that continues after its request was answered. */
 app.post<{ Params: { key: string } }>('/jobs/:key', async (request, reply) => {
   const { key } = request.params
   app.idempotency.run({ scope: 'jobs', key }, async () => (await charge(key)).receipt)

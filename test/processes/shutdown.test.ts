@@ -12,10 +12,10 @@ import type { Service } from './start.ts'
 
 const world = await startWorld(t)
 const { provider } = world
-/** The process that is there when another one has ended. */
+/** The process that remains when another one has ended. */
 const next = await world.start()
 
-/** Tells a process to end, and waits until it takes no new connections any more. */
+/** Asks a process to end, and waits until it takes no new connections. */
 async function tellToEnd (service: Service, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   service.kill(signal)
   await until(() => service.stdout().includes('"msg":"closing"'), 'the signal having arrived')
@@ -34,7 +34,7 @@ interface Answer {
   body: string
 }
 
-/** A POST over an agent's connections. */
+/** Sends a POST over the connections of an agent. */
 async function post (url: string, agent: Agent, key: string): Promise<Answer> {
   const headers = { 'idempotency-key': key, 'content-type': 'application/json' }
   const sent = request(url, { method: 'POST', agent, headers })
@@ -43,7 +43,7 @@ async function post (url: string, agent: Agent, key: string): Promise<Answer> {
   return { status: response.statusCode, connection: response.headers.connection, body: await text(response) }
 }
 
-// close-with-grace takes SIGUSR2 for a shutdown too.
+// close-with-grace treats SIGUSR2 as a shutdown too.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGUSR2'] as const) {
   t.test(`a process that gets ${signal} first ends and stores what runs, though its client has left`, async (t) => {
     const service = await world.start({ lease: 6_000 })

@@ -18,16 +18,16 @@ interface ServiceStats extends IdempotencyStats {
   pid: number
 }
 
-/** What can be said to the plugin in JSON. */
+/** The options of the plugin that JSON can express. */
 type Options = Partial<Pick<IdempotencyOptions, 'onConflict' | 'waitTimeout' | 'lease' | 'closeTimeout'>>
 
 export interface World {
   provider: Provider
-  /** What Redis has for a key of a payment, as it is there. */
+  /** The record that Redis has for the key of a payment. */
   record (key: string): Promise<Buffer | null>
-  /** What a process of the service is given. */
+  /** The settings of a process of the service. */
   env (options?: Options): Record<string, string>
-  /** Another process of the service, which may be given more than that. */
+  /** Starts another process of the service, with additional settings. */
   start (options?: Options, more?: Record<string, string>, script?: string): Promise<Service>
 }
 

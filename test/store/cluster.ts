@@ -10,22 +10,26 @@ export const SLOTS = 16_384
 
 export interface OwnCluster {
   nodes: [OwnRedis, OwnRedis]
-  /** A client that knows the first node, and finds the other. */
+  /** A client that knows the first node, and discovers the other. */
   connect (options?: Pick<ClusterOptions, 'enableAutoPipelining'>): Cluster
   slotOf (key: string): Promise<number>
-  /** The slots are those of this node from now on. Both know so at once; clients find out. */
+  /** Assigns the slots to this node from now on. Both nodes know that at once; clients have to find out. */
   give (slots: number[], to: 0 | 1): Promise<void>
-  /** Between the two: keys that are there are served by the first node, others by the second, for who asks for it. */
+  /**
+   * Puts the slots between the two nodes: the first node serves keys that are there, and the second serves the others
+   * to clients that ask for it.
+   */
   beginToMove (slots: number[]): Promise<void>
 }
 
-/** Two masters, of which the first has all slots, so that clients do not know the second. */
+/** Two masters. The first has all slots, so that clients do not know the second. */
 export async function ownCluster (t: Test): Promise<OwnCluster> {
   const busPorts = [await freePort(), await freePort()]
   const [first, second] = await Promise.all(busPorts.map(port => ownRedis(t, {
     args: [
-      '--cluster-enabled', 'yes', '--cluster-port', String(port), '--cluster-announce-ip', '127.0.0.1', '--cluster-require-full-coverage', 'no',
-      // Or who gives its last slot away becomes a replica.
+      '--cluster-enabled', 'yes', '--cluster-port', String(port), '--cluster-announce-ip', '127.0.0.1',
+      '--cluster-require-full-coverage', 'no',
+      // Otherwise a node that gives its last slot away becomes a replica.
       '--cluster-allow-replica-migration', 'no'
     ]
   }))) as [OwnRedis, OwnRedis]
@@ -48,8 +52,8 @@ export async function ownCluster (t: Test): Promise<OwnCluster> {
     slotOf: async key => Number(await first.admin.cluster('KEYSLOT', key)),
     async give (slots, to) {
       const [target, other] = [nodes[to], nodes[1 - to] as OwnRedis]
-      // By word of mouth the old owner would take them back, unless the epoch of the new one is greater: so that one has to
-      // hear of the old one's first, which it does at once with a MEET.
+      // By gossip alone the old owner would take them back, unless the epoch of the new owner is greater: so the new
+      // owner has to learn the epoch of the old one first, which a MEET makes it do at once.
       const epoch = Number(/cluster_my_epoch:(\d+)/.exec(await other.admin.cluster('INFO'))?.[1])
       await other.admin.call('CLUSTER', 'MEET', '127.0.0.1', target.port, busPorts[to] as number)
       const knownEpoch = async (): Promise<number> => {
@@ -59,7 +63,7 @@ export async function ownCluster (t: Test): Promise<OwnCluster> {
       await until(async () => await knownEpoch() >= epoch, 'the epoch of the old owner being known')
       await target.admin.call('CLUSTER', 'BUMPEPOCH')
       for (const slot of slots) {
-        // The new owner first: the old one hears of it otherwise, and may have it already.
+        // The new owner is told first: otherwise the old one learns of it from gossip, and may have the change already.
         for (const node of [target, other]) await node.admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to])
       }
     },

@@ -9,10 +9,10 @@ import { methodsOf } from './harness.ts'
 import type { StoreMethods } from './harness.ts'
 
 /*
- * The contract is worth something only if it notices what is wrong. Each of these stores breaks one promise.
+ * The contract is useful only if it notices what is wrong. Each of these stores breaks one promise.
  */
 
-/** What is wrong with a store, the methods that are, and a case that must fail. */
+/** What is wrong with a store, the methods that are wrong, and a case that must fail. */
 const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<StoreMethods>, caught: string]> = [
   ['that lets a late owner complete', store => ({
     async complete (id, owned, outcome) {
@@ -142,7 +142,12 @@ const BROKEN_STORES: Array<[what: string, breakIt: (store: Store) => Partial<Sto
   }), 'a claim that may not take over learns that the lease ran out, and the owner keeps the key'],
 
   ['that takes bytes for text', store => ({
-    complete: (id, owned, outcome) => store.complete(id, owned, changed(outcome, ({ headers, body }) => ({ headers, body: String(body) })))
+    complete: (id, owned, outcome) =>
+      store.complete(
+        id,
+        owned,
+        changed(outcome, ({ headers, body }) => ({ headers, body: String(body) }))
+      )
   }), 'a duplicate gets the body byte for byte: every byte there is'],
 
   ['that joins the values of a header', store => ({
@@ -165,7 +170,7 @@ for (const [what, breakIt, caught] of BROKEN_STORES) {
     const broken: Store = { ...methodsOf(store), ...breakIt(store) }
     const promise = storeContract.find(({ name }) => name === caught)
     t.ok(promise, 'there is such a case')
-    // Some are caught only by waiting in vain.
+    // Some faults show only when a wait never ends.
     const { soon } = limits
     limits.soon = 1_000
     await t.rejects(async () => promise?.run({ store: broken, other: broken }), AssertionError)

@@ -16,17 +16,18 @@ import type { Answer, Method } from './earlier-store.ts'
 const VERSION_1 = '93f8e6fb164df3875dca25b25282eef20f3b6e54'
 const repository = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Why an earlier release cannot be had here, or false. */
+/** The reason why an earlier release is not available here, or false. */
 export function missing (): string | false {
   try {
     execFileSync('git', ['cat-file', '-e', `${VERSION_1}^{commit}`], { cwd: repository, stdio: 'ignore' })
     return false
   } catch {
-    return `commit ${VERSION_1.slice(0, 7)}, the last with records of version 1 only, is not in this clone: git fetch --unshallow`
+    return `commit ${VERSION_1.slice(0, 7)}, the last with records of version 1 only, is not in this clone: ` +
+      'git fetch --unshallow'
   }
 }
 
-/** What the tests call of a store, the same for each release. */
+/** The methods of a store that the tests call, the same for each release. */
 export interface Process {
   name: string
   claim (id: string, claim: Claim): Promise<ClaimResult>
@@ -37,19 +38,22 @@ export interface Process {
   find (id: string): Promise<StoredRecord | null>
 }
 
-/** Lays out the plugin of that release as it was. */
+/** Writes the plugin of that release, as it was, into a directory. */
 export function layOut (t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'earlier-release-'))
   protect(directory)
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
-  const archive = execFileSync('git', ['archive', VERSION_1, 'plugin', 'package.json'], { cwd: repository, maxBuffer: 1e8 })
+  const archive = execFileSync('git', ['archive', VERSION_1, 'plugin', 'package.json'], {
+    cwd: repository,
+    maxBuffer: 1e8
+  })
   mkdirSync(join(directory, 'release'))
   execFileSync('tar', ['-x', '-C', join(directory, 'release')], { input: archive })
   symlinkSync(join(repository, 'node_modules'), join(directory, 'node_modules'))
   return join(directory, 'release')
 }
 
-/** Starts a process of `program` with `file` of the release; it ends with the test. */
+/** Starts a process of `program` with `file` of the release. It ends with the test. */
 function start (t: Test, program: string, file: string, keyPrefix: string): ChildProcess {
   const args = [pathToFileURL(file).href, REDIS_URL, keyPrefix]
   const child = fork(fileURLToPath(new URL(program, import.meta.url)), args, {
@@ -63,9 +67,11 @@ function start (t: Test, program: string, file: string, keyPrefix: string): Chil
   return child
 }
 
-/** Starts an app with the plugin of that release, and gives where it listens. */
+/** Starts an app with the plugin of that release, and resolves to its address. */
 export async function startEarlierApp (t: Test, release: string, keyPrefix: string): Promise<string> {
-  const [url] = await once(start(t, 'earlier-app.ts', join(release, 'plugin/index.ts'), keyPrefix), 'message') as [string]
+  const [url] = await once(start(t, 'earlier-app.ts', join(release, 'plugin/index.ts'), keyPrefix), 'message') as [
+    string
+  ]
   return url
 }
 
@@ -86,7 +92,7 @@ export function startEarlier (t: Test, release: string, keyPrefix: string): Proc
     if ('error' in answer) throw new Error(answer.error)
     return answer.result
   }
-  // It knows nothing of what has come since, and a message carries no functions.
+  // The earlier store knows none of the later options, and a message cannot carry functions.
   const known = ({ owner, fingerprint, lease, retention, ...more }: Claim & { attempt?: number }): object =>
     ({ owner, fingerprint, lease, retention, attempt: more.attempt })
   return {

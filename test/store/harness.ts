@@ -13,11 +13,11 @@ import { connectRedis, newPrefix, until } from '../helper.ts'
 export { putClockForward } from '../clock.ts'
 export { aClaim, ANOTHER_REQUEST, anOutcome, ONE_REQUEST, RETENTION } from '../../plugin/store-contract/fixtures.ts'
 
-/** A fresh store, and what this package's own tests need beyond what the contract does. */
+/** A new store, and what this package's own tests need beyond the contract. */
 export interface StoreUnderTest extends StoresUnderTest {
   /** Lets the lease of a running record run out, at once. */
   expireLease (id: string): Promise<void>
-  /** Lets the record's time be over, at once: whether that is its retention or a Redis that lost it is the same. */
+  /** Ends the time of the record, at once: the end of its retention and a Redis that lost it look the same. */
   expireRecord (id: string): Promise<void>
   stored (id: string): Promise<string | null>
 }
@@ -35,7 +35,7 @@ type RedisSettings = NonNullable<Parameters<typeof connectRedis>[1]> & Pick<Redi
 export async function redisUnderTest (t: Test, settings: RedisSettings = {}): Promise<RedisUnderTest> {
   const { recordVersion = RECORD_VERSION, ...options } = settings
   const keyPrefix = newPrefix()
-  // A plain client cleans up: it sees the keys by their whole names.
+  // A client without a prefix cleans up: it sees the whole names of the keys.
   const cleaner = connectRedis(t, { prefix: `${options.keyPrefix ?? ''}${keyPrefix}` })
   await cleaner.ping()
   const redis = connectRedis(t, options)
@@ -44,13 +44,18 @@ export async function redisUnderTest (t: Test, settings: RedisSettings = {}): Pr
   return { store, other, redis, keyPrefix, ...viewOf(redis, keyPrefix) }
 }
 
-export function openStore (t: Test, redis: Redis | Cluster, keyPrefix: string, options: Partial<RedisStoreOptions> = {}): RedisStore {
+export function openStore (
+  t: Test,
+  redis: Redis | Cluster,
+  keyPrefix: string,
+  options: Partial<RedisStoreOptions> = {}
+): RedisStore {
   const store = new RedisStore(redis, { keyPrefix, connectTimeout: 120_000, ...options })
   t.teardown(() => store.close())
   return store
 }
 
-/** What stands in Redis, seen past the store. A lease is ended by shortening the TTL, which leases are measured by. */
+/** What Redis contains, read past the store. A lease is ended by shortening the TTL, which leases are measured by. */
 export function viewOf (redis: Redis | Cluster, keyPrefix: string): RedisView {
   return {
     async expireLease (id) {
@@ -90,7 +95,7 @@ export function memoryOn (forward: (milliseconds: number) => void): StoreUnderTe
   }
 }
 
-/** What a store that is broken on purpose is made of. */
+/** The parts of a store that is broken on purpose. */
 export type StoreMethods = Omit<Store, 'onReady'>
 
 export function methodsOf (store: Store): StoreMethods {
@@ -109,17 +114,17 @@ export function methodsOf (store: Store): StoreMethods {
 
 export const ID = recordId('global', 'the key')
 
-/** Claims the key, and gives what its owner completes or releases it with. Rejects if it is not granted. */
+/** Claims the key, and returns what its owner completes or releases it with. Rejects if the claim is not granted. */
 export function own (store: Store, claim: Claim = aClaim(), id = ID): Promise<OwnedClaim> {
   return ownId(store, id, claim)
 }
 
-/** For who waits until it is woken. */
+/** For a waiter that waits until it is woken. */
 export function never (): AbortSignal {
   return new AbortController().signal
 }
 
-/** A time that began with `full` ms just now, give or take a slow machine. */
+/** Asserts that this is what is left of `full` ms that began just now, with a tolerance for a slow machine. */
 export function isAbout (t: Test, milliseconds: number | null | undefined, full: number): void {
   const inRange = typeof milliseconds === 'number' && milliseconds <= full && milliseconds > full - 120_000
   t.ok(inRange, `the time left is ${full} ms or a little less, got ${String(milliseconds)}`)
@@ -130,7 +135,10 @@ export function isAbout (t: Test, milliseconds: number | null | undefined, full:
  * machine took so long to subscribe that the wait ended.
  * @returns resolves when the wait has ended
  */
-export async function waitFor (wait: () => Promise<void>, isAwaited: () => Promise<boolean>): Promise<{ ended: Promise<void> }> {
+export async function waitFor (
+  wait: () => Promise<void>,
+  isAwaited: () => Promise<boolean>
+): Promise<{ ended: Promise<void> }> {
   for (;;) {
     let hasEnded = false
     const ended = wait().finally(() => { hasEnded = true })

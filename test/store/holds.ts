@@ -15,7 +15,7 @@ export async function holds<T> (t: Test, property: fc.IRawProperty<T>, numRuns: 
   t.ok(details.numRuns > 0, `held ${details.numRuns} times`)
 }
 
-/** Asserts that the checker notices what is wrong: a counterexample is found. */
+/** Asserts that the checker notices what is wrong: it finds a counterexample. */
 export async function isCaught<T> (t: Test, property: fc.IRawProperty<T>, numRuns: number, why: RegExp): Promise<void> {
   const details = await fc.check(property, { numRuns, endOnFailure: true })
   t.ok(details.failed && details.counterexample !== null, `a counterexample is found within ${numRuns} runs`)

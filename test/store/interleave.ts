@@ -10,14 +10,14 @@ import type { StoreUnderTest } from './harness.ts'
 import { Invariants, Model, perform } from './model.ts'
 import type { Answer, Operation, OwnersOperation } from './model.ts'
 
-/** What a request does with a key that it was granted; nothing at all if its process crashed. */
+/** What a request does with a key that it was granted: nothing at all if its process crashed. */
 type Act = OwnersOperation | 'release, its attempt unknown' | 'claim again'
 /** One client: it sends the request until it is granted, at most as many times as it has patience. */
 interface Actor { request: 'one' | 'another', takeOver: boolean, patience: number, acts: Act[] }
 type Happening = 'the lease runs out' | 'Redis loses the record' | 'an operator forgets the key'
 
 export const actors: fc.Arbitrary<Actor[]> = fc.array(fc.record({
-  // Mostly duplicates: two requests that meet under one key are soon done.
+  // Most requests are duplicates: two different requests that meet under one key are soon done.
   request: fc.constantFrom('one', 'one', 'one', 'another'),
   takeOver: fc.constantFrom(true, true, true, false),
   patience: fc.integer({ min: 1, max: 3 }),
@@ -26,15 +26,22 @@ export const actors: fc.Arbitrary<Actor[]> = fc.array(fc.record({
   ), { maxLength: 4 })
 }), { minLength: 2, maxLength: 4 })
 
-export const happenings: fc.Arbitrary<Happening[]> = fc.array(fc.constantFrom<Happening>(
-  'the lease runs out', 'the lease runs out', 'the lease runs out', 'Redis loses the record', 'an operator forgets the key'
-), { maxLength: 4 })
+export const happenings: fc.Arbitrary<Happening[]> = fc.array(
+  fc.constantFrom<Happening>(
+    'the lease runs out',
+    'the lease runs out',
+    'the lease runs out',
+    'Redis loses the record',
+    'an operator forgets the key'
+  ),
+  { maxLength: 4 }
+)
 
-/** Performs an operation in steps that the scheduler interleaves with everybody else's. */
+/** Performs an operation in steps that the scheduler interleaves with the steps of all others. */
 export type Process = (operation: Operation) => Promise<Answer>
 export type StartProcess = (world: World) => Process
 
-/** One key, what the model says of it, and everybody who uses it. */
+/** One key, what the model says about it, and all its users. */
 export class World {
   readonly model = new Model()
   readonly invariants = new Invariants()
@@ -48,7 +55,7 @@ export class World {
     this.id = id
   }
 
-  /** Runs `step` when the scheduler lets it, alone, and checks the record afterwards. */
+  /** Runs `step` when the scheduler allows it, alone, and checks the record afterwards. */
   step<T> (label: string, step: () => Promise<T>): Promise<T> {
     const run = async (): Promise<T> => {
       const before = this.model.record
@@ -57,7 +64,7 @@ export class World {
       return result
     }
     return new Promise((resolve, reject) => {
-      // A sequence of one: what `schedule` is given would have begun before its turn.
+      // A sequence of one step: a function that `schedule` gets would have begun before its turn.
       this.#scheduler.scheduleSequence([{ label, builder: () => run().then(resolve, reject) }])
     })
   }
@@ -67,14 +74,21 @@ export class World {
     this.invariants.moved(found, await this.under.stored(this.id), mayChange)
     const { record } = this.model
     assert.deepEqual(
-      found && { state: found.state, attempt: found.attempt, body: found.outcome?.response?.body.toString() ?? null, leaseHolds: (found.leaseLeft ?? 0) > 0 },
+      found && {
+        state: found.state,
+        attempt: found.attempt,
+        body: found.outcome?.response?.body.toString() ?? null,
+        leaseHolds: (found.leaseLeft ?? 0) > 0
+      },
       record && { state: record.state, attempt: record.attempt, body: record.body, leaseHolds: record.leaseHolds },
       'the record is not what the model says'
     )
   }
 
   async play (cast: Actor[], happenings: Happening[], start: StartProcess): Promise<void> {
-    await this.#scheduler.waitFor(Promise.all([...cast.map(actor => this.#act(actor, start(this))), this.#happen(happenings)]))
+    await this.#scheduler.waitFor(
+      Promise.all([...cast.map(actor => this.#act(actor, start(this))), this.#happen(happenings)])
+    )
   }
 
   async #act ({ request, takeOver, patience, acts }: Actor, process: Process): Promise<void> {
@@ -87,10 +101,13 @@ export class World {
       for (const act of acts) {
         if (act === 'claim again') {
           const again = await process({ kind: 'claim', claim })
-          // Lost and taken over meanwhile, it may have another one.
+          // If the record was lost and taken over meanwhile, it may have another attempt.
           if (again.startsWith('claimed as ')) owned.attempt = attemptOf(again)
-        } else if (act === 'release, its attempt unknown') await process({ kind: 'release', owned: { ...claim, attempt: 0 } })
-        else await process({ kind: act, owned })
+        } else if (act === 'release, its attempt unknown') {
+          await process({ kind: 'release', owned: { ...claim, attempt: 0 } })
+        } else {
+          await process({ kind: act, owned })
+        }
       }
       return
     }
@@ -114,13 +131,15 @@ export class World {
     }
   }
 
-  /** Tells the invariants what an operation was answered, in the step in which it was. */
+  /** Tells the invariants the answer of an operation, in the same step. */
   answered (operation: Operation, answer: Answer): void {
     if (operation.kind === 'claim') {
       if (answer.startsWith('claimed as ')) this.invariants.granted(operation.claim, attemptOf(answer))
     } else if (answer === 'true') {
       if (operation.kind === 'withdraw') this.invariants.withdrew(operation.owned)
-      else if (operation.kind !== 'markLeft' && this.model.record !== null) this.invariants.succeeded(operation.kind, operation.owned)
+      else if (operation.kind !== 'markLeft' && this.model.record !== null) {
+        this.invariants.succeeded(operation.kind, operation.owned)
+      }
     }
   }
 }
@@ -129,7 +148,7 @@ function attemptOf (answer: Answer): number {
   return Number(answer.slice('claimed as '.length))
 }
 
-/** A process whose every operation is one step: that of a store which is asked within this process. */
+/** A process in which every operation is one step: that of a store within this process. */
 export function wholeOperations (store: Store): StartProcess {
   return world => operation => world.step(operation.kind, async () => {
     const expected = world.model.apply(operation)
@@ -140,14 +159,22 @@ export function wholeOperations (store: Store): StartProcess {
   })
 }
 
-const LUA = new Map(Object.values(scripts).filter(script => typeof script === 'object' && 'lua' in script).map(({ sha, lua }) => [sha, lua]))
+const LUA = new Map(
+  Object.values(scripts)
+    .filter(script => typeof script === 'object' && 'lua' in script)
+    .map(({ sha, lua }) => [sha, lua])
+)
 
 /**
  * A process whose every Redis command is one step, so that others get between the two commands of a claim. An
  * operation must answer what the model says at the time of its last command.
  * @param change breaks a script, to see that it is noticed
  */
-export function singleCommands (redis: Redis, keyPrefix: string, change: (lua: string) => string = lua => lua): StartProcess {
+export function singleCommands (
+  redis: Redis,
+  keyPrefix: string,
+  change: (lua: string) => string = lua => lua
+): StartProcess {
   return (world) => {
     let current: Operation | undefined
     let expected: Answer | undefined

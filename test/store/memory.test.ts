@@ -6,7 +6,7 @@ import type { Store } from '../../plugin/store/store.ts'
 import { storeContract } from './contract.ts'
 import { aClaim, ANOTHER_REQUEST, anOutcome, own, putClockForward, RETENTION } from './harness.ts'
 
-/** What the store counts a record as, besides its response. */
+/** The size that the store counts for a record, besides its response. */
 const RECORD = 512
 
 storeContract(t, 'MemoryStore', async () => {
@@ -14,7 +14,7 @@ storeContract(t, 'MemoryStore', async () => {
   return { store, other: store }
 })
 
-/** Runs `id` to its end, with a response that is counted as `size` bytes with its record. */
+/** Runs `id` to its end, with a response that counts as `size` bytes together with its record. */
 async function settle (store: Store, id: string, size = RECORD): Promise<void> {
   const outcome = { statusCode: 200, response: { headers: [], body: Buffer.alloc(size - RECORD) } }
   await store.complete(id, await own(store, aClaim(), id), outcome)
@@ -27,7 +27,11 @@ async function statesOf (store: Store, ids: string[]): Promise<Array<string | un
 t.test('where room is short, what settled first is forgotten first', async (t) => {
   const store = new MemoryStore({ maxSize: RECORD * 3 })
   for (const id of ['a', 'b', 'c']) await settle(store, id)
-  t.strictSame(await statesOf(store, ['a', 'b', 'c']), ['settled', 'settled', 'settled'], 'all of what there is room for')
+  t.strictSame(
+    await statesOf(store, ['a', 'b', 'c']),
+    ['settled', 'settled', 'settled'],
+    'all of what there is room for'
+  )
   await settle(store, 'd')
   t.strictSame(await statesOf(store, ['a', 'b', 'c', 'd']), [undefined, 'settled', 'settled', 'settled'])
 })
@@ -55,7 +59,10 @@ t.test('the headers of a response take room as well', async (t) => {
   const store = new MemoryStore({ maxSize: RECORD * 3 })
   await settle(store, 'first')
   const owned = await own(store, aClaim(), 'second')
-  await store.complete('second', owned, { statusCode: 200, response: { headers: [['link', 'x'.repeat(RECORD + 1)]], body: Buffer.alloc(0) } })
+  await store.complete('second', owned, {
+    statusCode: 200,
+    response: { headers: [['link', 'x'.repeat(RECORD + 1)]], body: Buffer.alloc(0) }
+  })
   t.strictSame(await statesOf(store, ['first', 'second']), [undefined, 'settled'])
 })
 
@@ -79,12 +86,18 @@ t.test('where all that is kept still runs, a new run is refused and those that r
   const store = new MemoryStore({ maxSize: RECORD * 2 })
   const first = await own(store, aClaim(), 'first')
   const second = await own(store, aClaim(), 'second')
-  await t.rejects(store.claim('third', aClaim()), { message: /^MemoryStore: no room for another record: "maxSize" is 1024 bytes/ })
+  await t.rejects(store.claim('third', aClaim()), {
+    message: /^MemoryStore: no room for another record: "maxSize" is 1024 bytes/
+  })
   t.equal(await store.find('third'), null)
   t.match(await store.claim('first', aClaim()), { state: 'running' }, 'duplicates are answered')
   t.match(await store.claim('first', aClaim({ fingerprint: ANOTHER_REQUEST })), { state: 'mismatch' })
   t.equal(await store.renew('first', first), true)
-  t.equal(await store.complete('first', first, anOutcome('x'.repeat(RECORD * 4))), true, 'what ran is kept even if it takes more room')
+  t.equal(
+    await store.complete('first', first, anOutcome('x'.repeat(RECORD * 4))),
+    true,
+    'what ran is kept even if it takes more room'
+  )
   t.match(await store.claim('first', aClaim()), { state: 'settled' })
   t.equal(await store.release('second', second), true)
   t.match(await store.claim('third', aClaim()), { state: 'claimed', attempt: 1 }, 'there is room again')
@@ -143,13 +156,19 @@ t.test('two stores share nothing', async (t) => {
 
 for (const maxSize of [0, -1, 511, 1.5, NaN, Infinity, '1mb', null]) {
   t.test(`a maxSize of ${String(maxSize)} is refused, and said why`, async (t) => {
-    t.throws(() => new MemoryStore({ maxSize } as MemoryStoreOptions), { name: 'IdempotencyOptionError', message: /^MemoryStore: option "maxSize" must be a whole number of bytes from 512 to \d+, got / })
+    t.throws(() => new MemoryStore({ maxSize } as MemoryStoreOptions), {
+      name: 'IdempotencyOptionError',
+      message: /^MemoryStore: option "maxSize" must be a whole number of bytes from 512 to \d+, got /
+    })
   })
 }
 
 t.test('an option that a memory store does not have is refused', async (t) => {
   const options = { maxsize: 1024 } as MemoryStoreOptions
-  t.throws(() => new MemoryStore(options), { name: 'IdempotencyOptionError', message: 'MemoryStore: unknown option "maxsize"; known is maxSize' })
+  t.throws(() => new MemoryStore(options), {
+    name: 'IdempotencyOptionError',
+    message: 'MemoryStore: unknown option "maxsize"; known is maxSize'
+  })
 })
 
 t.test('without options there is room for 64 MiB', async (t) => {
@@ -158,5 +177,7 @@ t.test('without options there is room for 64 MiB', async (t) => {
   for (const id of ['a', 'b', 'c', 'd', 'e']) {
     await store.complete(id, await own(store, aClaim(), id), { statusCode: 200, response: { headers: [], body } })
   }
-  t.strictSame(await statesOf(store, ['a', 'b', 'c', 'd', 'e']), [undefined, 'settled', 'settled', 'settled', 'settled'])
+  t.strictSame(await statesOf(store, ['a', 'b', 'c', 'd', 'e']), [
+    undefined, 'settled', 'settled', 'settled', 'settled'
+  ])
 })

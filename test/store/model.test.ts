@@ -10,8 +10,8 @@ import { actors, happenings, singleCommands, wholeOperations, World } from './in
 import type { StartProcess } from './interleave.ts'
 
 /*
- * Several clients, crashes, leases that run out, lost records and an operator share one key. Fast-check decides who
- * goes next after each step, a model says what must come of it, and the record is looked at after each step.
+ * Several clients, crashes, leases that run out, lost records and an operator share one key. Fast-check decides after
+ * each step which one goes next, a model says what the result must be, and the record is checked after each step.
  */
 
 type Cast = [fc.Scheduler, Parameters<World['play']>[0], Parameters<World['play']>[1]]
@@ -37,15 +37,15 @@ function ofRedis (t: Test, start: (redis: Redis, keyPrefix: string) => StartProc
   return play(() => ({ store, other: store, ...viewOf(redis, keyPrefix) }), () => start(redis, keyPrefix))
 }
 
-t.test('MemoryStore: whatever the order of events, a key has one owner, growing attempts and one outcome', async (t) => {
+t.test('MemoryStore: in any order of events a key has one owner, growing attempts and one outcome', async (t) => {
   await holds(t, ofMemory(t, ({ store }) => wholeOperations(store)), 600)
 })
 
-t.test('RedisStore: whatever the order of commands, a key has one owner, growing attempts and one outcome', async (t) => {
+t.test('RedisStore: in any order of commands a key has one owner, growing attempts and one outcome', async (t) => {
   await holds(t, ofRedis(t, (redis, keyPrefix) => singleCommands(redis, keyPrefix)), 200)
 })
 
-/** The same checks must fail where a store is wrong, or they would prove nothing. */
+/** The same checks must fail if a store is wrong. Otherwise they would prove nothing. */
 const BROKEN_STORES: Array<[what: string, breakIt: (under: StoreUnderTest) => Partial<StoreMethods>, why: RegExp]> = [
   ['that lets a late owner complete', ({ store }) => ({
     async complete (id, owned, outcome) {
@@ -89,13 +89,21 @@ for (const [what, breakIt, why] of BROKEN_STORES) {
 }
 
 const BROKEN_SCRIPTS: Array<[what: string, lua: RegExp, broken: string]> = [
-  ['that lets a late owner complete or release', /string\.sub\(record, 54, 71\) ~= string\.sub\(ARGV\[2\], 1, 18\) or|or string\.sub\(record, 54, 71\) ~= string\.sub\(ARGV\[1\], 54, 71\)/, ''],
+  [
+    'that lets a late owner complete or release',
+    /string\.sub\(record, 54, 71\) ~= string\.sub\(ARGV\[2\], 1, 18\) or|or string\.sub\(record, 54, 71\) ~= string\.sub\(ARGV\[1\], 54, 71\)/,
+    ''
+  ],
   ['that lets a late owner withdraw', /or string\.sub\(record, 54, 71\) ~= ARGV\[1\]/, ''],
   ['that counts a claim which was withdrawn', /attempt - 1/, 'attempt'],
   ['that takes over for who may not', /or string\.sub\(ARGV\[2\], 1, 1\) == '0'/, ''],
   ['that does not note that a client has left', /redis\.call\('SETRANGE', KEYS\[1\], 91, 'L'\)/, ''],
   ['that takes a key over while its lease lasts', /if left > 0 or/, 'if'],
-  ['that takes over what was settled between its two commands', /if \(state == 's' or state == 'n'\) then\s+return \{2\}/, 'if false then return {2}'],
+  [
+    'that takes over what was settled between its two commands',
+    /if \(state == 's' or state == 'n'\) then\s+return \{2\}/,
+    'if false then return {2}'
+  ],
   ['that does not count attempts', /attempt = attempt \+ 1/, ''],
   ['that lets a run that was released complete', /mine = not mine and/, 'mine = mine or']
 ]

@@ -61,14 +61,21 @@ export class Model {
     const { kind, owned } = operation
     const owner = owned.owner
     const { record } = this
-    // As it is after a claim that took the key over was withdrawn: nothing ran since this run's own claim.
-    const isGivenBack = kind === 'complete' && record !== null && record.state === 'released' && record.owner !== owner &&
-      record.attempt === owned.attempt && record.fingerprint === owned.fingerprint
+    // The state after a claim that took the key over was withdrawn: nothing ran since this run's own claim.
+    const isGivenBack =
+      kind === 'complete' &&
+      record !== null &&
+      record.state === 'released' &&
+      record.owner !== owner &&
+      record.attempt === owned.attempt &&
+      record.fingerprint === owned.fingerprint
     if (record !== null && record.owner !== owner && !isGivenBack) return 'false'
     if (kind === 'withdraw') return this.#withdraw()
     if (kind === 'markLeft') return this.#markLeft()
     const done = { renew: 'running', complete: 'settled', release: 'released' } as const
-    if (record !== null && record.state !== 'running' && !isGivenBack) return String(kind !== 'renew' && record.state === done[kind])
+    if (record !== null && record.state !== 'running' && !isGivenBack) {
+      return String(kind !== 'renew' && record.state === done[kind])
+    }
     if (kind === 'release' && record === null && owned.attempt === 0) return 'true'
     this.record = {
       state: done[kind],
@@ -126,24 +133,26 @@ export class Model {
   }
 }
 
-/** What must hold whatever the model says. It is told of everything that happens, and throws when it must not. */
+/** What must hold whatever the model says. It learns of everything that happens, and throws when something is wrong. */
 export class Invariants {
-  /** Who was granted the key last, and still has its lease. */
+  /** The last owner that was granted the key, if it still has its lease. */
   #holder: string | null = null
-  /** Who was granted which attempt since the key was new. */
+  /** The owner that was granted each attempt since the key was new. */
   readonly #granted = new Map<number, string>()
   #last: StoredRecord | null = null
   readonly #withdrewBefore = new Set<string>()
-  /** Whether the last step took back a claim, and its attempt with it. */
+  /** Whether the last step withdrew a claim, and its attempt with it. */
   #withdrawn = false
   #lastBytes: string | null = null
 
   granted (claim: Claim, attempt: number): void {
     const owner = claim.owner
     assert.ok(this.#holder === null || this.#holder === owner, 'two owners have a lease')
-    // The answer to the same claim once more: its lease does not begin anew.
+    // The answer to the same claim once more: its lease does not begin again.
     if (this.#granted.get(attempt) === owner) return
-    for (const earlier of this.#granted.keys()) assert.ok(attempt > earlier, `attempt ${attempt} is granted after ${earlier}`)
+    for (const earlier of this.#granted.keys()) {
+      assert.ok(attempt > earlier, `attempt ${attempt} is granted after ${earlier}`)
+    }
     this.#granted.set(attempt, owner)
     this.#holder = owner
   }
@@ -159,7 +168,7 @@ export class Invariants {
 
   succeeded (kind: 'renew' | 'complete' | 'release', { owner, attempt }: OwnedClaim): void {
     const name = owner
-    // A record that got lost is written again as the attempt that it was. Who withdrew has released already.
+    // A record that was lost is written again with the same attempt. An owner that withdrew has released already.
     if (attempt > 0 && !(kind === 'release' && this.#withdrewBefore.has(name))) this.#granted.set(attempt, name)
     assert.ok(this.#holder === null || this.#holder === name, `${kind} of a late owner succeeded`)
     this.#holder = kind === 'renew' ? name : null
@@ -176,7 +185,7 @@ export class Invariants {
     this.#lastBytes = null
   }
 
-  /** After each step: the record is where the diagram lets it come to from where it was. */
+  /** After each step: the record may only move from its previous state along an arrow of the diagram. */
   moved (found: StoredRecord | null, bytes: string | null, mayChange: boolean): void {
     const last = this.#last
     const withdrawn = this.#withdrawn
@@ -184,11 +193,15 @@ export class Invariants {
     if (!mayChange) assert.equal(bytes, this.#lastBytes, 'who may not change the record did')
     if (last !== null && withdrawn) {
       assert.equal(last.state, 'running')
-      assert.deepEqual(found && { state: found.state, attempt: found.attempt },
-        last.attempt === 1 ? null : { state: 'released', attempt: last.attempt - 1 }, 'the record is as it was before the claim')
+      assert.deepEqual(
+        found && { state: found.state, attempt: found.attempt },
+        last.attempt === 1 ? null : { state: 'released', attempt: last.attempt - 1 },
+        'the record is as it was before the claim'
+      )
     } else if (last !== null) {
       assert.ok(found !== null, 'the record vanished')
-      const step = `${last.state} ${found.attempt === last.attempt + 1 ? 'next ' : found.attempt === last.attempt ? '' : '? '}${found.state}`
+      const attempt = found.attempt === last.attempt + 1 ? 'next ' : found.attempt === last.attempt ? '' : '? '
+      const step = `${last.state} ${attempt}${found.state}`
       assert.ok(MOVES.has(step), `no way leads from ${last.state} ${last.attempt} to ${found.state} ${found.attempt}`)
       if (last.state === 'settled') assert.deepEqual(found.outcome, last.outcome, 'a settled outcome changed')
     }

@@ -8,7 +8,7 @@ import { aClaim, anOutcome, ID, own } from './harness.ts'
 import { NodeRedisStore } from './node-redis.ts'
 import { ownRedis } from './own-redis.ts'
 
-/** A client of the npm package `redis`, which is gone when the test ends. */
+/** A client of the npm package `redis`, which is closed when the test ends. */
 async function connect (t: Test, url = REDIS_URL) {
   const client = createClient({ url })
   client.on('error', () => {})
@@ -17,7 +17,7 @@ async function connect (t: Test, url = REDIS_URL) {
   return client
 }
 
-/** A prefix whose keys are gone when the test ends. */
+/** A prefix whose keys are deleted when the test ends. */
 async function ownPrefix (t: Test): Promise<string> {
   const prefix = newPrefix()
   await connectRedis(t, { prefix }).ping()
@@ -30,18 +30,22 @@ storeContract(t, 'a store of one’s own, on the npm package redis,', async (t) 
 })
 
 for (const onConflict of ['reject', 'wait'] as const) {
-  t.test(`an app with a store of its own charges once, however often it is asked to (a conflict: ${onConflict})`, async (t) => {
+  t.test(`an app with its own store charges once, however often it is asked (a conflict: ${onConflict})`, async (t) => {
     const prefix = await ownPrefix(t)
     let charges = 0
     const urls = await Promise.all([0, 1].map(async () => {
       const { app, listen } = await build(t, { store: new NodeRedisStore(await connect(t), prefix), onConflict })
       app.post('/pay', { config: { idempotency: true } }, async (request, reply) => {
         charges++
-        return reply.code(201).header('x-receipt', 'r-1').send({ paid: request.body, attempt: request.idempotency?.attempt })
+        return reply
+          .code(201)
+          .header('x-receipt', 'r-1')
+          .send({ paid: request.body, attempt: request.idempotency?.attempt })
       })
       return listen()
     }))
-    const pay = (i: number): ReturnType<typeof urls[number]['post']> => (urls[i % 2] as typeof urls[number]).post('/pay', 'order-1', { amount: 1999 })
+    const pay = (i: number): ReturnType<(typeof urls)[number]['post']> =>
+      (urls[i % 2] as (typeof urls)[number]).post('/pay', 'order-1', { amount: 1999 })
     const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => pay(i)))
     const refused = answers.filter(({ status }) => status === 409)
     t.equal(charges, 1)

@@ -23,7 +23,8 @@ const READ = `
     return unpack(redis.call('HMGET', key, 'statusCode', 'headers', 'body'))
   end
   local function write (state, attempt, keptFor)
-    redis.call('HSET', key, 'state', state, 'owner', owner, 'fingerprint', fingerprint, 'attempt', attempt, 'leaseEnds', now + lease)
+    redis.call('HSET', key, 'state', state, 'owner', owner, 'fingerprint', fingerprint, 'attempt', attempt,
+      'leaseEnds', now + lease)
     redis.call('PEXPIRE', key, keptFor)
   end`
 
@@ -45,7 +46,9 @@ const CLAIM = `${READ}
   write('running', next, lease + retention)
   return {'claimed', next}`
 
-/** ARGV[6] the state to move to; ARGV[7] to ARGV[9] status code, headers and body, if it is 'settled'. Answers 1 or 0. */
+/**
+ * ARGV[6] the state to move to; ARGV[7] to ARGV[9] status code, headers and body, if it is 'settled'. Answers 1 or 0.
+ */
 const MOVE = `${READ}
   local to = ARGV[6]
   if to ~= 'running' and state == to and wasOwner == owner then
@@ -57,7 +60,8 @@ const MOVE = `${READ}
   if state and not isMine and not isGivenBack then
     return 0
   end
-  if state or attempt > 0 then -- a record that got lost is written again, but not for a claim that may never have been granted
+  -- A record that was lost is written again, but not for a claim that may never have been granted.
+  if state or attempt > 0 then
     write(to, wasAttempt or attempt, to == 'settled' and retention or lease + retention)
     if to == 'settled' then
       redis.call('HSET', key, 'statusCode', ARGV[7])
@@ -89,7 +93,7 @@ const MARK_LEFT = `${READ}
 const FIND = `${READ}
   return state and {state, tonumber(wasAttempt), redis.call('PTTL', key), leaseLeft, ownerLeft, outcome()}`
 
-/** How often those who wait look again, in milliseconds. */
+/** The interval in milliseconds at which waiters look again. */
 const POLL_INTERVAL = 50
 
 type ClaimAnswer = [state: Buffer, detail: number, ...more: [ownerLeft: number] | Kept]
@@ -106,8 +110,11 @@ export class NodeRedisStore implements Store {
   readonly #redis: Client
   readonly #keyPrefix: string
 
-  /** @param redis a client of the app's, of a type that depends on its settings: only this is used of it. */
-  constructor (redis: { withTypeMapping (mapping: { [RESP_TYPES.BLOB_STRING]: typeof Buffer }): Client }, keyPrefix = 'idem:') {
+  /** @param redis a client of the app. Its type depends on its settings, so only this part of it is required. */
+  constructor (
+    redis: { withTypeMapping (mapping: { [RESP_TYPES.BLOB_STRING]: typeof Buffer }): Client },
+    keyPrefix = 'idem:'
+  ) {
     // Bodies are bytes.
     this.#redis = redis.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer })
     this.#keyPrefix = keyPrefix
@@ -145,7 +152,7 @@ export class NodeRedisStore implements Store {
     return await this.#run(MARK_LEFT, id, owned) === 1
   }
 
-  /** Looks again and again, which needs no second connection. `redis` of ioredis is woken by a message instead. */
+  /** Looks again and again, which needs no second connection. The store for ioredis is woken by a message instead. */
   async wait (id: string, timeout: number, signal: AbortSignal): Promise<void> {
     const end = performance.now() + timeout
     const look = async (): Promise<string> => {
@@ -173,11 +180,14 @@ export class NodeRedisStore implements Store {
   /** A client without a connection would send the script later, when nobody waits for the answer any more. */
   async #run<Reply>(script: string, id: string, owned?: OwnedClaim, ...more: Array<string | Buffer>): Promise<Reply> {
     if (!this.#redis.isReady) throw new StoreUnreachableError('The Redis client is not connected')
-    const known = owned === undefined ? [] : [owned.owner, owned.fingerprint, String(owned.lease), String(owned.retention), String(owned.attempt)]
+    const known =
+      owned === undefined
+        ? []
+        : [owned.owner, owned.fingerprint, String(owned.lease), String(owned.retention), String(owned.attempt)]
     try {
       return await this.#redis.eval(script, { keys: [this.#keyPrefix + id], arguments: [...known, ...more] }) as Reply
     } catch (error) {
-      // Redis's own answer, which the first write of a script may get, and none that follows.
+      // An answer of Redis itself, which only the first write of a script can get, and none of the later ones.
       if (error instanceof ErrorReply) throw new StoreRefusedError('Redis refused the command', { cause: error })
       throw error
     }
@@ -185,6 +195,7 @@ export class NodeRedisStore implements Store {
 }
 
 function outcomeOf ([statusCode, headers, body]: Kept): Outcome {
-  const response = headers === null || body === null ? null : { headers: JSON.parse(String(headers)) as KeptResponse['headers'], body }
+  const response =
+    headers === null || body === null ? null : { headers: JSON.parse(String(headers)) as KeptResponse['headers'], body }
   return { statusCode: Number(statusCode), response }
 }

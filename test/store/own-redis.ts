@@ -11,15 +11,18 @@ export interface OwnRedis {
   url: string
   start (): Promise<void>
   stop (): Promise<void>
-  /** How often each command was called since `forgetCommands`, those of scripts included. */
+  /** How often each command was called since `forgetCommands`, including the commands of scripts. */
   commands (): Promise<Record<string, number>>
   forgetCommands (): Promise<void>
-  /** A client for looking in from outside, whose commands do not count. */
+  /** A client that looks in from outside. Its commands do not count. */
   admin: Redis
 }
 
-/** A server that is the test's alone: to be counted, stopped, or set up in another way. Gone with its test. */
-export async function ownRedis (t: Test, { args = [], started = true, binary }: { args?: string[], started?: boolean, binary?: string } = {}): Promise<OwnRedis> {
+/** A server that only this test uses: it can count commands, stop, or have other settings. It ends with its test. */
+export async function ownRedis (
+  t: Test,
+  { args = [], started = true, binary }: { args?: string[], started?: boolean, binary?: string } = {}
+): Promise<OwnRedis> {
   let server: RedisServer | null = started ? await startRedis({ args, ...(binary !== undefined && { binary }) }) : null
   const port = server?.port ?? await freePort()
   const url = `redis://127.0.0.1:${port}`
@@ -60,11 +63,11 @@ export async function ownRedis (t: Test, { args = [], started = true, binary }: 
   }
 }
 
-/** From now on it takes no writes (MISCONF), since the directory that it saves to is gone. */
+/** From now on Redis takes no writes (MISCONF), since the directory that it saves to is gone. */
 export async function failToSave ({ admin }: OwnRedis): Promise<void> {
   const [, directory = ''] = await admin.config('GET', 'dir')
   await admin.config('SET', 'save', '3600 1')
-  // Or it would not end with its test.
+  // Otherwise it would not end with its test.
   await admin.config('SET', 'shutdown-on-sigterm', 'nosave')
   rmSync(directory, { recursive: true })
   await admin.bgsave()

@@ -12,12 +12,12 @@ import { aClaim, ANOTHER_REQUEST, anOutcome, ID, ONE_REQUEST, openStore, viewOf,
 import type { RedisView } from './harness.ts'
 
 /*
- * A rolling change of the record's version, in its two steps: a release that read version 1 only is replaced by one that
- * writes version 1 and reads both; then by the same one which writes version 2. The earlier release is the real one, in
- * a process of its own.
+ * A rolling change of the record's version, in its two steps: a release that read version 1 only is replaced by one
+ * that writes version 1 and reads both; then by the same one which writes version 2. The earlier release is the real
+ * one, in a process of its own.
  */
 
-/** One request's two fingerprints, as each version takes them. */
+/** The two fingerprints of one request, one for each version. */
 interface Request { 1: string, 2: string }
 const ONE: Request = { 1: ONE_REQUEST, 2: Buffer.alloc(32, 0xf2).toString('base64url') }
 const ANOTHER: Request = { 1: ANOTHER_REQUEST, 2: Buffer.alloc(32, 0x0f).toString('base64url') }
@@ -107,7 +107,8 @@ for (const [what, open, needsEarlier] of PAIRS) {
       t.match(await second.claim(id, claimOf(second, ONE)), { state: 'settled' })
     })
 
-    t.test('what was released or fell silent is taken over, as the next attempt, and the late owner changes nothing', async (t) => {
+    t.test('what was released or fell silent is taken over, as the next attempt, ' +
+      'and the late owner changes nothing', async (t) => {
       for (const end of ['released', 'silent'] as const) {
         const id = newKey()
         const claim = claimOf(first, ONE)
@@ -119,9 +120,12 @@ for (const [what, open, needsEarlier] of PAIRS) {
         const successor = claimOf(second, ONE)
         t.match(await second.claim(id, successor), { state: 'claimed', attempt: 2 })
         const refused = first.complete(id, late, anOutcome('late'))
-        // An earlier release cannot read what has come since, and says so.
-        if (first.name === 'an earlier release' && second.writes === 2) await t.rejects(refused, /not a record of version 1/)
-        else t.equal(await refused, false)
+        // An earlier release cannot read what was added later, and says so.
+        if (first.name === 'an earlier release' && second.writes === 2) {
+          await t.rejects(refused, /not a record of version 1/)
+        } else {
+          t.equal(await refused, false)
+        }
         t.equal(await second.complete(id, { ...successor, attempt: 2 }, KEPT), true)
         t.match(await second.find(id), { state: 'settled', attempt: 2 })
       }
@@ -129,7 +133,8 @@ for (const [what, open, needsEarlier] of PAIRS) {
   })
 }
 
-t.test('without the other fingerprint every record of the other version is another request’s, and stays as it is', async (t) => {
+t.test('without the other fingerprint every record of the other version is another request’s, ' +
+  'and stays as it is', async (t) => {
   const at = deployment(t)
   const [one, two] = [at.now(1), at.now(2)]
   const claim = claimOf(one, ONE)
@@ -153,7 +158,8 @@ t.test('the other fingerprint is asked for only if there is a record of the othe
 })
 
 for (const version of [1, 2] as const) {
-  t.test(`an owner of version ${version} renews, marks, releases and withdraws its record with a store that writes the other`, async (t) => {
+  t.test(`an owner of version ${version} renews, marks, releases and withdraws its record ` +
+    'with a store that writes the other', async (t) => {
     const at = deployment(t)
     const owner = at.now(version)
     const other = openStoreOf(t, at, version === 1 ? 2 : 1)
@@ -171,7 +177,8 @@ for (const version of [1, 2] as const) {
   })
 }
 
-t.test('during both steps of a rolling change nothing runs twice, and every duplicate is answered', { skip: missing() }, async (t) => {
+t.test('during both steps of a rolling change nothing runs twice, ' +
+  'and every duplicate is answered', { skip: missing() }, async (t) => {
   const at = deployment(t)
   const steps = [
     [at.earlier(), at.earlier()],
@@ -199,7 +206,7 @@ t.test('during both steps of a rolling change nothing runs twice, and every dupl
   }
   for (const processes of steps) {
     for (let i = 0; i < 20; i++) ids.push(randomBytes(32).toString('base64url'))
-    // Those of earlier steps too: their retries reach whoever is there now.
+    // This includes keys of earlier steps: their retries reach the processes that are there now.
     await Promise.all(ids.flatMap(id => [...processes, ...processes].map(async (process) => {
       const answer = await request(process, id)
       if (answer !== `done for ${id}`) t.fail(`${process.name} answers ${answer}`)

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { decode, encodeReleased, encodeRunning, encodeSettled, RECORD_VERSIONS, STATE, timeToLive } from '../../plugin/store/record.ts'
+import {
+  decode,
+  encodeReleased,
+  encodeRunning,
+  encodeSettled,
+  RECORD_VERSIONS,
+  STATE,
+  timeToLive
+} from '../../plugin/store/record.ts'
 import type { DecodedRecord } from '../../plugin/store/record.ts'
 import { RecordUnreadableError } from '../../plugin/store/store.ts'
 import type { Claim, KeptResponse, OwnedClaim } from '../../plugin/store/store.ts'
@@ -27,7 +35,9 @@ const owned: fc.Arbitrary<OwnedClaim> = fc.tuple(claims, attempts).map(([claim, 
 const text = fc.oneof(fc.string({ unit: 'grapheme' }), fc.string({ unit: fc.constantFrom('\n', '\\', ':', 'n') }))
 const name = fc.string({ unit: fc.constantFrom(...'ax-\\\n'), minLength: 1 })
 const responses: fc.Arbitrary<KeptResponse> = fc.record({
-  headers: fc.uniqueArray(fc.tuple(name, fc.oneof(text, fc.array(text, { minLength: 2 }), fc.constant(null))), { selector: ([name]) => name }),
+  headers: fc.uniqueArray(fc.tuple(name, fc.oneof(text, fc.array(text, { minLength: 2 }), fc.constant(null))), {
+    selector: ([name]) => name
+  }),
   body: fc.oneof(text, fc.uint8Array({ size: 'large' }).map(array => Buffer.from(array)))
 }, { noNullPrototype: true })
 
@@ -36,7 +46,7 @@ function read (record: string | Buffer): DecodedRecord {
   return decode(Buffer.from(record as string))
 }
 
-/** With the body as the bytes that it comes back as. */
+/** With the body as bytes, as it comes back. */
 function inBytes (response: KeptResponse | null): KeptResponse | null {
   return response && { ...response, body: Buffer.from(response.body as string) }
 }
@@ -72,15 +82,25 @@ t.test('a released record is read as it was written', async (t) => {
 })
 
 t.test('a settled record is read as it was written, whatever its headers and its body are', async (t) => {
-  await holds(t, fc.property(owned, fc.integer({ min: 100, max: 599 }), fc.option(responses), versions, (owned, statusCode, response, version) => {
-    assert.deepEqual(read(encodeSettled(owned, { statusCode, response }, version)), {
-      version,
-      state: 'settled',
-      fingerprint: owned.fingerprint,
-      attempt: owned.attempt,
-      outcome: { statusCode, response: inBytes(response) }
-    })
-  }), 300)
+  await holds(
+    t,
+    fc.property(
+      owned,
+      fc.integer({ min: 100, max: 599 }),
+      fc.option(responses),
+      versions,
+      (owned, statusCode, response, version) => {
+        assert.deepEqual(read(encodeSettled(owned, { statusCode, response }, version)), {
+          version,
+          state: 'settled',
+          fingerprint: owned.fingerprint,
+          attempt: owned.attempt,
+          outcome: { statusCode, response: inBytes(response) }
+        })
+      }
+    ),
+    300
+  )
 })
 
 t.test('a record that waits to be woken is read as a running one', async (t) => {
@@ -107,31 +127,41 @@ const records = fc.oneof(
 t.test('a record that was cut short is an error, or reads without what was cut off', async (t) => {
   let errors = 0
   let read = 0
-  await holds(t, fc.property(records, fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (record, share) => {
-    const whole = decode(record)
-    const part = attempt(() => decode(record.subarray(0, Math.floor(record.length * share))))
-    if (part instanceof Error) {
-      errors++
-      return
-    }
-    read++
-    assert.deepEqual({ ...part, outcome: null }, { ...whole, outcome: null }, 'nothing of its head is lost')
-  }), 500)
+  await holds(
+    t,
+    fc.property(records, fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (record, share) => {
+      const whole = decode(record)
+      const part = attempt(() => decode(record.subarray(0, Math.floor(record.length * share))))
+      if (part instanceof Error) {
+        errors++
+        return
+      }
+      read++
+      assert.deepEqual({ ...part, outcome: null }, { ...whole, outcome: null }, 'nothing of its head is lost')
+    }),
+    500
+  )
   t.ok(errors > 0 && read > 0, `both were tried: ${errors} errors, ${read} read`)
 })
 
 t.test('a running or released record that was cut short is always an error', async (t) => {
-  await holds(t, fc.property(owned, fc.boolean(), fc.integer({ min: 0, max: 90 }), versions, (owned, released, length, version) => {
-    const record = Buffer.from(released ? encodeReleased(owned, version) : encodeRunning(owned, owned.attempt, version))
-    assert.equal(record.length, 91)
-    assert.throws(() => decode(record.subarray(0, length)))
-  }), 200)
+  await holds(
+    t,
+    fc.property(owned, fc.boolean(), fc.integer({ min: 0, max: 90 }), versions, (owned, released, length, version) => {
+      const record = Buffer.from(
+        released ? encodeReleased(owned, version) : encodeRunning(owned, owned.attempt, version)
+      )
+      assert.equal(record.length, 91)
+      assert.throws(() => decode(record.subarray(0, length)))
+    }),
+    200
+  )
 })
 
 t.test('what is no record is an error or a record, never a crash', async (t) => {
   const garbage = fc.oneof(
     fc.uint8Array({ maxLength: 200 }),
-    // With a head that looks right, so that what follows is read.
+    // Its head looks right, so that the rest is read.
     fc.tuple(versions, fc.constantFrom(...Object.values(STATE), '?'), fc.constantFrom('', '201\n\n'), fc.oneof(
       fc.string({ unit: fc.constantFrom('0', 'a'), minLength: 30, maxLength: 60 }),
       fc.string({ unit: fc.constantFrom('0', 'a', '\n', 'x'), minLength: 40, maxLength: 200 })
@@ -147,19 +177,32 @@ t.test('what is no record is an error or a record, never a crash', async (t) => 
 })
 
 t.test('a record of another version is an error', async (t) => {
-  await holds(t, fc.property(records, fc.integer({ min: 0, max: 255 }).filter(byte => byte !== 0x31 && byte !== 0x32), (record, version) => {
-    record[0] = version
-    assert.throws(() => decode(record), RecordUnreadableError)
-  }), 100)
+  await holds(
+    t,
+    fc.property(
+      records,
+      fc.integer({ min: 0, max: 255 }).filter(byte => byte !== 0x31 && byte !== 0x32),
+      (record, version) => {
+        record[0] = version
+        assert.throws(() => decode(record), RecordUnreadableError)
+      }
+    ),
+    100
+  )
 })
 
 t.test('a record in a state that does not exist is an error', async (t) => {
-  const record = encodeRunning({ owner: 'o'.repeat(18), fingerprint: 'f'.repeat(43), lease: 1, retention: 1, takeOver: true }, 1, 2)
+  const record = encodeRunning(
+    { owner: 'o'.repeat(18), fingerprint: 'f'.repeat(43), lease: 1, retention: 1, takeOver: true },
+    1,
+    2
+  )
   t.throws(() => read(`2x${record.slice(2)}`), RecordUnreadableError)
 })
 
 /*
- * The format is read by other releases during a rolling upgrade: if one of these tests fails, there must be one more version.
+ * The format is read by other releases during a rolling upgrade: if one of these tests fails, there must be one more
+ * version.
  */
 const GOLDEN: OwnedClaim = {
   owner: 'abcdefghijk0000001',
@@ -171,20 +214,44 @@ const GOLDEN: OwnedClaim = {
 }
 const HEAD = `${GOLDEN.fingerprint}01020304`
 const TIMES = '00007530' + '00000526d130'
-const RESPONSE: KeptResponse = { headers: [['a', 'é'], ['b', ['1', '2']], ['c', null], ['d\n', '\\n\n']], body: Buffer.from('00ff0a', 'hex') }
+const RESPONSE: KeptResponse = {
+  headers: [
+    ['a', 'é'],
+    ['b', ['1', '2']],
+    ['c', null],
+    ['d\n', '\\n\n']
+  ],
+  body: Buffer.from('00ff0a', 'hex')
+}
 const LINES = 'a:é\nb:1\nb:2\n:c\nd\\n:\\\\n\\n\n'
 
 const HEADS = { fingerprint: GOLDEN.fingerprint, attempt: 0x01020304 }
 const OWNED = { ...HEADS, owner: GOLDEN.owner, lease: 30_000, timeToLive: 86_430_000, ownerLeft: false }
 
 for (const version of RECORD_VERSIONS) {
-  const settled = (response: KeptResponse | null, statusCode = 201): string | Buffer => encodeSettled(GOLDEN, { statusCode, response }, version)
+  const settled = (response: KeptResponse | null, statusCode = 201): string | Buffer =>
+    encodeSettled(GOLDEN, { statusCode, response }, version)
   const decoded = (response: KeptResponse | null, statusCode = 201): DecodedRecord =>
     ({ version, state: 'settled', ...HEADS, outcome: { statusCode, response } })
   const records: Array<[what: string, record: string | Buffer, text: string | Buffer, decoded: DecodedRecord]> = [
-    ['running', encodeRunning(GOLDEN, GOLDEN.attempt, version), `${version}r${HEAD}${GOLDEN.owner}${TIMES}`, { version, state: 'running', ...OWNED }],
-    ['released', encodeReleased(GOLDEN, version), `${version}f${HEAD}${GOLDEN.owner}${TIMES}`, { version, state: 'released', ...OWNED }],
-    ['settled', settled(RESPONSE), Buffer.concat([Buffer.from(`${version}s${HEAD}201\n${LINES}\n`), Buffer.from('00ff0a', 'hex')]), decoded(RESPONSE)],
+    [
+      'running',
+      encodeRunning(GOLDEN, GOLDEN.attempt, version),
+      `${version}r${HEAD}${GOLDEN.owner}${TIMES}`,
+      { version, state: 'running', ...OWNED }
+    ],
+    [
+      'released',
+      encodeReleased(GOLDEN, version),
+      `${version}f${HEAD}${GOLDEN.owner}${TIMES}`,
+      { version, state: 'released', ...OWNED }
+    ],
+    [
+      'settled',
+      settled(RESPONSE),
+      Buffer.concat([Buffer.from(`${version}s${HEAD}201\n${LINES}\n`), Buffer.from('00ff0a', 'hex')]),
+      decoded(RESPONSE)
+    ],
     ['settled, with text and no headers,', settled({ headers: [], body: '\n\nü' }), `${version}s${HEAD}201\n\n\n\nü`,
       decoded({ headers: [], body: Buffer.from('\n\nü') })],
     ['settled, without a response,', settled(null, 599), `${version}n${HEAD}599\n\n`, decoded(null, 599)]
@@ -200,7 +267,11 @@ for (const version of RECORD_VERSIONS) {
     const record = encodeRunning(GOLDEN, 1, version)
     t.match(read(`${record}L`), { state: 'running', ownerLeft: true })
     t.match(read(`${version}${STATE.awaited}${record.slice(2)}L`), { state: 'running', ownerLeft: true })
-    t.match(read(`${encodeReleased(GOLDEN, version)}L`), { state: 'released', ownerLeft: false }, 'once it is released nobody’s has')
+    t.match(
+      read(`${encodeReleased(GOLDEN, version)}L`),
+      { state: 'released', ownerLeft: false },
+      'once it is released nobody’s has'
+    )
   })
 }
 

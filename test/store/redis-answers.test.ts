@@ -10,11 +10,15 @@ import { aClaim, anOutcome, ID, never, openStore, own, redisUnderTest, waitFor }
 import type { RedisUnderTest } from './harness.ts'
 
 /*
- * What a client makes of Redis's answers must not matter, and no answer, however odd, may be taken for another one.
+ * It must not matter what a client makes of Redis's answers, and no answer, however odd, may be taken for another one.
  */
 
-/** A store beside the others, whose client answers scripts otherwise, and how many commands it has sent. */
-function answering (t: Test, { redis, keyPrefix }: RedisUnderTest, evalsha: () => Promise<unknown>): { store: RedisStore, sent: () => number } {
+/** A store beside the others whose client gives other answers to scripts, and how many commands it has sent. */
+function answering (
+  t: Test,
+  { redis, keyPrefix }: RedisUnderTest,
+  evalsha: () => Promise<unknown>
+): { store: RedisStore, sent: () => number } {
   let sent = 0
   const counted = <Args extends unknown[], Result>(call: (...args: Args) => Result) => (...args: Args): Result => {
     sent++
@@ -28,9 +32,21 @@ function answering (t: Test, { redis, keyPrefix }: RedisUnderTest, evalsha: () =
 }
 
 const ODD: Array<[what: string, answer: unknown]> = [
-  ['nothing', null], ['undefined', undefined], ['an empty text', ''], ['a word', 'OK'], ['an empty array', []],
-  ['a number that is no answer', 7], ['that number as text', '7'], ['a fraction', 0.5], ['true', true], ['an object', {}],
-  ['an unknown answer', [9, 1]], ['its text', ['9', '1']], ['no detail', [1]], ['no lease', [0]], ['a lease that is no number', [0, 'x', 0]]
+  ['nothing', null],
+  ['undefined', undefined],
+  ['an empty text', ''],
+  ['a word', 'OK'],
+  ['an empty array', []],
+  ['a number that is no answer', 7],
+  ['that number as text', '7'],
+  ['a fraction', 0.5],
+  ['true', true],
+  ['an object', {}],
+  ['an unknown answer', [9, 1]],
+  ['its text', ['9', '1']],
+  ['no detail', [1]],
+  ['no lease', [0]],
+  ['a lease that is no number', [0, 'x', 0]]
 ]
 
 for (const [what, odd] of ODD) {
@@ -41,7 +57,9 @@ for (const [what, odd] of ODD) {
     const error = { message: 'Redis gave an answer that the store does not know' }
     await t.rejects(store.claim(ID, aClaim()), error, 'claim')
     t.equal(sent(), 2, 'SET and the script, and no more')
-    for (const method of ['renew', 'release', 'withdraw', 'markLeft'] as const) await t.rejects(store[method](ID, owned), error, method)
+    for (const method of ['renew', 'release', 'withdraw', 'markLeft'] as const) {
+      await t.rejects(store[method](ID, owned), error, method)
+    }
     await t.rejects(store.complete(ID, owned, anOutcome()), error, 'complete')
     t.equal(sent(), 7)
   })
@@ -56,7 +74,7 @@ t.test('a record that is another one with each look is an error soon', async (t)
 })
 
 for (const answer of [0, '0', 7, null]) {
-  t.test(`who is told again and again that there is nothing to wait for (${String(answer)}) makes a pause each time`, async (t) => {
+  t.test(`a waiter that keeps hearing of nothing to wait for (${String(answer)}) pauses each time`, async (t) => {
     const under = await redisUnderTest(t)
     await own(under.store)
     const { store } = answering(t, under, async () => answer)
@@ -92,7 +110,7 @@ for (const [what, options] of CLIENTS) {
   })
 }
 
-/** As ioredis makes them. */
+/** Errors as ioredis creates them. */
 function replyError (message: string): Error {
   return Object.assign(new Error(message), { name: 'ReplyError' })
 }
@@ -114,9 +132,12 @@ for (const [what, error, code] of REFUSALS) {
   })
 }
 
-t.test('nothing that was sent is told, neither by a server that quotes it nor by a client that hangs it on the error', async (t) => {
+t.test('no error exposes what was sent, if a server quotes it or a client attaches it to the error', async (t) => {
   const quoted = replyError('ERR unknown command \'evalsha\', with args beginning with: \'tok-secret\'')
-  for (const error of [quoted, Object.assign(replyError('OOM'), { command: { name: 'evalsha', args: ['tok-secret'] } })]) {
+  for (const error of [
+    quoted,
+    Object.assign(replyError('OOM'), { command: { name: 'evalsha', args: ['tok-secret'] } })
+  ]) {
     const found = explained(error) as Error
     t.ok(found instanceof StoreRefusedError)
     t.match(found.cause, { name: 'ReplyError', message: error === quoted ? 'ERR unknown command \'evalsha\'' : 'OOM' })
@@ -139,13 +160,17 @@ const UNKNOWN: unknown[] = [
   new Error('Command timed out'),
   Object.assign(new Error('EPIPE while writing'), { code: 'EPIPE' }),
   Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }),
-  new Error('Reached the max retries per request limit (which is 20). Refer to "maxRetriesPerRequest" option for details.'),
+  new Error(
+    'Reached the max retries per request limit (which is 20). Refer to "maxRetriesPerRequest" option for details.'
+  ),
   new Error('')
 ]
 
 t.test('any other error leaves open what became of the command, and is handed on as it is', async (t) => {
   for (const error of UNKNOWN) t.equal(explained(error), error, String(error))
-  for (const odd of ['OOM as a text', null, undefined]) t.match(explained(odd), { name: typeof odd, message: 'not an Error' })
+  for (const odd of ['OOM as a text', null, undefined]) {
+    t.match(explained(odd), { name: typeof odd, message: 'not an Error' })
+  }
 })
 
 t.test('a command that is refused among others of one pipeline is refused alone', async (t) => {
@@ -153,7 +178,11 @@ t.test('a command that is refused among others of one pipeline is refused alone'
   await redis.hset(`${keyPrefix}hash`, 'a', 'b')
   const ids = ['one', 'hash', 'two']
   const results = await Promise.allSettled(ids.map(id => store.claim(id, aClaim())))
-  t.match(results, [{ value: { state: 'claimed' } }, { reason: RecordUnreadableError }, { value: { state: 'claimed' } }])
+  t.match(results, [
+    { value: { state: 'claimed' } },
+    { reason: RecordUnreadableError },
+    { value: { state: 'claimed' } }
+  ])
   const plain = connectRedis(t, { enableAutoPipelining: false })
   t.equal(await plain.type(`${keyPrefix}hash`), 'hash')
 })

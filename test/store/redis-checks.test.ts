@@ -23,17 +23,27 @@ import type { OwnRedis } from './own-redis.ts'
 
 interface Started {
   app: FastifyInstance
-  /** What kept it from being ready. */
+  /** The error that kept it from being ready. */
   error: Error | null
   logged: Array<{ level: number, msg: string, err?: { message: string } }>
-  /** Lines of the plugin, from warnings on. */
+  /** The log lines of the plugin, from warnings on. */
   told (): string[]
   listen (): Promise<Client>
 }
 
 const retryStrategy = (): number => 20
 
-type ClientOptions = Pick<RedisOptions, 'enableOfflineQueue' | 'enableReadyCheck' | 'lazyConnect' | 'password' | 'protocol' | 'retryStrategy' | 'stringNumbers' | 'username'>
+type ClientOptions = Pick<
+  RedisOptions,
+  | 'enableOfflineQueue'
+  | 'enableReadyCheck'
+  | 'lazyConnect'
+  | 'password'
+  | 'protocol'
+  | 'retryStrategy'
+  | 'stringNumbers'
+  | 'username'
+>
 
 function clientOn (t: Test, { port }: { port: number }, options: ClientOptions = {}): Redis {
   const redis = new Redis({ port, enableAutoPipelining: true, retryStrategy, ...options })
@@ -42,11 +52,22 @@ function clientOn (t: Test, { port }: { port: number }, options: ClientOptions =
   return redis
 }
 
-async function start (t: Test, redis: Redis | Cluster, options: Partial<IdempotencyOptions> & { pluginTimeout?: number } = {}): Promise<Started> {
+async function start (
+  t: Test,
+  redis: Redis | Cluster,
+  options: Partial<IdempotencyOptions> & { pluginTimeout?: number } = {}
+): Promise<Started> {
   const { pluginTimeout = 0, ...pluginOptions } = options
   const logged: Started['logged'] = []
   const app = Fastify({
-    logger: { level: 'debug', stream: { write: (line: string) => { logged.push(JSON.parse(line) as Started['logged'][0]) } } },
+    logger: {
+      level: 'debug',
+      stream: {
+        write: (line: string) => {
+          logged.push(JSON.parse(line) as Started['logged'][0])
+        }
+      }
+    },
     forceCloseConnections: true,
     pluginTimeout
   })
@@ -73,20 +94,25 @@ function refused (t: Test, { error, told }: Started, expected: RegExp): void {
   t.strictSame(told(), [], 'told once')
 }
 
-/** One that keeps what it is told, as it should. */
+/** A Redis that keeps what it acknowledged, as it should. */
 const durable = ['--appendonly', 'yes']
 
 const OLD = unpacked(REDIS_6)
 const VALKEY = unpacked(VALKEY_8)
 const missing = 'the packages of another Debian release cannot be had here'
-/** Access lists say no in other words from version to version. */
-const SERVERS: Array<[name: string, binary: string | null | undefined]> = [['the Redis of the tests', undefined], ['Valkey 8', VALKEY]]
+/** Access lists refuse in different words from version to version. */
+const SERVERS: Array<[name: string, binary: string | null | undefined]> = [
+  ['the Redis of the tests', undefined],
+  ['Valkey 8', VALKEY]
+]
 
 for (const [name, binary] of SERVERS) {
   const skip = binary === null ? missing : false
-  const own = (t: Test, args = durable): Promise<OwnRedis> => ownRedis(t, { args, ...(typeof binary === 'string' && { binary }) })
+  const own = (t: Test, args = durable): Promise<OwnRedis> =>
+    ownRedis(t, { args, ...(typeof binary === 'string' && { binary }) })
 
-  t.test(`an app starts without a word on one that is as it should be, which is sent four commands (${name})`, { skip }, async (t) => {
+  t.test('an app starts without a word on one that is as it should be, ' +
+    `which is sent four commands (${name})`, { skip }, async (t) => {
     const server = await own(t)
     const redis = clientOn(t, server)
     await until(() => redis.status === 'ready')
@@ -95,10 +121,16 @@ for (const [name, binary] of SERVERS) {
     t.equal(started.error, null)
     t.strictSame(started.told(), [])
     const stats = await server.admin.info('commandstats')
-    const calls: Record<string, number> = Object.fromEntries<number>([...stats.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)].map(([, name = '', count]) => [name, Number(count)]))
+    const calls: Record<string, number> = Object.fromEntries<number>(
+      [...stats.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)].map(([, name = '', count]) => [name, Number(count)])
+    )
     const { eval: scripts, evalsha, info, 'config|get': config, 'config|resetstat': _mine, ...inScript } = calls
     t.strictSame({ scripts, evalsha, info, config }, { scripts: 1, evalsha: 1, info: 1, config: 1 }, 'sent')
-    t.strictSame(inScript, { set: 1, get: 1, setrange: 1, pexpire: 1, pttl: 1, publish: 1, del: 1 }, 'run in the script')
+    t.strictSame(
+      inScript,
+      { set: 1, get: 1, setrange: 1, pexpire: 1, pttl: 1, publish: 1, del: 1 },
+      'run in the script'
+    )
     t.equal(await server.admin.dbsize(), 0, 'nothing is left of it')
     t.equal((await (await started.listen()).post('/pay', 'k')).text, 'paid')
   })
@@ -114,7 +146,13 @@ for (const [name, binary] of SERVERS) {
     }
     const all = ['~*', '&*', '+@all']
     for (const command of ['set', 'get', 'setrange', 'pexpire', 'pttl', 'publish', 'del', 'eval', 'evalsha']) {
-      refused(t, await as(...all, `-${command}`), new RegExp(`its user lacks the right to run ${command.toUpperCase()} on keys and channels that begin with "idem:"`))
+      refused(
+        t,
+        await as(...all, `-${command}`),
+        new RegExp(
+          `its user lacks the right to run ${command.toUpperCase()} on keys and channels that begin with "idem:"`
+        )
+      )
     }
     refused(t, await as('~other:*', '&*', '+@all'), /the right to run EVALSHA, EVAL on keys/)
     refused(t, await as('~*', 'resetchannels', '+@all'), /the right to run PUBLISH on/)
@@ -127,7 +165,7 @@ for (const [name, binary] of SERVERS) {
     }
     const { message } = (await as('~*', '&*')).error as Error
     const grants = /Grant it: (.*)$/.exec(message)?.[1]?.split(' ') ?? []
-    // What ioredis itself needs to connect.
+    // The commands that ioredis itself needs to connect.
     const started = await as('~idem:*', '&idem:*', '+hello', ...grants)
     t.equal(started.error, null, `enough: ${grants.join(' ')}`)
   })
@@ -135,7 +173,11 @@ for (const [name, binary] of SERVERS) {
   t.test(`a replica is refused, also one that takes writes (${name})`, { skip }, async (t) => {
     const server = await own(t)
     await server.admin.replicaof('127.0.0.1', await freePort())
-    refused(t, await start(t, clientOn(t, server)), /it is a replica, which takes no writes or loses them\. Connect .* to the master/)
+    refused(
+      t,
+      await start(t, clientOn(t, server)),
+      /it is a replica, which takes no writes or loses them\. Connect .* to the master/
+    )
     await server.admin.config('SET', 'replica-read-only', 'no')
     refused(t, await start(t, clientOn(t, server)), /it is a replica/)
   })
@@ -147,7 +189,11 @@ t.test('a Redis 6 is refused, with its version', { skip: OLD === null ? missing 
   refused(t, started, /version 7\.0 or later is needed, and this one is 6\.0\.16\. Upgrade it/)
   t.match(started.error, { cause: { message: /syntax error/ } })
   await server.admin.acl('SETUSER', 'app', 'reset', 'on', '>secret', '~*', '+@all', '-info')
-  refused(t, await start(t, clientOn(t, server, { username: 'app', password: 'secret' })), /version 7\.0 or later is needed, and this one is older/)
+  refused(
+    t,
+    await start(t, clientOn(t, server, { username: 'app', password: 'secret' })),
+    /version 7\.0 or later is needed, and this one is older/
+  )
   t.equal((await start(t, clientOn(t, server), { redisChecks: false })).error, null, 'unless nobody looks')
 })
 
@@ -163,12 +209,22 @@ t.test('a wrong password is named as the cause, a missing one too', async (t) =>
   for (const [what, options] of wrong) {
     for (const more of [{}, { protocol: 2 as const }, { enableOfflineQueue: false }, { enableReadyCheck: false }]) {
       const started = await start(t, clientOn(t, server, { ...options, ...more }))
-      refused(t, started, /it refuses the password\. Give the client of the option "redis" the username and the password that Redis knows/)
+      refused(
+        t,
+        started,
+        /it refuses the password\. Give the client of the option "redis" the username and the password that Redis knows/
+      )
       t.match(started.error, { cause: { message: /^WRONGPASS / } }, `${what}, ${JSON.stringify(more)}`)
       t.notMatch(inspect([started.error, started.logged], { depth: null }), /hunter2|nobody/)
     }
   }
-  for (const more of [{}, { protocol: 2 as const }, { enableReadyCheck: false }, { enableReadyCheck: false, protocol: 2 as const }, { enableReadyCheck: false, protocol: 2 as const, enableOfflineQueue: false }]) {
+  for (const more of [
+    {},
+    { protocol: 2 as const },
+    { enableReadyCheck: false },
+    { enableReadyCheck: false, protocol: 2 as const },
+    { enableReadyCheck: false, protocol: 2 as const, enableOfflineQueue: false }
+  ]) {
     refused(t, await start(t, clientOn(t, server, more)), /it asks for a password, and the client has none/)
   }
   const failing = clientOn(t, server, { password: 'hunter2' })
@@ -182,11 +238,15 @@ t.test('a Redis that may forget is a warning, one sentence each', async (t) => {
   await server.admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
   const evicting = await start(t, clientOn(t, server))
   t.equal(evicting.error, null)
-  t.strictSame(evicting.told(), ['idempotency: Redis has the maxmemory-policy allkeys-lru, not noeviction: a full Redis forgets keys, and then their retries run again'])
+  t.strictSame(evicting.told(), [
+    'idempotency: Redis has the maxmemory-policy allkeys-lru, not noeviction: ' +
+      'a full Redis forgets keys, and then their retries run again'
+  ])
 
   await server.admin.config('SET', 'maxmemory-policy', 'noeviction')
   await server.admin.config('SET', 'appendonly', 'no')
-  const forgetting = 'idempotency: Redis keeps nothing on disk (appendonly no, and no save): a restart of Redis forgets all keys, and then their retries run again'
+  const forgetting = 'idempotency: Redis keeps nothing on disk (appendonly no, and no save): ' +
+    'a restart of Redis forgets all keys, and then their retries run again'
   for (const options of [{}, { protocol: 2 as const }, { stringNumbers: true }]) {
     const started = await start(t, clientOn(t, server, options))
     t.strictSame(started.told(), [forgetting], JSON.stringify(options))
@@ -196,7 +256,7 @@ t.test('a Redis that may forget is a warning, one sentence each', async (t) => {
   t.strictSame((await start(t, objects)).told(), [forgetting], 'a client that answers with objects')
   await server.admin.config('SET', 'save', '3600 1')
   t.strictSame((await start(t, clientOn(t, server))).told(), [], 'snapshots are something')
-  // Or it would not end with its test.
+  // Otherwise it would not end with its test.
   await server.admin.config('SET', 'shutdown-on-sigterm', 'nosave')
 })
 
@@ -216,12 +276,14 @@ t.test('a Redis that takes no writes just now is a warning', async (t) => {
   }
 })
 
-t.test('a Redis that cannot be reached yet does not keep an app from starting, and is checked once it is there', async (t) => {
+t.test('a Redis that cannot be reached yet does not keep an app from starting, and is checked later', async (t) => {
   const server = await ownRedis(t, { started: false, args: [...durable, '--maxmemory-policy', 'allkeys-lru'] })
   const redis = clientOn(t, server)
   const started = await start(t, redis, { storeTimeout: 500 })
   t.equal(started.error, null)
-  t.match(started.told(), [/^idempotency: Redis could not be checked, and will be once it can be reached: until then protected requests are refused/])
+  t.match(started.told(), [
+    /^idempotency: Redis could not be checked, and will be once it can be reached: until then protected requests are refused/
+  ])
   t.match(started.logged.find(({ level }) => level === 40)?.err, { code: 'ECONNREFUSED' })
   const client = await started.listen()
   t.equal((await client.get('/health')).status, 200)
@@ -244,7 +306,10 @@ t.test('what is found to be wrong only once Redis is reached is logged as an err
   t.equal(started.error, null)
   await replica.start()
   await until(() => started.logged.some(({ level }) => level === 50), 'the error')
-  t.match(started.logged.find(({ level }) => level === 50), { msg: 'idempotency: Redis cannot be used: nothing is protected', err: { message: /it is a replica/ } })
+  t.match(
+    started.logged.find(({ level }) => level === 50),
+    { msg: 'idempotency: Redis cannot be used: nothing is protected', err: { message: /it is a replica/ } }
+  )
 
   const locked = await ownRedis(t, { started: false, args: ['--user', 'app', 'on', '>right', '~*', '&*', '+@all'] })
   const other = await start(t, clientOn(t, locked, { username: 'app', password: 'hunter2' }), { storeTimeout: 500 })
@@ -262,12 +327,16 @@ t.test('a lazy client is not made to connect, and is checked when it first is', 
     const started = await start(t, redis)
     t.equal(redis.status, 'wait')
     t.strictSame(started.told(), [])
-    t.equal((await (await started.listen()).post('/pay', `k${enableOfflineQueue}`)).status, 200, 'and its first request is not lost')
+    t.equal(
+      (await (await started.listen()).post('/pay', `k${enableOfflineQueue}`)).status,
+      200,
+      'and its first request is not lost'
+    )
     await until(() => started.told().length === 1, 'the checks')
   }
 })
 
-t.test('a Redis that does not answer holds the start up for storeTimeout, and never for as long as Fastify gives', async (t) => {
+t.test('a Redis that does not answer delays the start by storeTimeout, never until Fastify’s limit', async (t) => {
   const server = await ownRedis(t)
   const redis = clientOn(t, server)
   await until(() => redis.status === 'ready')
@@ -275,7 +344,10 @@ t.test('a Redis that does not answer holds the start up for storeTimeout, and ne
   for (const options of [{ storeTimeout: 50 }, { storeTimeout: 60_000, pluginTimeout: 500 }]) {
     const started = await start(t, redis, options)
     t.equal(started.error, null)
-    t.match(started.logged.find(({ level }) => level === 40)?.err?.message, `Redis did not answer within ${options.storeTimeout === 50 ? 50 : 400} ms`)
+    t.match(
+      started.logged.find(({ level }) => level === 40)?.err?.message,
+      `Redis did not answer within ${options.storeTimeout === 50 ? 50 : 400} ms`
+    )
   }
 })
 
@@ -291,7 +363,10 @@ t.test('what a Redis answers only after the app has started counts all the same'
   t.equal(started.error, null)
   server.thaw()
   await until(() => started.logged.some(({ level }) => level === 50), 'the error')
-  t.match(started.logged.find(({ level }) => level === 50), { msg: 'idempotency: Redis cannot be used: nothing is protected', err: { message: /the right to run SET on/ } })
+  t.match(
+    started.logged.find(({ level }) => level === 50),
+    { msg: 'idempotency: Redis cannot be used: nothing is protected', err: { message: /the right to run SET on/ } }
+  )
 })
 
 t.test('a Redis that took no writes when the app started is checked again, until it takes them', async (t) => {
@@ -307,7 +382,8 @@ t.test('a Redis that took no writes when the app started is checked again, until
   t.match(started.told(), [/could not be checked, and will be/, /allkeys-lru/], 'the same trouble is told once')
 })
 
-t.test('an outage is told to an app that does not listen for errors of its client, whose own words are not kept from it', async (t) => {
+t.test('an outage is told to an app that does not listen for errors of its client, ' +
+  'whose own words are not kept from it', async (t) => {
   const printed: string[] = []
   t.intercept(console, 'error', { value: (...words: unknown[]) => { printed.push(words.join(' ')) } })
   for (const lazyConnect of [false, true]) {
@@ -318,7 +394,10 @@ t.test('an outage is told to an app that does not listen for errors of its clien
     t.equal(started.error, null)
     const client = await started.listen()
     t.equal((await client.post('/pay', 'k')).status, 503)
-    const told = (): Started['logged'] => started.logged.filter(({ level, msg }) => level === 40 && msg.startsWith('idempotency: Redis could not be checked'))
+    const told = (): Started['logged'] =>
+      started.logged.filter(
+        ({ level, msg }) => level === 40 && msg.startsWith('idempotency: Redis could not be checked')
+      )
     await until(() => told().length > 0, 'the warning')
     t.match(told(), [{ err: { code: 'ECONNREFUSED' } }], 'in the log of the app')
     printed.length = 0
@@ -366,12 +445,19 @@ t.test('an app that something else keeps from starting lets go of the client, to
 
 for (const enableAutoPipelining of [true, false]) {
   t.test(`a Cluster is checked as well (enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
-    const server = await ownRedis(t, { args: [...durable, '--cluster-enabled', 'yes', '--cluster-port', String(await freePort()), '--cluster-announce-ip', '127.0.0.1'] })
+    const server = await ownRedis(t, {
+      args: [
+        ...durable,
+        '--cluster-enabled', 'yes', '--cluster-port', String(await freePort()), '--cluster-announce-ip', '127.0.0.1'
+      ]
+    })
     await server.admin.cluster('ADDSLOTSRANGE', 0, 16383)
     await until(async () => (await server.admin.cluster('INFO')).includes('cluster_state:ok'), 'a cluster of one')
     const connect = (password?: string, username?: string): Cluster => {
       const cluster = new Cluster([{ host: '127.0.0.1', port: server.port }], {
-        enableAutoPipelining, clusterRetryStrategy: retryStrategy, redisOptions: { ...(password !== undefined && { password }), ...(username !== undefined && { username }) }
+        enableAutoPipelining,
+        clusterRetryStrategy: retryStrategy,
+        redisOptions: { ...(password !== undefined && { password }), ...(username !== undefined && { username }) }
       })
       cluster.on('error', () => {})
       t.teardown(() => cluster.disconnect())

@@ -11,10 +11,10 @@ import { startRedis } from '../servers/redis.ts'
 import { aClaim, anOutcome, ID, isAbout, openStore, own } from './harness.ts'
 
 /*
- * Redis measures what expires by the wall clock of its host. Here a real one whose clock is set forward and back.
+ * Redis measures expiry by the wall clock of its host. This is a real Redis whose clock is set forward and back.
  */
 
-/** Stands before Redis's own way to ask for the time. Debian's libfaketime does not get on with Redis's allocator. */
+/** This library replaces Redis's own call for the time. Debian's libfaketime does not work with Redis's allocator. */
 const SHIM = `
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -37,7 +37,9 @@ int gettimeofday(struct timeval *restrict now, void *restrict zone) {
 `
 
 function missing (): string | false {
-  if (process.platform !== 'linux') return 'the clock of a program is set by preloading a library, which is done on Linux here'
+  if (process.platform !== 'linux') {
+    return 'the clock of a program is set by preloading a library, which is done on Linux here'
+  }
   try {
     execFileSync('cc', ['--version'], { stdio: 'ignore' })
     return false
@@ -47,10 +49,10 @@ function missing (): string | false {
 }
 
 interface Clocked {
-  /** Two processes' stores. */
+  /** The stores of two processes. */
   store: RedisStore
   other: RedisStore
-  /** Sets the clock of Redis's host, in seconds from the true one. */
+  /** Sets the clock of Redis's host, in seconds from the true time. */
   setClock (secondsAhead: number): Promise<void>
 }
 
@@ -60,7 +62,7 @@ async function clockedRedis (t: Test): Promise<Clocked> {
   const [library, file] = [join(directory, 'clock.so'), join(directory, 'seconds')]
   execFileSync('cc', ['-shared', '-fPIC', '-o', library, '-x', 'c', '-'], { input: SHIM })
   const write = (secondsAhead: number): void => {
-    // In one step: while it is written it would be empty.
+    // The file is replaced in one step: while it is written it would be empty.
     writeFileSync(`${file}.new`, String(secondsAhead))
     renameSync(`${file}.new`, file)
   }
@@ -76,14 +78,16 @@ async function clockedRedis (t: Test): Promise<Clocked> {
     other: openStore(t, connectRedis(t, { url: server.url }), 'idem:'),
     async setClock (secondsAhead) {
       write(secondsAhead)
-      const isSet = async (): Promise<boolean> => Math.abs(Number((await redis.time())[0]) - Date.now() / 1000 - secondsAhead) < 5
+      const isSet = async (): Promise<boolean> =>
+        Math.abs(Number((await redis.time())[0]) - Date.now() / 1000 - secondsAhead) < 5
       await until(isSet, 'the clock that was set')
     }
   }
 }
 
 t.test('a clock of Redis that is set', { skip: missing() }, async (t) => {
-  t.test('forward by more than a lease lets a duplicate take over, and the owner is told at its next renewal', async (t) => {
+  t.test('forward by more than a lease lets a duplicate take over, ' +
+    'and the owner is told at its next renewal', async (t) => {
     const { store, other, setClock } = await clockedRedis(t)
     const owned = await own(store)
     await setClock(60)

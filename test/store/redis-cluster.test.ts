@@ -12,7 +12,10 @@ const server = await ownRedis(t, { args: ['--cluster-enabled', 'yes', '--cluster
 await server.admin.cluster('ADDSLOTSRANGE', 0, 16383)
 await until(async () => (await server.admin.cluster('INFO')).includes('cluster_state:ok'), 'a cluster of one')
 
-function connectCluster (t: Test, options: Pick<ClusterOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'lazyConnect'> = {}): Cluster {
+function connectCluster (
+  t: Test,
+  options: Pick<ClusterOptions, 'enableAutoPipelining' | 'enableOfflineQueue' | 'lazyConnect'> = {}
+): Cluster {
   const cluster = new Cluster([{ host: '127.0.0.1', port: server.port }], { enableAutoPipelining: true, ...options })
   cluster.on('error', () => {})
   t.teardown(() => cluster.disconnect())
@@ -48,9 +51,14 @@ t.test('a Cluster that connects for the first time is waited for', async (t) => 
   t.match(await openStore(t, cluster, newPrefix()).claim('new', aClaim()), { state: 'claimed', attempt: 1 })
 })
 
-for (const options of [{ lazyConnect: true }, { enableOfflineQueue: false }, { lazyConnect: true, enableOfflineQueue: false }]) {
+for (const options of [
+  { lazyConnect: true },
+  { enableOfflineQueue: false },
+  { lazyConnect: true, enableOfflineQueue: false }
+]) {
   for (const enableAutoPipelining of [true, false]) {
-    t.test(`neither the first claim nor the subscription is lost, with ${JSON.stringify({ ...options, enableAutoPipelining })}`, async (t) => {
+    t.test('neither the first claim nor the subscription is lost, ' +
+      `with ${JSON.stringify({ ...options, enableAutoPipelining })}`, async (t) => {
       const keyPrefix = newPrefix()
       const store = openStore(t, connectCluster(t, { ...options, enableAutoPipelining }), keyPrefix)
       t.match(await store.claim('new', aClaim()), { state: 'claimed', attempt: 1 })

@@ -8,7 +8,7 @@ import { ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
 
 /*
- * What Redis is asked to do, as it counts it itself: what a script calls is counted besides the script.
+ * What Redis is asked to do, as Redis itself counts it: the commands that a script calls count besides the script.
  */
 
 interface CountedStore extends Required<StoreUnderTest> { server: OwnRedis }
@@ -146,7 +146,11 @@ t.test('who waits asks nothing until the key is settled, also the first to wait 
     t.match(await other.claim(ID, aClaim()), { state: 'settled' })
   }
   const { set, evalsha } = await server.commands()
-  t.strictSame({ set, evalsha }, { set: 10 + 1 + 10, evalsha: 10 + 1 + 1 }, 'ten conflicts, a mark, a completion, ten replays')
+  t.strictSame(
+    { set, evalsha },
+    { set: 10 + 1 + 10, evalsha: 10 + 1 + 1 },
+    'ten conflicts, a mark, a completion, ten replays'
+  )
 })
 
 t.test('a Redis that forgot the scripts is taught them again, each with one more command', async (t) => {

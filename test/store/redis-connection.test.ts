@@ -11,7 +11,7 @@ import type { OwnRedis } from './own-redis.ts'
 
 const retryStrategy = (): number => 20
 
-/** Each of these asks Redis, and none may be left unanswered. */
+/** Each of these asks Redis, and each must get an answer. */
 async function isUnreachable (t: Test, store: Store): Promise<void> {
   const owned = { ...aClaim(), attempt: 1 }
   await t.rejects(store.claim(ID, owned), StoreUnreachableError, 'claim')
@@ -24,7 +24,7 @@ async function isUnreachable (t: Test, store: Store): Promise<void> {
   await t.rejects(store.forget(ID), StoreUnreachableError, 'forget')
 }
 
-t.test('a client that lost its connection is told at once that it cannot reach Redis, until it can again', async (t) => {
+t.test('a client that lost its connection is told at once that Redis is unreachable, until it is back', async (t) => {
   const server = await ownRedis(t)
   const redis = connectRedis(t, { url: server.url, retryStrategy })
   const store = openStore(t, redis, 'idem:')
@@ -64,7 +64,10 @@ t.test('a client that connects for the first time is waited for no longer than i
   const server = await ownRedis(t, { started: false })
   const redis = connectRedis(t, { url: server.url, retryStrategy })
   const store = openStore(t, redis, 'idem:', { connectTimeout: 40 })
-  await t.rejects(store.claim(ID, aClaim()), { name: 'StoreUnreachableError', message: 'The Redis client did not connect within 40 ms' })
+  await t.rejects(store.claim(ID, aClaim()), {
+    name: 'StoreUnreachableError',
+    message: 'The Redis client did not connect within 40 ms'
+  })
   await server.start()
   await until(() => redis.status === 'ready')
   t.equal(await store.find(ID), null, 'and the claim is not sent later')
@@ -100,7 +103,7 @@ t.test('a client that was ended is told at once', async (t) => {
   await isUnreachable(t, openStore(t, redis, 'idem:'))
 })
 
-t.test('whoever listens is told each time that the client is ready again, until it does not want to know any more', async (t) => {
+t.test('a listener is called each time that the client is ready again, until it is removed', async (t) => {
   const server = await ownRedis(t, { started: false })
   const redis = connectRedis(t, { url: server.url, retryStrategy })
   const own = redis.listenerCount('ready')
@@ -117,7 +120,7 @@ t.test('whoever listens is told each time that the client is ready again, until 
   for (const times of [0, 1, 2, 3]) {
     await server.start()
     await until(() => redis.status === 'ready')
-    // The same function given twice is told twice, and once again when one of both stops.
+    // The same function that is passed twice is called twice, and once when one of both is removed.
     await until(() => told.always === (times === 3 ? 7 : (times + 1) * 2), `${times} times ready again`)
     t.equal(told.twice, Math.min(times + 1, 2))
     t.match(await store.claim(ID, aClaim()), { state: 'claimed' }, 'and the store can be asked by then')
@@ -221,8 +224,14 @@ async function subscribers (admin: Redis): Promise<string[]> {
 }
 
 for (const [what, connect] of [
-  ['lazy client without an offline queue', (t: Test, { url }: OwnRedis) => connectRedis(t, { url, enableOfflineQueue: false, lazyConnect: true })],
-  ['client without an offline queue', (t: Test, { url }: OwnRedis) => connectRedis(t, { url, enableOfflineQueue: false })],
+  [
+    'lazy client without an offline queue',
+    (t: Test, { url }: OwnRedis) => connectRedis(t, { url, enableOfflineQueue: false, lazyConnect: true })
+  ],
+  [
+    'client without an offline queue',
+    (t: Test, { url }: OwnRedis) => connectRedis(t, { url, enableOfflineQueue: false })
+  ],
   ['lazy client', (t: Test, { url }: OwnRedis) => connectRedis(t, { url, lazyConnect: true })]
 ] as const) {
   t.test(`a ${what} loses neither the first claim nor the subscription`, async (t) => {
@@ -243,9 +252,17 @@ for (const [what, connect] of [
 }
 
 t.test('a lazy client that cannot connect is told so, and is not waited for once it has given up', async (t) => {
-  const redis = connectRedis(t, { url: 'redis://127.0.0.1:1', lazyConnect: true, enableOfflineQueue: false, retryStrategy: () => null })
+  const redis = connectRedis(t, {
+    url: 'redis://127.0.0.1:1',
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    retryStrategy: () => null
+  })
   const store = openStore(t, redis, 'idem:')
-  await t.rejects(store.claim(ID, aClaim()), { name: 'StoreUnreachableError', message: "The Redis client is not connected (its status is 'end')" })
+  await t.rejects(store.claim(ID, aClaim()), {
+    name: 'StoreUnreachableError',
+    message: "The Redis client is not connected (its status is 'end')"
+  })
 })
 
 t.test('a client that had given up and is made to connect again is waited for', async (t) => {

@@ -7,27 +7,30 @@ import { aClaim, anOutcome, openStore, own } from './harness.ts'
 
 /*
  * Slots of a Cluster move to another node while requests come. A client with auto-pipelining sends the commands of one
- * tick together, and hands a redirection of one of them on to its caller.
+ * tick together, and passes a redirection of one of them on to its caller.
  */
 
 const IDS = Array.from({ length: 40 }, (_, i) => `record-${i}`)
-/** Every other one moves, so that those that do and those that do not are sent together. */
+/** Every other key moves, so that moved keys and others are sent together. */
 const moves = (_id: string, i: number): boolean => i % 2 === 0
 
 async function slotsOf (cluster: OwnCluster, keyPrefix: string): Promise<number[]> {
   return [...new Set(await Promise.all(IDS.filter(moves).map(id => cluster.slotOf(keyPrefix + id))))]
 }
 
-/** Each is done for a key of its own, all at once, some of them where the key no longer is. */
+/** Each call is for a key of its own, all at once, and some keys have moved away. */
 async function allAtOnce<T> (t: Test, what: string, call: (id: string, i: number) => Promise<T>): Promise<T[]> {
   const results = await Promise.allSettled(IDS.map(call))
-  const refused = results.flatMap(({ status, ...rest }) => status === 'rejected' ? [String((rest as { reason: unknown }).reason)] : [])
+  const refused = results.flatMap(({ status, ...rest }) =>
+    status === 'rejected' ? [String((rest as { reason: unknown }).reason)] : []
+  )
   t.strictSame(refused, [], what)
   return results.flatMap(result => result.status === 'fulfilled' ? [result.value] : [])
 }
 
 for (const enableAutoPipelining of [true, false]) {
-  t.test(`keys whose slots have moved are claimed and settled all the same (enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+  t.test('keys whose slots have moved are claimed and settled all the same ' +
+    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
     const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)
@@ -36,20 +39,24 @@ for (const enableAutoPipelining of [true, false]) {
     t.equal(owned.length, IDS.length)
     for (const to of [1, 0, 1] as const) {
       await Promise.all(cluster.nodes.map(({ admin }) => admin.flushall()))
-      // To a node that the client has not met, at first.
+      // The keys move to a node that the client has not met yet.
       await cluster.give(slots, to)
       const claimed = await allAtOnce(t, `claimed, moved to ${to}`, id => store.claim(id, aClaim()))
       t.ok(claimed.every(({ state }) => state === 'claimed'))
     }
   })
 
-  t.test(`whatever a key is asked for follows it to where it has moved (enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+  t.test('whatever a key is asked for follows it to where it has moved ' +
+    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
     const slots = await slotsOf(cluster, keyPrefix)
-    /** Nothing is lost on the way: what stands in the slots is carried over. */
+    /** Nothing is lost on the way: the content of the slots is moved too. */
     const carry = async (to: 0 | 1): Promise<void> => {
-      const [from, target] = [cluster.nodes[1 - to], cluster.nodes[to]] as [OwnCluster['nodes'][0], OwnCluster['nodes'][0]]
+      const [from, target] = [cluster.nodes[1 - to], cluster.nodes[to]] as [
+        OwnCluster['nodes'][0],
+        OwnCluster['nodes'][0]
+      ]
       const keys: Array<[string, Buffer, number]> = []
       for (const slot of slots) {
         for (const key of await from.admin.call('CLUSTER', 'GETKEYSINSLOT', slot, 1_000) as string[]) {
@@ -63,7 +70,7 @@ for (const enableAutoPipelining of [true, false]) {
     let at: 0 | 1 = 0
     const moved = async <T>(what: string, call: (id: string, i: number) => Promise<T>): Promise<T[]> => {
       await carry(at = at === 0 ? 1 : 0)
-      // A client that has looked where everything is, and has not looked again.
+      // A client that has looked up where everything is once, and has not looked again.
       return allAtOnce(t, what, call)
     }
     const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)
@@ -76,25 +83,35 @@ for (const enableAutoPipelining of [true, false]) {
     t.ok(second.every(({ attempt }) => attempt === 2))
     t.ok((await moved('withdraw', (id, i) => store.withdraw(id, second[i] as typeof second[0]))).every(Boolean))
     const third = await moved('claim again', async id => own(store, aClaim(), id))
-    t.ok((await moved('complete', (id, i) => store.complete(id, third[i] as typeof third[0], anOutcome(id)))).every(Boolean))
+    t.ok(
+      (await moved('complete', (id, i) => store.complete(id, third[i] as (typeof third)[0], anOutcome(id)))).every(
+        Boolean
+      )
+    )
     t.ok((await moved('replay', id => store.claim(id, aClaim()))).every(result => result.state === 'settled'))
     t.ok((await moved('find', id => store.find(id))).every(record => record?.state === 'settled'))
     t.ok((await moved('forget', id => store.forget(id))).every(Boolean))
   })
 
-  t.test(`keys whose slots are about to move are claimed where they will be (enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+  t.test('keys whose slots are about to move are claimed where they will be ' +
+    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
     const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)
     await own(store, aClaim(), 'record-before')
     await cluster.beginToMove(await slotsOf(cluster, keyPrefix))
     const owned = await allAtOnce(t, 'claimed', async id => own(store, aClaim(), id))
-    t.ok((await allAtOnce(t, 'settled', (id, i) => store.complete(id, owned[i] as typeof owned[0], anOutcome(id)))).every(Boolean))
+    t.ok(
+      (
+        await allAtOnce(t, 'settled', (id, i) => store.complete(id, owned[i] as (typeof owned)[0], anOutcome(id)))
+      ).every(Boolean)
+    )
     t.ok(await cluster.nodes[1].admin.dbsize() > 0, 'on the other node')
     t.ok((await allAtOnce(t, 'replayed', id => store.claim(id, aClaim()))).every(({ state }) => state === 'settled'))
   })
 
-  t.test(`slots that nobody has for a moment are waited for (enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+  t.test('slots that nobody has for a moment are waited for ' +
+    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
     const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)

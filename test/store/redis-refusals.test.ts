@@ -12,25 +12,25 @@ import { failToSave, ownRedis } from './own-redis.ts'
 import type { OwnRedis } from './own-redis.ts'
 
 /*
- * A real Redis that is full, read-only, lacks replicas, cannot save, or forbids commands. What it refuses has changed
- * nothing, what can be read is read, and what takes no more room than a claim did is written into a full one.
+ * A real Redis that is full, read-only, lacks replicas, cannot save, or forbids commands. A refused command has changed
+ * nothing, what can be read is read, and a full Redis still takes a write that needs no more room than the claim did.
  */
 
 const NOTHING_KEPT = { statusCode: 201, response: null }
 
-/** As long as an id is, which a wake-up is told by. */
+/** An id of the real length: a wake-up carries the id of its record. */
 const id = (name: string): string => name.padEnd(ID_LENGTH, '.')
 
 interface Refusing {
   server: OwnRedis
   store: RedisStore
-  /** Records that were there before, by the name of what they are. */
+  /** Records that were there before, by the name of their kind. */
   owned: Record<'running' | 'left' | 'second' | 'silent' | 'released' | 'settled' | 'lost', OwnedClaim>
   /** Every key with its bytes and whether it expires. */
   everything (): Promise<string[]>
 }
 
-/** Records of each kind, and then a Redis that refuses. */
+/** Records of each kind, and after that a Redis that refuses. */
 async function refusing (t: Test, refuse: (server: OwnRedis) => Promise<void>): Promise<Refusing> {
   const server = await ownRedis(t)
   const redis = connectRedis(t, { url: server.url })
@@ -59,15 +59,32 @@ async function refusing (t: Test, refuse: (server: OwnRedis) => Promise<void>): 
     owned,
     async everything () {
       const keys = (await server.admin.keys('*')).sort()
-      return Promise.all(keys.map(async key => `${key} ${(await server.admin.getBuffer(key))?.toString('hex')} ${await server.admin.pttl(key) > 0}`))
+      return Promise.all(
+        keys.map(
+          async key =>
+            `${key} ${(await server.admin.getBuffer(key))?.toString('hex')} ${await server.admin.pttl(key) > 0}`
+        )
+      )
     }
   }
 }
 
 const REFUSALS: Array<[code: string, what: string, refuse: (server: OwnRedis) => Promise<void>]> = [
   ['OOM', 'that is full', async ({ admin }) => { await admin.config('SET', 'maxmemory', '1') }],
-  ['READONLY', 'that was demoted to a replica', async ({ admin }) => { await admin.replicaof('127.0.0.1', String(await freePort())) }],
-  ['NOREPLICAS', 'that lacks replicas', async ({ admin }) => { await admin.config('SET', 'min-replicas-to-write', '1') }],
+  [
+    'READONLY',
+    'that was demoted to a replica',
+    async ({ admin }) => {
+      await admin.replicaof('127.0.0.1', String(await freePort()))
+    }
+  ],
+  [
+    'NOREPLICAS',
+    'that lacks replicas',
+    async ({ admin }) => {
+      await admin.config('SET', 'min-replicas-to-write', '1')
+    }
+  ],
   ['MISCONF', 'that cannot save', failToSave]
 ]
 
@@ -83,8 +100,16 @@ for (const [code, what, refuse] of REFUSALS) {
     t.match(running, { state: 'running', ownerLeft: false })
     isAbout(t, running.state === 'running' ? running.leaseLeft : null, 30_000)
     t.match(await store.claim(id('left'), aClaim()), { state: 'running', ownerLeft: true })
-    t.strictSame(await store.claim(id('silent'), aClaim({ takeOver: false })), { state: 'running', leaseLeft: 0, ownerLeft: false })
-    t.strictSame(await store.claim(id('second'), owned.second), { state: 'claimed', attempt: 2 }, 'a claim whose answer was lost')
+    t.strictSame(await store.claim(id('silent'), aClaim({ takeOver: false })), {
+      state: 'running',
+      leaseLeft: 0,
+      ownerLeft: false
+    })
+    t.strictSame(
+      await store.claim(id('second'), owned.second),
+      { state: 'claimed', attempt: 2 },
+      'a claim whose answer was lost'
+    )
     for (const name of ['new', 'released', 'silent']) {
       await t.rejects(store.claim(id(name), aClaim()), isRefused(code), name)
     }
@@ -111,7 +136,11 @@ for (const [code, what, refuse] of REFUSALS) {
     await t.rejects(store.complete(id('running'), owned.running, anOutcome()), refused, 'complete')
     await t.rejects(store.complete(id('lost'), owned.lost, anOutcome()), refused, 'complete a lost record')
     if (code !== 'OOM') {
-      await t.rejects(store.complete(id('running'), owned.running, NOTHING_KEPT), refused, 'complete without a response')
+      await t.rejects(
+        store.complete(id('running'), owned.running, NOTHING_KEPT),
+        refused,
+        'complete without a response'
+      )
       await t.rejects(store.renew(id('running'), owned.running), refused, 'renew')
       await t.rejects(store.renew(id('lost'), owned.lost), refused, 'renew a lost record')
       await t.rejects(store.release(id('running'), owned.running), refused, 'release')
@@ -178,7 +207,7 @@ t.test('a Redis that has room again takes what it refused', async (t) => {
   t.match(await store.claim(id('silent'), aClaim()), { state: 'claimed', attempt: 2 })
 })
 
-/** A store whose user may do everything but this. */
+/** A store whose user may run everything but this command. */
 async function forbidding (t: Test, { server }: Refusing, command: string): Promise<RedisStore> {
   await server.admin.acl('SETUSER', 'limited', 'reset', 'on', 'nopass', '~*', '&*', '+@all', `-${command}`)
   const redis = new Redis(server.url, { username: 'limited', password: 'any', enableAutoPipelining: true })
@@ -219,7 +248,9 @@ for (const command of ['set', 'get', 'pttl', 'pexpire', 'setrange', 'publish', '
       }
     }
     t.equal(refusals > 0, command !== 'publish', `${refusals} calls were refused`)
-    if (command === 'set') t.match(await store.claim(id('settled'), aClaim()).catch(String), /StoreRefusedError/, 'forgotten by now')
+    if (command === 'set') {
+      t.match(await store.claim(id('settled'), aClaim()).catch(String), /StoreRefusedError/, 'forgotten by now')
+    }
   })
 }
 
@@ -237,7 +268,11 @@ t.test('a key of another type is unreadable, also where Redis takes no writes', 
   })
   await server.forgetCommands()
   await t.rejects(store.claim(id('hash'), aClaim()), RecordUnreadableError)
-  t.strictSame(await server.commands().then(({ get, evalsha, pttl }) => ({ get, evalsha, pttl })), { get: 1, evalsha: undefined, pttl: undefined })
+  t.strictSame(await server.commands().then(({ get, evalsha, pttl }) => ({ get, evalsha, pttl })), {
+    get: 1,
+    evalsha: undefined,
+    pttl: undefined
+  })
 })
 
 t.test('what became of a command whose connection was lost is not known, so it is not called refused', async (t) => {
@@ -247,21 +282,31 @@ t.test('what became of a command whose connection was lost is not known, so it i
   const owned = await own(store, aClaim(), id('running'))
   await server.admin.client('PAUSE', 600_000, 'ALL')
   const calls = [
-    store.claim(id('new'), aClaim()), store.complete(id('running'), owned, anOutcome()), store.renew(id('running'), owned), store.find(id('running'))
+    store.claim(id('new'), aClaim()),
+    store.complete(id('running'), owned, anOutcome()),
+    store.renew(id('running'), owned),
+    store.find(id('running'))
   ]
   const settled = Promise.allSettled(calls)
-  // So that all of them have left.
+  // After this, all commands have been sent.
   await new Promise(resolve => { setImmediate(resolve) })
   await server.stop()
   for (const result of await settled) {
     t.equal(result.status, 'rejected')
     if (result.status === 'rejected') {
-      t.notOk(result.reason instanceof StoreRefusedError || result.reason instanceof StoreUnreachableError, String(result.reason))
+      t.notOk(
+        result.reason instanceof StoreRefusedError || result.reason instanceof StoreUnreachableError,
+        String(result.reason)
+      )
     }
   }
 })
 
-/** Told by its first word alone, with what Redis said as the cause. */
+/** The message has only the first word of what Redis said; the rest is in the cause. */
 function isRefused (code: string): { name: string, message: string, cause: { message: RegExp } } {
-  return { name: 'StoreRefusedError', message: `Redis refused the command: ${code}`, cause: { message: new RegExp(`^${code} `) } }
+  return {
+    name: 'StoreRefusedError',
+    message: `Redis refused the command: ${code}`,
+    cause: { message: new RegExp(`^${code} `) }
+  }
 }

@@ -8,8 +8,12 @@ import { aClaim, anOutcome, ID, isAbout, openStore, own, redisUnderTest } from '
 import type { RedisUnderTest } from './harness.ts'
 
 storeContract(t, 'RedisStore', t => redisUnderTest(t))
-storeContract(t, 'RedisStore on a client without autopipelining', t => redisUnderTest(t, { enableAutoPipelining: false }))
-storeContract(t, 'RedisStore on a client that speaks RESP2 and gives numbers as text', t => redisUnderTest(t, { protocol: 2, stringNumbers: true }))
+storeContract(t, 'RedisStore on a client without autopipelining', t =>
+  redisUnderTest(t, { enableAutoPipelining: false })
+)
+storeContract(t, 'RedisStore on a client that speaks RESP2 and gives numbers as text', t =>
+  redisUnderTest(t, { protocol: 2, stringNumbers: true })
+)
 storeContract(t, 'RedisStore that writes records of version 1', t => redisUnderTest(t, { recordVersion: 1 }))
 storeContract(t, 'RedisStore on a client with a keyPrefix', t => redisUnderTest(t, { keyPrefix: 'test:app:' }))
 
@@ -64,7 +68,10 @@ const FOREIGN: Array<[what: string, put: (redis: Redis, key: string) => Promise<
   ['a text as long as a record', (redis, key) => redis.set(key, 'x'.repeat(100))],
   ['an empty list that became one', (redis, key) => redis.rpush(key, 'a')],
   ['an empty text', (redis, key) => redis.set(key, '')],
-  ['a record that was cut short', (redis, key) => redis.set(key, encodeRunning(aClaim(), 1, RECORD_VERSION).slice(0, -1))],
+  [
+    'a record that was cut short',
+    (redis, key) => redis.set(key, encodeRunning(aClaim(), 1, RECORD_VERSION).slice(0, -1))
+  ],
   ['a record whose attempt is no number', (redis, key) => redis.set(key, encodeRunning(aClaim(), NaN, RECORD_VERSION))],
   ['a hash', (redis, key) => redis.hset(key, 'a', 'b')],
   ['a record of a later version', (redis, key) => redis.set(key, laterVersion())]
@@ -86,7 +93,13 @@ for (const [what, put] of FOREIGN) {
     await store.wait(ID, 10, new AbortController().signal)
     t.strictSame(await redis.dumpBuffer(key), before)
     t.equal(await redis.pttl(key), -1, 'and never begins to expire')
-    t.strictSame(await store.find(ID), { state: 'unreadable', attempt: 0, expiresIn: Infinity, leaseLeft: null, outcome: null })
+    t.strictSame(await store.find(ID), {
+      state: 'unreadable',
+      attempt: 0,
+      expiresIn: Infinity,
+      leaseLeft: null,
+      outcome: null
+    })
     await redis.pexpire(key, 60_000)
     isAbout(t, (await store.find(ID))?.expiresIn, 60_000)
     t.equal(await store.forget(ID), true, 'an operator can erase it')
@@ -115,12 +128,17 @@ t.test('a Redis older than 7.0 is named as the reason', async (t) => {
   const old = Object.create(redis, {
     setBuffer: { value: async () => { throw new Error('ERR syntax error') } }
   }) as Redis
-  await t.rejects(openStore(t, old, keyPrefix).claim(ID, aClaim()), { message: /^Redis 7\.0 or later is needed/, cause: { message: 'ERR syntax error' } })
+  await t.rejects(openStore(t, old, keyPrefix).claim(ID, aClaim()), {
+    message: /^Redis 7\.0 or later is needed/,
+    cause: { message: 'ERR syntax error' }
+  })
 })
 
 t.test('a hundred who claim one key at once: one is granted it', async (t) => {
   const { store, other } = await redisUnderTest(t)
-  const results = await Promise.all(Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? store : other).claim(ID, aClaim())))
+  const results = await Promise.all(
+    Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? store : other).claim(ID, aClaim()))
+  )
   t.equal(results.filter(({ state }) => state === 'claimed').length, 1)
   t.equal(results.filter(({ state }) => state === 'running').length, 99)
 })

@@ -13,7 +13,8 @@ async function appThatWrites (t: Test, recordVersion: RecordVersion, keyPrefix: 
   return listen()
 }
 
-t.test('a release with records of version 1 only is replaced in two rolling deployments: each retry gets the first answer, and nothing runs twice', { skip: missing() }, async (t) => {
+t.test('a release with records of version 1 only is replaced in two rolling deployments: ' +
+  'each retry gets the first answer, and nothing runs twice', { skip: missing() }, async (t) => {
   const keyPrefix = newPrefix()
   const redis = connectRedis(t, { prefix: keyPrefix })
   const release = layOut(t)
@@ -32,7 +33,7 @@ t.test('a release with records of version 1 only is replaced in two rolling depl
   const answers = new Map<string, string>()
   for (const [step, [what, processes]] of steps.entries()) {
     for (let i = 0; i < 10; i++) answers.set(`key-${step}-${i}`, '')
-    // Those of earlier steps too: their retries reach whoever is there now.
+    // This includes keys of earlier steps: their retries reach the processes that are there now.
     await Promise.all([...answers.keys()].flatMap(key => [...processes, ...processes].map(async (process) => {
       const answer = await process.post('/pay', key, { amount: '1999', note: key })
       const first = answers.get(key)
@@ -42,7 +43,9 @@ t.test('a release with records of version 1 only is replaced in two rolling depl
     })))
     t.pass(what)
   }
-  for (const process of [one, two]) t.equal((await process.post('/pay', 'key-0-0', { amount: 5 })).status, 422, 'another request')
+  for (const process of [one, two]) {
+    t.equal((await process.post('/pay', 'key-0-0', { amount: 5 })).status, 422, 'another request')
+  }
   const runs = await redis.hgetall(`${keyPrefix}runs`)
   t.same(Object.keys(runs).sort(), [...answers.keys()].sort())
   t.ok(Object.values(runs).every(times => times === '1'), 'each of them ran once')

@@ -3,27 +3,32 @@ import { gate } from '../helper.ts'
 
 /*
  * A service that answers with a card number, watched by a real tracer, while Redis does and does not take its answers.
- * Prints all that the tracer would send, one JSON a line. Started by tracers.test.ts, in a process of its own since
- * tracers patch ioredis when it is loaded first.
+ * Prints everything that the tracer would send, one JSON document on each line. tracers.test.ts starts it in a process
+ * of its own, since tracers patch ioredis when it is loaded first.
  */
 const require = createRequire(import.meta.url)
 const CARD = process.env.CARD as string
 
 interface Tracer {
-  /** All that it would send. */
+  /** Everything that the tracer would send. */
   sent (): Promise<unknown[]>
 }
 
 const TRACERS: Record<string, () => Tracer> = {
   opentelemetry () {
-    const { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } = require('@opentelemetry/sdk-trace-base') as typeof import('@opentelemetry/sdk-trace-base')
-    const { IORedisInstrumentation } = require('@opentelemetry/instrumentation-ioredis') as typeof import('@opentelemetry/instrumentation-ioredis')
+    const { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } =
+      require('@opentelemetry/sdk-trace-base') as typeof import('@opentelemetry/sdk-trace-base')
+    const { IORedisInstrumentation } =
+      require('@opentelemetry/instrumentation-ioredis') as typeof import('@opentelemetry/instrumentation-ioredis')
     const exporter = new InMemorySpanExporter()
     const tracerProvider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
-    // Its default needs a parent, which a server's instrumentation would make.
+    // By default it needs a parent span, which the instrumentation of a server would create.
     new IORedisInstrumentation({ requireParentSpan: false }).setTracerProvider(tracerProvider)
     return {
-      sent: async () => exporter.getFinishedSpans().map(({ name, attributes, events, status }) => ({ name, attributes, events, status }))
+      sent: async () =>
+        exporter
+          .getFinishedSpans()
+          .map(({ name, attributes, events, status }) => ({ name, attributes, events, status }))
     }
   },
   sentry () {

@@ -11,7 +11,11 @@ describe('idempotencyTransform', () => {
   test('is what @fastify/swagger takes as a transform', () => {
     expect(idempotencyTransform()).type.toBe<SwaggerTransform>()
     expect(app.register).type.toBeCallableWith(swagger, { openapi: {}, transform: idempotencyTransform() })
-    expect(app.post).type.toBeCallableWith('/', { config: { idempotency: true, swaggerTransform: idempotencyTransform(own) } }, async () => 'done')
+    expect(app.post).type.toBeCallableWith(
+      '/',
+      { config: { idempotency: true, swaggerTransform: idempotencyTransform(own) } },
+      async () => 'done'
+    )
   })
 
   test('takes the app’s own transform, and nothing else', () => {

@@ -12,7 +12,10 @@ const handler = async () => 'done'
 describe('the options of the plugin', () => {
   test('registering takes a store or a client of ioredis, and a scope', () => {
     expect(app.register).type.toBeCallableWith(idempotency, { store, scope: 'global' })
-    expect(app.register).type.toBeCallableWith(idempotency, { redis: new Redis(), scope: (request: FastifyRequest) => request.ip })
+    expect(app.register).type.toBeCallableWith(idempotency, {
+      redis: new Redis(),
+      scope: (request: FastifyRequest) => request.ip
+    })
     expect(app.register).type.toBeCallableWith(idempotency, { redis: new Cluster([]), scope: () => 7 })
     expect(named).type.toBe(idempotency)
   })
@@ -24,7 +27,9 @@ describe('the options of the plugin', () => {
   })
 
   test('what is known of a request can be used as its scope', () => {
-    expect<Scope>().type.toBe<'global' | ((request: FastifyRequest) => string | number | PromiseLike<string | number>)>()
+    expect<Scope>().type.toBe<
+      'global' | ((request: FastifyRequest) => string | number | PromiseLike<string | number>)
+    >()
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'customer' })
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: () => undefined })
     expect(app.register).type.toBeCallableWith(idempotency, { store, scope: async () => 'customer' })
@@ -77,7 +82,12 @@ describe('the options of a route', () => {
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: true } }, handler)
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: false } }, handler)
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: { lease: 5_000, scope: 'global' } } }, handler)
-    expect(app.route).type.toBeCallableWith({ method: 'POST', url: '/', handler, config: { idempotency: { required: false } } })
+    expect(app.route).type.toBeCallableWith({
+      method: 'POST',
+      url: '/',
+      handler,
+      config: { idempotency: { required: false } }
+    })
     const waiters = { onConflict: 'auto', maxWaitersPerKey: 5 } as const
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: waiters } }, handler)
     expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: 'yes' } }, handler)
@@ -89,7 +99,7 @@ describe('the options of a route', () => {
     // @ts-expect-error 'leese' does not exist in type 'RouteIdempotencyOptions'
     const options: RouteIdempotencyOptions = { leese: 1 }
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: options } }, handler)
-    // Fastify infers a route's config as it is written there. This one rejects when the app is made ready.
+    // Fastify infers the config of a route from where it is written. This one rejects when the app is made ready.
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: { leese: 1 } } }, handler)
   })
 
@@ -107,13 +117,31 @@ describe('the options of a route', () => {
     expect<RouteIdempotencyOptions['fingerprint']>().type.toBe<
       ((request: FastifyRequest) => string | Uint8Array | PromiseLike<string | Uint8Array>) | undefined
     >()
-    expect<RouteIdempotencyOptions['validateKey']>().type.toBe<((key: string) => boolean | PromiseLike<boolean>) | undefined>()
-    const promising = { key: async () => 7, validateKey: async () => true, fingerprint: async () => Buffer.from('same') }
+    expect<RouteIdempotencyOptions['validateKey']>().type.toBe<
+      ((key: string) => boolean | PromiseLike<boolean>) | undefined
+    >()
+    const promising = {
+      key: async () => 7,
+      validateKey: async () => true,
+      fingerprint: async () => Buffer.from('same')
+    }
     expect(app.post).type.toBeCallableWith('/', { config: { idempotency: promising } }, handler)
     expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { key: () => null } } }, handler)
-    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { validateKey: async () => 1 } } }, handler)
-    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { fingerprint: async () => 7 } } }, handler)
+    expect(app.post).type.not.toBeCallableWith(
+      '/',
+      { config: { idempotency: { validateKey: async () => 1 } } },
+      handler
+    )
+    expect(app.post).type.not.toBeCallableWith(
+      '/',
+      { config: { idempotency: { fingerprint: async () => 7 } } },
+      handler
+    )
     expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { fingerprint: () => ({}) } } }, handler)
-    expect(app.post).type.not.toBeCallableWith('/', { config: { idempotency: { validateKey: (key: number) => key > 0 } } }, handler)
+    expect(app.post).type.not.toBeCallableWith(
+      '/',
+      { config: { idempotency: { validateKey: (key: number) => key > 0 } } },
+      handler
+    )
   })
 })

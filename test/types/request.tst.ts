@@ -2,7 +2,14 @@ import Fastify from 'fastify'
 import type { FastifyRequest } from 'fastify'
 import { describe, expect, test } from 'tstyche'
 import { IdempotencyError } from '../../plugin/index.ts'
-import type { FoundRecord, Idempotency, IdempotencyErrorCode, IdempotencyStats, Queryable, RequestIdempotency } from '../../plugin/index.ts'
+import type {
+  FoundRecord,
+  Idempotency,
+  IdempotencyErrorCode,
+  IdempotencyStats,
+  Queryable,
+  RequestIdempotency
+} from '../../plugin/index.ts'
 
 const app = Fastify()
 
@@ -35,7 +42,9 @@ describe('request.idempotency', () => {
 
   test('resolves to the body that was stored in the transaction', () => {
     const tx = {} as Queryable
-    expect(own.complete(tx, { statusCode: 201, headers: { location: '/orders/1' }, body: { paid: true } })).type.toBe<Promise<{ paid: boolean }>>()
+    expect(own.complete(tx, { statusCode: 201, headers: { location: '/orders/1' }, body: { paid: true } })).type.toBe<
+      Promise<{ paid: boolean }>
+    >()
     expect(own.complete(tx, {})).type.toBe<Promise<undefined>>()
     expect(own.complete).type.not.toBeCallableWith({ body: 'no transaction' })
     expect(own.complete).type.not.toBeCallableWith({ execute: async () => [] }, { body: 'no query' })

@@ -9,7 +9,7 @@ import type { PostgresJournal } from '../../plugin/journal/postgres.ts'
 const app = Fastify()
 const memory = new MemoryStore()
 
-/** All that a store needs, without importing anything but the type. */
+/** Everything that a store needs, with only the type imported. */
 const custom: Store = {
   async claim (id, { owner, fingerprint, lease, retention }) {
     expect(id).type.toBe<string>()
@@ -91,7 +91,9 @@ describe('a journal', () => {
   test('is completed with a client of the app’s own database driver', () => {
     app.post('/', { config: { idempotency: { journal: postgresJournal(pool) } } }, async (request) => {
       const client = await pool.connect()
-      expect(request.idempotency?.complete(client, { body: { paid: true } })).type.toBe<Promise<{ paid: boolean }> | undefined>()
+      expect(request.idempotency?.complete(client, { body: { paid: true } })).type.toBe<
+        Promise<{ paid: boolean }> | undefined
+      >()
     })
   })
 })

@@ -20,7 +20,9 @@ describe('the TypeBox type provider', () => {
 
   test('takes the plugin, and stays', () => {
     expect(app.register).type.toBeCallableWith(idempotency, options)
-    expect(app.register(idempotency, options).register(idempotency, options).withTypeProvider).type.toBe(app.withTypeProvider)
+    expect(app.register(idempotency, options).register(idempotency, options).withTypeProvider).type.toBe(
+      app.withTypeProvider
+    )
   })
 
   for (const protection of [true, { lease: 1_000 }]) {
@@ -57,7 +59,11 @@ describe('the JSON schema type provider', () => {
       config: { idempotency: { onConflict: 'wait' } },
       schema: {
         params: { type: 'object', required: ['id'], properties: { id: { type: 'string' } } },
-        body: { type: 'object', required: ['amount', 'method'], properties: { amount: { type: 'integer' }, method: { enum: ['card', 'wallet'] } } }
+        body: {
+          type: 'object',
+          required: ['amount', 'method'],
+          properties: { amount: { type: 'integer' }, method: { enum: ['card', 'wallet'] } }
+        }
       } as const
     }, async (request) => {
       expect(request.params.id).type.toBe<string>()
@@ -72,11 +78,15 @@ describe('the JSON schema type provider', () => {
 describe('generics of a route', () => {
   test('say what a protected route is called with', () => {
     const app = Fastify()
-    app.post<{ Params: { id: string }, Body: { amount: number } }>('/:id', { config: { idempotency: true } }, async (request) => {
-      expect(request.params).type.toBe<{ id: string }>()
-      expect(request.body).type.toBe<{ amount: number }>()
-      expect(request.routeOptions.config.idempotency).type.toBeAssignableFrom<boolean | undefined>()
-      return 'paid'
-    })
+    app.post<{ Params: { id: string }, Body: { amount: number } }>(
+      '/:id',
+      { config: { idempotency: true } },
+      async (request) => {
+        expect(request.params).type.toBe<{ id: string }>()
+        expect(request.body).type.toBe<{ amount: number }>()
+        expect(request.routeOptions.config.idempotency).type.toBeAssignableFrom<boolean | undefined>()
+        return 'paid'
+      }
+    )
   })
 })

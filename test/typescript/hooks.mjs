@@ -10,7 +10,7 @@ const CACHE = join(ROOT, 'node_modules/.cache/fastify-idempotency/typescript')
 /** What a translation depends on besides the source and its name. */
 const TRANSLATOR = require('typescript/package.json').version + readFileSync(new URL(import.meta.url), 'utf8')
 
-/** Takes the place of Node.js's own for files in TypeScript. */
+/** Replaces the handling of TypeScript files by Node.js itself. */
 export async function load (url, context, nextLoad) {
   if (!url.startsWith('file:') || !/\.ts(?:\?|$)/.test(url)) return nextLoad(url, context)
   return { format: 'module', source: translationOf(fileURLToPath(url)), shortCircuit: true }
@@ -29,17 +29,22 @@ function translationOf (file) {
   }
 }
 
-/** With a map, so that stack traces name the lines of the source. */
+/** The output has a source map, so that stack traces name the lines of the source. */
 function translate (source, name) {
-  // Only here: it takes longer to load than most tests to run.
+  // The compiler is loaded only here: loading it takes longer than most tests run.
   const { ModuleKind, ScriptTarget, transpileModule } = require('typescript')
   return transpileModule(source, {
     fileName: name,
-    compilerOptions: { target: ScriptTarget.ES2023, module: ModuleKind.ESNext, verbatimModuleSyntax: true, inlineSourceMap: true }
+    compilerOptions: {
+      target: ScriptTarget.ES2023,
+      module: ModuleKind.ESNext,
+      verbatimModuleSyntax: true,
+      inlineSourceMap: true
+    }
   }).outputText
 }
 
-/** At once or not at all: others may be reading. */
+/** The file appears at once or not at all: other processes may be reading it. */
 function keep (file, translation) {
   const written = `${file}.${randomUUID()}`
   try {
@@ -47,6 +52,6 @@ function keep (file, translation) {
     writeFileSync(written, translation)
     renameSync(written, file)
   } catch {
-    // Where nothing may be written each process translates for itself.
+    // If the directory is not writable, each process translates for itself.
   }
 }
