@@ -32,7 +32,11 @@ t.test('every block says what language it is in, and few are not run', async (t)
   const unknown = blocks.filter(({ language }) => !LANGUAGES.includes(language))
   t.same(unknown.map(({ file, line, language }) => `${file}:${line}: ${language}`), [])
   const notRun = blocks.filter(({ notRunBecause }) => notRunBecause !== null)
-  t.same(notRun.map(({ file, name }) => `${file}: ${name}`), ['README.md: Quick start'], 'so that nobody adds one by accident')
+  t.same(
+    notRun.map(({ file, name }) => `${file}: ${name}`),
+    ['README.md: Quick start'],
+    'so that nobody adds one by accident'
+  )
 })
 
 t.test('every page with code has a test that runs its blocks', async (t) => {

@@ -53,7 +53,8 @@ export async function readPage (file: string): Promise<Page> {
   return parse(file, await readFile(join(ROOT, file), 'utf8'))
 }
 
-const DIRECTIVE = /^<!-- test: (?:given (?<given>\{.*\})|(?<apart>in a process of its own)|not run, because (?<reason>.+)) -->$/
+const DIRECTIVE =
+  /^<!-- test: (?:given (?<given>\{.*\})|(?<apart>in a process of its own)|not run, because (?<reason>.+)) -->$/
 
 /**
  * @throws {Error} naming file and line of a directive that is none, or that no block follows
@@ -73,8 +74,19 @@ export function parse (file: string, text: string): Page {
     }
     if (fence !== null) {
       const { given = '', apart, reason = null } = directive?.groups ?? {}
-      const count = page.blocks.filter(({ name, language }) => name.replace(/ \d+$/, '') === heading && language === fence[1]).length
-      block = { name: count === 0 ? heading : `${heading} ${count + 1}`, file, line: index + 2, language: fence[1] ?? '', code: '', given, apart: apart !== undefined, notRunBecause: reason }
+      const count = page.blocks.filter(
+        ({ name, language }) => name.replace(/ \d+$/, '') === heading && language === fence[1]
+      ).length
+      block = {
+        name: count === 0 ? heading : `${heading} ${count + 1}`,
+        file,
+        line: index + 2,
+        language: fence[1] ?? '',
+        code: '',
+        given,
+        apart: apart !== undefined,
+        notRunBecause: reason
+      }
       page.blocks.push(block)
       directive = null
       continue
@@ -94,7 +106,9 @@ export function parse (file: string, text: string): Page {
       if (lines[index - 1]?.startsWith('|') === true) (page.tables.at(-1) as { rows: number }).rows++
       else page.tables.push({ columns: cellsOf(line).length, rows: 1 })
     }
-    for (const [, target] of line.replaceAll(/`[^`]*`/g, '').matchAll(/\]\(([^)\s]+)\)/g)) page.links.push({ target: target as string, line: index + 1 })
+    for (const [, target] of line.replaceAll(/`[^`]*`/g, '').matchAll(/\]\(([^)\s]+)\)/g)) {
+      page.links.push({ target: target as string, line: index + 1 })
+    }
   }
   return page
 }

@@ -65,9 +65,16 @@ await testPage('docs/observability.md', {
     await client.post('/orders/17/pay', 'k')
     await until(() => exporter.getFinishedSpans().length === 2, 'both spans')
     const [first, second] = exporter.getFinishedSpans()
-    t.match(first?.attributes, { 'idempotency.attempt': 1, 'idempotency.replayed': false, 'idempotency.scope': undefined })
+    t.match(first?.attributes, {
+      'idempotency.attempt': 1,
+      'idempotency.replayed': false,
+      'idempotency.scope': undefined
+    })
     t.same(second?.events.map(({ name }) => name), ['idempotency.replayed'])
-    const told = [first, second].flatMap(span => [span?.attributes, ...span?.events.map(({ attributes }) => attributes) ?? []])
+    const told = [first, second].flatMap(span => [
+      span?.attributes,
+      ...(span?.events.map(({ attributes }) => attributes) ?? [])
+    ])
     for (const name of Object.keys(Object.assign({}, ...told) as object)) t.ok(page.text.includes(`\`${name}\``), name)
   },
 
@@ -78,15 +85,23 @@ await testPage('docs/observability.md', {
 })
 
 t.test('all channels are documented', async (t) => {
-  t.same(namesIn('| channel `fastify-idempotency:…` | when | `duration` of | further fields |').sort(), Object.keys(channels).sort())
+  t.same(
+    namesIn('| channel `fastify-idempotency:…` | when | `duration` of | further fields |').sort(),
+    Object.keys(channels).sort()
+  )
 })
 
 t.test('alerts and queries ask for metrics that there are, with their labels', async (t) => {
   const metrics = new Map(rowsOf(METRICS).map(([name = '', labels = '']) => [name.replaceAll('`', ''), labels]))
-  const queries = [...page.blocks.filter(({ language }) => language === 'yaml').map(({ code }) => code), ...page.text.matchAll(/`([^`]*\([^`]*idempotency_[^`]*)`/g)].map(String)
+  const queries = [
+    ...page.blocks.filter(({ language }) => language === 'yaml').map(({ code }) => code),
+    ...page.text.matchAll(/`([^`]*\([^`]*idempotency_[^`]*)`/g)
+  ].map(String)
   t.ok(queries.length >= 4, `${queries.length} texts with queries`)
   for (const query of queries) {
-    for (const [, name = '', filter = ''] of query.matchAll(/\b(idempotency_[a-z_]+?)(?:_bucket|_count|_sum)?\b(?:\{(\w+)=)?/g)) {
+    for (const [, name = '', filter = ''] of query.matchAll(
+      /\b(idempotency_[a-z_]+?)(?:_bucket|_count|_sum)?\b(?:\{(\w+)=)?/g
+    )) {
       const labels = metrics.get(name)
       t.ok(labels !== undefined && labels.includes(filter), `${name} ${filter}`)
     }
@@ -111,5 +126,10 @@ t.test('all messages of the log are documented, and no others', async (t) => {
       }
     }
   }
-  t.same(rowsOf('| level | message | when |').map(([level, message]) => `${level} ${message}`).sort(), [...messages].sort())
+  t.same(
+    rowsOf('| level | message | when |')
+      .map(([level, message]) => `${level} ${message}`)
+      .sort(),
+    [...messages].sort()
+  )
 })

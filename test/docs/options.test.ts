@@ -5,7 +5,8 @@ import { testPage } from './run.ts'
 await testPage('docs/options.md', {
   async 'How to set options' (t, { app }) {
     const { url, post } = await listen(t, app)
-    const put = (headers: Record<string, string>): Promise<Response> => fetch(`${url}/profile`, { method: 'PUT', headers })
+    const put = (headers: Record<string, string>): Promise<Response> =>
+      fetch(`${url}/profile`, { method: 'PUT', headers })
     const keys = [randomUUID(), randomUUID()] as const
     t.teardown(() => Promise.all(keys.map(key => app.idempotency.forget(key, 'alice'))))
     t.equal((await post('/searches')).status, 200)

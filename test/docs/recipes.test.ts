@@ -36,7 +36,8 @@ await testPage('docs/recipes.md', {
 
   async 'Webhooks' (t, { protectedApp, apply }) {
     const client = await listen(t, protectedApp)
-    const event = (body: object, signature = 'right'): ReturnType<Client['post']> => client.post('/webhooks/payments', null, body, { signature })
+    const event = (body: object, signature = 'right'): ReturnType<Client['post']> =>
+      client.post('/webhooks/payments', null, body, { signature })
     t.equal((await event({ id: 'e1', type: 'charged' }, 'wrong')).status, 401)
     t.equal(await protectedApp.idempotency.find('e1', 'payments-provider'), null)
     t.equal((await event({ id: 'e1', type: 'charged', at: 1 })).text, 'success')
@@ -47,9 +48,16 @@ await testPage('docs/recipes.md', {
 
   async 'Tenants' (t, { app }) {
     const client = await listen(t, app)
-    const post = (path: string, key: string, user: string, tenant: string): ReturnType<Client['post']> => client.post(path, key, undefined, { 'x-user': user, 'x-tenant': tenant })
+    const post = (path: string, key: string, user: string, tenant: string): ReturnType<Client['post']> =>
+      client.post(path, key, undefined, { 'x-user': user, 'x-tenant': tenant })
     const key = randomUUID()
-    t.teardown(() => Promise.all([...['["acme","bob"]', '["acme","eve"]', '["other","bob"]'], 'acme'].map(scope => app.idempotency.forget(key, scope))))
+    t.teardown(() =>
+      Promise.all(
+        [...['["acme","bob"]', '["acme","eve"]', '["other","bob"]'], 'acme'].map(scope =>
+          app.idempotency.forget(key, scope)
+        )
+      )
+    )
     t.equal((await post('/notes', key, 'bob', 'acme')).text, 'noted for bob')
     for (const [user, tenant] of [['eve', 'acme'], ['bob', 'other']] as const) {
       t.equal((await post('/notes', key, user, tenant)).replayed, false, `${user} of ${tenant}`)
@@ -60,7 +68,8 @@ await testPage('docs/recipes.md', {
 
   async 'The key in the body' (t, { protectedApp }) {
     const client = await listen(t, protectedApp)
-    const pay = (key?: string): ReturnType<Client['post']> => client.post('/v2/payments', null, { idempotency_key: key, order_id: '17' })
+    const pay = (key?: string): ReturnType<Client['post']> =>
+      client.post('/v2/payments', null, { idempotency_key: key, order_id: '17' })
     const first = await pay('k')
     t.match(first.json, { orderId: '17' })
     t.equal((await pay('k')).text, first.text)
@@ -72,7 +81,8 @@ await testPage('docs/recipes.md', {
     const client = await listen(t, app)
     const key = randomUUID()
     t.teardown(() => app.idempotency.forget(key, 'alice'))
-    const capture = (headers: Record<string, string>): ReturnType<Client['post']> => client.post('/v2/orders/17/capture', null, undefined, headers)
+    const capture = (headers: Record<string, string>): ReturnType<Client['post']> =>
+      client.post('/v2/orders/17/capture', null, undefined, headers)
     const first = await capture({ 'paypal-request-id': key })
     t.equal((await capture({ 'paypal-request-id': key })).text, first.text)
     t.not((await capture({})).text, (await capture({})).text, 'unprotected without a key')
@@ -94,7 +104,10 @@ await testPage('docs/recipes.md', {
     const retry = await client.post('/api-keys', 'k')
     t.equal(retry.replayed, true)
     t.same(retry.json, { id: 'key-1', secret: null })
-    t.notMatch((await protectedApp.idempotency.find('k', 'alice'))?.response?.body.toString(), String(first.json.secret))
+    t.notMatch(
+      (await protectedApp.idempotency.find('k', 'alice'))?.response?.body.toString(),
+      String(first.json.secret)
+    )
   },
 
   async 'Uploads' (t, { protectedApp }) {
@@ -113,7 +126,9 @@ await testPage('docs/recipes.md', {
   async 'A rate limit that replays do not pay' (t, { protectedApp }) {
     const client = await listen(t, protectedApp)
     const statuses: number[] = []
-    for (const key of ['a', 'a', 'a', 'b', 'c', 'a']) statuses.push((await client.post(`/orders/${key}/pay`, key)).status)
+    for (const key of ['a', 'a', 'a', 'b', 'c', 'a']) {
+      statuses.push((await client.post(`/orders/${key}/pay`, key)).status)
+    }
     t.same(statuses, [200, 200, 200, 200, 429, 200])
   },
 
@@ -127,7 +142,11 @@ await testPage('docs/recipes.md', {
     t.equal(second.text, first.text)
     t.equal(second.replayed, true)
     t.equal((await client.post('/api/pay', key, { amount: 2 })).status, 422)
-    t.equal((await client.post('/api/pay', randomUUID(), { amount: 2 })).json.call, 2, 'only the first of these was forwarded')
+    t.equal(
+      (await client.post('/api/pay', randomUUID(), { amount: 2 })).json.call,
+      2,
+      'only the first of these was forwarded'
+    )
   },
 
   async 'A queue consumer' (t, { protectedApp, onMessage, ship }) {
@@ -164,7 +183,11 @@ await testPage('docs/recipes.md', {
     const { url } = await listen(t, protectedApp)
     const preflight = await fetch(`${url}/orders/17/pay`, {
       method: 'OPTIONS',
-      headers: { origin: 'https://shop.example', 'access-control-request-method': 'POST', 'access-control-request-headers': 'idempotency-key' }
+      headers: {
+        origin: 'https://shop.example',
+        'access-control-request-method': 'POST',
+        'access-control-request-headers': 'idempotency-key'
+      }
     })
     t.match(preflight.headers.get('access-control-allow-headers'), /idempotency-key/)
     const answer = await clientOf(url).post('/orders/17/pay', 'k', undefined, { origin: 'https://shop.example' })

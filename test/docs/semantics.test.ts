@@ -67,9 +67,16 @@ t.test('the commands that access lists are said to need are enough, those of wai
   }, 'a renewal')
   open()
   t.same([(await first).status, (await second).replayed], [200, true])
-  t.same([await client.post('/failing', 'f'), await client.post('/failing', 'f')].map(({ status }) => status), [500, 500])
+  t.same(
+    [await client.post('/failing', 'f'), await client.post('/failing', 'f')].map(({ status }) => status),
+    [500, 500]
+  )
   t.equal(await app.idempotency.forget('k', 'global'), true)
   for (const { idempotency } of [app, elsewhere.app]) t.equal(idempotency.stats().storeErrors, 0)
   const denied = await admin.call('ACL', 'LOG') as unknown[][]
-  t.same(denied.map(entry => entry[entry.indexOf('object') + 1]).filter(what => what !== 'config|get'), [], 'nothing was denied but what may be')
+  t.same(
+    denied.map(entry => entry[entry.indexOf('object') + 1]).filter(what => what !== 'config|get'),
+    [],
+    'nothing was denied but what may be'
+  )
 })
