@@ -46,8 +46,6 @@ for (const name of examples) {
         await redis.admin.flushall()
         t.equal(await printed(steps[1]?.command ?? '', url), steps[1]?.output, 'also when Redis has forgotten the key')
       }
-      // The terminal sends one to all processes, and npm passes on its own.
-      server.kill('SIGINT')
       server.kill('SIGINT')
       t.equal(await server.ended, 0)
       t.equal(server.stderr(), '')
