@@ -55,6 +55,9 @@ t.test('10. a run may be repeated when its process died, stood still, or was wit
   t.same(repeated({ strikes: cut(0, LEASE / 2 - 200) }), [])
   t.same(repeated({ strikes: cut(0, LEASE / 4 - 200) }), ['10'], 'not for long enough')
   t.same(repeated({ strikes: cut(1, LEASE / 2 - 200) }), ['10'], 'another one was')
+  const outage = strike('Redis read-only, for less than a lease', { at: -200, until: LEASE / 4 - 200 })
+  t.same(repeated({ strikes: [outage, ...cut(0, LEASE / 4 - 200)] }), [], 'its link was away when Redis was back')
+  t.same(repeated({ strikes: [outage, ...cut(1, LEASE / 4 - 200)] }), ['10'], 'the link of another one was')
 })
 
 t.test('11. a process that was told to end, and cut a handler or lost an outcome, is found', async (t) => {
