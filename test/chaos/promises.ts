@@ -15,9 +15,9 @@ interface Told extends WorkRun {
  * A run whose handler ended with an answer to keep is followed by no other one of its key while its process lives:
  * whatever Redis refuses meanwhile, and for however long. Not held against the plugin:
  * - that Redis lost what it had acknowledged;
- * - that the process stood still, or was cut off from Redis, on its own in part at least, for so long that its lease ran
- *   out unheard.
- * Of a process that was told to end, and ended, the same is asked, if Redis could have heard of all in time.
+ * - that the process stood still, or was cut off from Redis, on its own in part at least, for so long that its lease
+ *   ran out unheard. Of a process that was told to end, and ended, the same is asked, if Redis could have heard of all
+ *   in time.
  */
 export function completedOnce ({ lease, work, tries, lives, strikes }: History): { alive: Verdict, deployed: Verdict } {
   const alive = verdict('10. a completed run is never repeated while its process lives')
@@ -62,8 +62,8 @@ function isExcused (strikes: Strike[], { sent, at }: Told, again: number, lease:
   const silent = meanwhile.filter(strike => cutsOff(strike, sent.app))
   return meanwhile.some(({ kind }) => kind === 'Redis killed, back empty') ||
     meanwhile.some(({ kind, app }) => app === sent.app && standsStill(kind)) ||
-    // A lease is renewed for the last time up to a third of it before, and is given up a sixth before its end. An outage
-    // that all noticed, and that the process's own link made longer, ended earlier for the others.
+    // A lease is renewed for the last time up to a third of it before, and is given up a sixth before its end. An
+    // outage that all noticed, and that the process's own link made longer, ended earlier for the others.
     (alone && silent.reduce((sum, strike) => sum + strike.until - strike.at, 0) >= lease / 2)
 }
 
