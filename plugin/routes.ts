@@ -72,7 +72,7 @@ export function hasRoutes (app: FastifyInstance): boolean {
   return app.printRoutes() !== '(empty tree)'
 }
 
-/** Declared before the plugin was loaded, and yet to be protected: it would run unprotected in silence. */
+/** Declared before the plugin was loaded, although it asks for protection: it would run unprotected in silence. */
 export function isUnseen (request: FastifyRequest, plugin: Pick<PluginSettings, 'global'>): boolean {
   const config = request.routeOptions.config
   if (config === undefined || config[kSeen] !== undefined || request.is404 || request.method === 'HEAD') return false

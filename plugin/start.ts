@@ -9,7 +9,7 @@ import { checkJournals } from './journal/check.ts'
 import { Purger } from './journal/purger.ts'
 import { Events } from './observe/events.ts'
 import type { PluginSettings } from './options.ts'
-import { endUnseen } from './request/end.ts'
+import { endIfSent } from './request/end.ts'
 import { RedisStore } from './store/redis.ts'
 import type { RedisClient } from './store/redis.ts'
 
@@ -40,7 +40,7 @@ export function startEngine (app: FastifyInstance, settings: PluginSettings): St
   const events = new Events()
   const contact = new StoreContact()
   const storeTimeout = new StoreTimeout(settings.storeTimeout, contact, events)
-  const leases = new Leases(store, storeTimeout, events, endUnseen)
+  const leases = new Leases(store, storeTimeout, events, endIfSent)
   leases.cover(settings.route.lease)
   // After an outage of the store, other processes may still be connecting again.
   const stopListening = store.onReady?.(() => { contact.failed() })

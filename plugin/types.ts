@@ -268,7 +268,7 @@ export interface IdempotencyStats {
   conflicts: number
   /** Requests that got a 422. */
   mismatches: number
-  /** Duplicates that waited until the owner finished or `waitTimeout` was over. */
+  /** Duplicates that were held for the owner's answer. */
   waited: number
   /** Runs that lost their key while the handler ran. */
   leasesLost: number
@@ -278,7 +278,7 @@ export interface IdempotencyStats {
   recalled: number
   /** Requests that ran unprotected because of `onStoreError: 'bypass'`. */
   bypassed: number
-  /** Runs whose handler is running, or has ended and the store does not have the outcome yet. Now. */
+  /** Runs at this moment: the handler is running, or it has ended and the store does not have the outcome yet. */
   running: number
   /** Duplicates that wait now. */
   waiting: number

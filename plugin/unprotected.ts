@@ -25,7 +25,7 @@ interface Watched {
   /** The routes that kept the app from being ready. */
   unprotected: Set<RouteOptions>
   /**
-   * Why requests that would run unprotected are refused; `null` once no route is left that would. Fastify serves an app
+   * Why unprotected requests are refused; `null` once every route is safe. Fastify serves an app
    * whose `ready()` has rejected: by `inject`, as @fastify/aws-lambda does it in a process that is used again.
    */
   refusal: Error | null

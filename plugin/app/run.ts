@@ -81,7 +81,7 @@ function settingsFor ({ settings: { route } }: Engine, waitTimeout: unknown): Ro
   return settings
 }
 
-/** Never that of a request: a key that a request and a call share was used for two things. */
+/** It differs from the fingerprint of every request, so a key that both a request and a call use is a 422. */
 function fingerprintOf (fingerprint: unknown): string {
   if (fingerprint === undefined) return sha256('run\n')
   try {

@@ -53,7 +53,7 @@ export class Acquisition implements SharedAcquisition {
   start (): Promise<Acquired | 'bypass'> {
     const { id } = this.#first.subject
     const { acquisitions } = this.#engine
-    // An acquisition for another request stays where it is: its key is not this one's.
+    // An acquisition of this key for another request, or with other settings, stays registered. This one is not shared.
     if (!acquisitions.has(id)) acquisitions.set(id, this)
     const sent = this.#newClaim()
     return this.#send(sent).then<Acquired | 'bypass', Acquired | 'bypass'>((result) => {

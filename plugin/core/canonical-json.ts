@@ -5,9 +5,10 @@ const MAX_DEPTH = 256
 
 /**
  * A text that is the same for two JSON values if and only if they mean the same: the order of members, white space and
- * how a number is written make no difference. It is what bodies are compared by, so an own `fingerprint` can leave
- * members out and keep the rest of the comparison. Members that are `undefined` are not there. Dates, big integers and
- * bytes are compared by their value. The text is for comparing and hashing; it is not JSON itself, nor to be parsed.
+ * how a number is written make no difference. It is what bodies are compared by, so a `fingerprint` of the app can
+ * leave members out and keep the rest of the comparison. Members that are `undefined` are not there. Dates, big
+ * integers and bytes are compared by their value. The text is for comparing and hashing; it is not JSON itself, nor to
+ * be parsed.
  * @throws {IdempotencyError} `FST_IDEMPOTENCY_BODY_UNREADABLE` if the value holds what JSON cannot (a Map, a function,
  *   NaN, an instance of a class), or is nested more than 256 levels deep.
  */

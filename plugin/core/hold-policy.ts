@@ -19,7 +19,9 @@ export interface OwnerFacts {
 export interface Hold {
   /** `performance.now()` at which it is rejected. */
   until: number
-  /** It is to get the owner's answer. Otherwise it is held to learn whether it may wait. */
+  /**
+   * true: it is held for the owner's answer. false: it is held until it is known whether the owner's client has left.
+   */
   waitsForOwner: boolean
 }
 
@@ -38,6 +40,6 @@ export function holdFor (waiter: Waiter, { ownerLeft, hesitatesUntil, waiters }:
   if (isFull && !waiter.isHeld) return null
   if (until <= performance.now() || client?.hasLeft === true) return null
   if (engine.closing.aborted && localOwner === undefined) return null
-  // In its grace it is not rejected before the store has been asked once more.
+  // After the grace it is held for up to `storeTimeout` more, so that the store can be asked once more.
   return { until: waitsForOwner ? until : until + engine.settings.storeTimeout, waitsForOwner }
 }

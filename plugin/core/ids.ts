@@ -1,8 +1,8 @@
-/** The text that becomes of an id that is not there. */
+/** What a missing id becomes as text. It is never accepted as an id. */
 export const NOTHING: readonly string[] = ['', 'NaN', 'null', 'undefined']
 
 /**
- * A scope or a key of an own call, as text.
+ * A scope or a key given to `app.idempotency.run()`, as text.
  * @throws {TypeError} if it names nothing
  */
 export function checkId (what: 'scope' | 'key', id: unknown): string {
@@ -13,7 +13,7 @@ export function checkId (what: 'scope' | 'key', id: unknown): string {
 }
 
 /**
- * A scope or a key to look for, as text. It may be the text of nothing, since a client may have sent that.
+ * A scope or a key given to `find` or `forget`, as text. 'null' is allowed: a client may have sent that.
  * @throws {TypeError}
  */
 export function checkText (what: 'scope' | 'key', id: unknown): string {
@@ -35,7 +35,7 @@ export function numberAsText (id: unknown): unknown {
   return Number.isSafeInteger(id) || (Number.isFinite(id) && !Number.isInteger(id)) ? String(id) : id
 }
 
-/** For a message: what stands in the place of an id. Never tells an id. */
+/** Describes, for an error message, a value that is not an id, without revealing an id. */
 export function describeNonId (id: unknown): string {
   if (typeof id === 'number') return Number.isInteger(id) ? 'a number beyond 2^53' : `the number ${id}`
   if (id === '') return 'an empty string'

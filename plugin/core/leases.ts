@@ -6,18 +6,18 @@ import { leaseLost } from './ownership.ts'
 import type { Ownership } from './ownership.ts'
 import type { StoreTimeout } from './store-timeout.ts'
 
-/** Milliseconds between two looks at what is left to wait for when the app closes. */
+/** Milliseconds: how often `untilIdle` looks whether all owners have ended. */
 const CLOSING_LOOK = 100
 
 /**
- * Renews the leases of the handlers that run, and tells those that lose theirs. The whole process has one timer. A
- * handler that ends within a third of its lease costs nothing.
+ * Renews the leases of the handlers that run, and tells those that lose theirs. One timer serves all leases of a
+ * registration. A handler that ends within a third of its lease costs nothing.
  */
 export class Leases {
   readonly #store: Store
   readonly #storeTimeout: StoreTimeout
   readonly #events: Events
-  readonly #endUnseen: (owner: Ownership) => boolean
+  readonly #endIfSent: (owner: Ownership) => boolean
   /** By record id: owners that run, and owners that ended and whose outcome the store does not have yet. */
   readonly #held = new Map<string, Ownership>()
   /** Runs that lost their key and still work. They own nothing, but closing the app must not cut them off. */
@@ -29,14 +29,14 @@ export class Leases {
   #letGo = new Wake()
 
   /**
-   * @param endUnseen ends a run whose answer left without passing through `onSend`, and returns whether there was one
+   * @param endIfSent ends a run whose answer left without passing through `onSend`, and returns whether there was one
    *   to end. Called in each round for each owner that runs.
    */
-  constructor (store: Store, storeTimeout: StoreTimeout, events: Events, endUnseen: (owner: Ownership) => boolean) {
+  constructor (store: Store, storeTimeout: StoreTimeout, events: Events, endIfSent: (owner: Ownership) => boolean) {
     this.#store = store
     this.#storeTimeout = storeTimeout
     this.#events = events
-    this.#endUnseen = endUnseen
+    this.#endIfSent = endIfSent
   }
 
   get running (): number {
@@ -99,7 +99,7 @@ export class Leases {
       if (owner.ended) continue
       const { lease } = owner.owned
       const silentFor = now - owner.leaseStartedAt
-      if (this.#endUnseen(owner)) continue
+      if (this.#endIfSent(owner)) continue
       // A little early rather than late: at the next round another attempt may already run.
       if (silentFor + this.#period > lease) this.#lose(owner, `the lease of ${lease} ms ran out`)
       else if (silentFor >= lease / 3 && owner.isRenewable(now)) void this.#renew(owner)

@@ -13,7 +13,7 @@ export function ownedBy (claim: Claim, attempt: number): OwnedClaim {
 }
 
 /**
- * What a contender gets whose key was granted, is settled, or belongs to another request. A promise only where the
+ * What a contender gets if its key was granted, is settled, or belongs to another request. A promise only where the
  * journal has to be asked.
  * @throws {IdempotencyError} `FST_IDEMPOTENCY_KEY_REUSED`
  */

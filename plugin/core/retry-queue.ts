@@ -235,7 +235,7 @@ export function warnTooLate (log: FastifyBaseLogger, outcome: Outcome | null): v
   log.warn(`idempotency: the ${nameOf(outcome)} came too late and changed nothing, another attempt owns the key`)
 }
 
-/** For the log: what the outcome stands for. */
+/** How the log calls an outcome or a release. */
 export function nameOf (outcome: Outcome | null): string {
   return outcome === null ? 'release' : 'completion'
 }

@@ -23,7 +23,7 @@ async function rejection (error: unknown): Promise<never> {
 interface PendingCall {
   /** `performance.now()` at which it has taken too long. */
   expiresAt: number
-  /** It was given its time a second time, since this process was busy while the first ran out. */
+  /** Its time was extended once, because this process was busy when it ran out. */
   extended: boolean
   reject: (error: Error) => void
 }

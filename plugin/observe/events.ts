@@ -29,8 +29,8 @@ export interface StoreFailure extends Pick<IdempotencyStoreFailureEvent, 'operat
 }
 
 /**
- * Everything that the plugin tells of, one method an event: each counts, publishes on the channel of the event and
- * writes the log line that belongs to it. A `since` is the `performance.now()` from which the event's duration counts.
+ * Every event of a key, one method each. It counts the event. If the event has a channel or a log line of its own, it
+ * writes these too. A `since` is the `performance.now()` from which the event's duration counts.
  */
 export class Events {
   readonly counts: Counts = {

@@ -11,7 +11,7 @@ import { kindOf } from '../shared/values.ts'
 import { andThen, readOption } from './option-call.ts'
 import type { Journalled, Run } from './run.ts'
 
-/** How a run can end. This file reads and decides; perform.ts does it. */
+/** How a run can end. This file reads and decides; end.ts does it. */
 export type Ending =
   /** Send the handler's answer. The key stays taken until its lease is over. */
   | { end: 'leave' }
@@ -40,8 +40,8 @@ const RELEASE: Ending = { end: 'release' }
 const KEEP: Ending = { end: 'keep' }
 
 /**
- * How a run ends whose handler has answered with `payload`. Changes nothing. A promise only where an option returns one
- * or the journal has to be asked.
+ * How to end a run whose handler has answered with `payload`. Changes nothing. A promise only where an option returns
+ * one or the journal has to be asked.
  */
 export function decide (run: Run, payload: unknown): Ending | Promise<Ending> {
   // The handler still runs. Nobody may join it before its lease is over, which is no longer renewed.
@@ -90,7 +90,7 @@ function isUndecided ({ releaseRequested, settings }: Run, statusCode: number): 
 }
 
 /**
- * The same on a route with a journal. What is committed there, by this attempt or by an earlier one, counts more than
+ * `decide` for a route with a journal. What is committed there, by this attempt or by an earlier one, counts more than
  * what the handler answers. A handler that answers with what it wrote need not have committed it: a failed statement
  * whose error was swallowed turns COMMIT into ROLLBACK, without an error. And a handler may have seen the effects of an
  * earlier attempt without knowing that they belong to the same operation.
@@ -107,7 +107,7 @@ export async function decideByJournal (
     entry = await lookUp(journal, run.id, run.log)
   } catch (error) {
     if (!(error instanceof IdempotencyError)) throw error
-    // A failure of the handler says the same: nothing is known to be done, try again.
+    // An answer of the handler that reports a failure already tells the client to try again.
     return own.end === 'keep' || answersJournalled ? { end: 'refuse', error, key: 'release' } : RELEASE
   }
   if (entry === null) return decideByNothing(run, answersJournalled, own)

@@ -23,9 +23,9 @@ import { putBack, snapshot } from './snapshot.ts'
 import type { Snapshot } from './snapshot.ts'
 
 /*
- * The end of a run: decide.ts says how it ends, this file does it. Nothing else tells the store of an end, or sets the
- * stage of a run. The way of a plain answer consists of chained promises, since the benchmark shows what `async` costs
- * there.
+ * The end of a run: decide.ts says how it ends, this file does it. While a handler runs, nothing else tells the store
+ * of stage of a run. The way of a plain answer consists of chained promises, since the benchmark shows what `async`
+ * costs there.
  */
 
 /**
@@ -54,7 +54,7 @@ export function endRun (run: Run, payload: unknown): Promise<unknown> | undefine
  * Ends a run whose answer has left without passing through `onSend`, and so cannot be kept any more.
  * @returns whether there was such a run to end
  */
-export function endUnseen (owner: Ownership): boolean {
+export function endIfSent (owner: Ownership): boolean {
   if (!(owner instanceof Run) || owner.stage !== 'open' || !owner.reply.raw.writableFinished) return false
   void releaseOrSettle(owner)
   return true
@@ -108,7 +108,7 @@ export function closeConnection (request: FastifyRequest, reply: FastifyReply): 
 
 async function leave (run: Run, payload: unknown): Promise<unknown> {
   run.stage = 'ended'
-  // The handler has ended. Otherwise it goes on, and owns the key until its lease is over.
+  // After a 408 the handler has ended, and lets the key go. After `handlerTimeout` it still runs, and keeps the key.
   if (!run.outcomeUnknown) {
     run.ended = true
     run.engine.leases.letGo(run)

@@ -35,7 +35,7 @@ function accepted (key: Key, request: FastifyRequest, settings: RouteSettings): 
     if (!required) return undefined
     throw keyMissing(source)
   }
-  // An own function that made text of nothing had nothing from the client.
+  // The option `key` returned a text such as 'undefined': the client sent no key.
   if (key === '' || !key.isWellFormed() || (own !== undefined && NOTHING.includes(key))) throw keyInvalid(source)
   return readOption(() => validateKey(key), (isValid) => {
     if (typeof isValid !== 'boolean') throw new WrongValue('true or false', kindOf(isValid))

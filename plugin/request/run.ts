@@ -14,7 +14,7 @@ import type { Headers } from './headers.ts'
 export interface Journalled {
   /** What the handler is to answer with. */
   body: unknown
-  /** Fastify is about to send `body`, serialized once more. */
+  /** The handler returned `body` as it is, and Fastify serializes it again. */
   answered: boolean
   bytes: Buffer
   headers: Record<string, string | string[]>

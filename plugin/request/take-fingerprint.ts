@@ -36,7 +36,7 @@ export function takeFingerprint (
 }
 
 /**
- * The fingerprint, at the claim. A promise only if an own `fingerprint` is called now, and returns one.
+ * The fingerprint, at the claim. A promise only if the route's own `fingerprint` is called now, and returns one.
  * @throws {IdempotencyError} `FST_IDEMPOTENCY_BODY_UNREADABLE`, or what the route's own `fingerprint` throws.
  */
 export function takenFingerprint (fingerprintOf: Fingerprinter, request: FastifyRequest): string | Promise<string> {

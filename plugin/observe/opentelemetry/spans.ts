@@ -38,7 +38,7 @@ export class Spans {
   }
 }
 
-/** Whether the event comes from the process's one timer, which renews leases and notices that they are lost. */
+/** Whether the event comes from the timer of all leases, which renews leases and notices that they are lost. */
 function isFromTimer (name: EventName, event: IdempotencyEventOf): boolean {
   return name === 'leaseLost' || ('operation' in event && event.operation === 'renew')
 }
