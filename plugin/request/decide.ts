@@ -11,12 +11,12 @@ import { kindOf } from '../shared/values.ts'
 import { andThen, readOption } from './option-call.ts'
 import type { Journalled, Run } from './run.ts'
 
-/** How a run can end. This file reads and decides; perform.ts does it. */
+/** How a run can end. This file reads and decides; end.ts does it. */
 export type Ending =
-  /** Send the handler's answer. The key stays taken until its lease is over. */
-  | { end: 'leave' }
+  /** Send the handler's answer. The key stays taken until its lease is over. `atWork`: the handler goes on. */
+  | { end: 'leave', atWork: boolean }
   /** Send the handler's answer, and give the key back. */
-  | { end: 'release' }
+  | { end: 'release', journalFailed: boolean }
   /** Store the handler's answer, and send it. */
   | { end: 'keep' }
   /** Store and send what the handler wrote to the journal: its transaction has committed. */
@@ -31,12 +31,16 @@ interface Refusal {
   error: IdempotencyError
   /** What becomes of the key: it is given back, it gets the outcome of the journal, or it is another attempt's. */
   key: 'release' | JournalEntry | null
+  /** The journal could not be asked, so the status of the handler's answer is not reported as that of the run. */
+  journalFailed?: boolean
   /** For the log, where the app has to be told of a mistake. */
   mistake?: string
 }
 
-const LEAVE: Ending = { end: 'leave' }
-const RELEASE: Ending = { end: 'release' }
+const LEAVE: Ending = { end: 'leave', atWork: false }
+const LEAVE_AT_WORK: Ending = { end: 'leave', atWork: true }
+const RELEASE: Ending = { end: 'release', journalFailed: false }
+const RELEASE_UNASKED: Ending = { end: 'release', journalFailed: true }
 const KEEP: Ending = { end: 'keep' }
 
 /**
@@ -45,7 +49,7 @@ const KEEP: Ending = { end: 'keep' }
  */
 export function decide (run: Run, payload: unknown): Ending | Promise<Ending> {
   // The handler still runs. Nobody may join it before its lease is over, which is no longer renewed.
-  if (run.outcomeUnknown) return LEAVE
+  if (run.outcomeUnknown) return LEAVE_AT_WORK
   const { reply, settings: { journal, journalAnswers } } = run
   const statusCode = statusOf(reply, payload)
   return andThen(isKept(run, statusCode), (isKept) => {
@@ -108,7 +112,9 @@ export async function decideByJournal (
   } catch (error) {
     if (!(error instanceof IdempotencyError)) throw error
     // A failure of the handler says the same: nothing is known to be done, try again.
-    return own.end === 'keep' || answersJournalled ? { end: 'refuse', error, key: 'release' } : RELEASE
+    return own.end === 'keep' || answersJournalled
+      ? { end: 'refuse', error, key: 'release', journalFailed: true }
+      : RELEASE_UNASKED
   }
   if (entry === null) return decideByNothing(run, answersJournalled, own)
   if (journalled !== null && entry.owner === run.owned.owner) return { end: 'journalled', journalled }

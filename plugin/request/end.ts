@@ -76,10 +76,11 @@ export async function releaseOrSettle (run: Run): Promise<void> {
 function perform (run: Run, payload: unknown, ending: Ending): Promise<unknown> {
   switch (ending.end) {
     case 'leave':
-      return leave(run, payload)
+      return leave(run, payload, ending.atWork)
     case 'release': {
       const sent = snapshot(run.reply)
-      return release(run.engine, run, sent.statusCode).then(() => send(run, sent, payload))
+      const statusCode = ending.journalFailed ? null : sent.statusCode
+      return release(run.engine, run, statusCode).then(() => send(run, sent, payload))
     }
     case 'keep':
       return keep(run, payload)
@@ -106,10 +107,10 @@ export function closeConnection (request: FastifyRequest, reply: FastifyReply): 
   if (request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
 }
 
-async function leave (run: Run, payload: unknown): Promise<unknown> {
+async function leave (run: Run, payload: unknown, atWork: boolean): Promise<unknown> {
   run.stage = 'ended'
-  // The handler has ended. Otherwise it goes on, and owns the key until its lease is over.
-  if (!run.outcomeUnknown) {
+  // A handler that goes on owns the key until its lease is over. A `handlerTimeout` after its answer changes nothing.
+  if (!atWork) {
     run.ended = true
     run.engine.leases.letGo(run)
   }
@@ -204,10 +205,12 @@ async function answerFromJournal (run: Run, payload: unknown, entry: JournalEntr
 
 /** Sends a problem, or has the app's error handler send one, in place of the handler's answer. */
 async function refuse (
-  run: Run, payload: unknown, { error, key, mistake }: Omit<Extract<Ending, { end: 'refuse' }>, 'end'>
+  run: Run,
+  payload: unknown,
+  { error, key, journalFailed, mistake }: Omit<Extract<Ending, { end: 'refuse' }>, 'end'>
 ): Promise<unknown> {
   const { engine, reply, settings } = run
-  if (key === 'release') await release(engine, run, reply.statusCode)
+  if (key === 'release') await release(engine, run, journalFailed === true ? null : reply.statusCode)
   // An entry of the same request is refused because its response was not kept.
   else if (key !== null && await storeEntry(run, key)) {
     engine.events.conflicted(run, run.owned.attempt, run.startedAt)
