@@ -6,7 +6,7 @@ import { build, gate, lookAfterLeasesOften, MemoryStore } from '../helper.ts'
 
 /** A journal that has nothing, and answers only when `find` does. */
 function emptyJournal (find: () => Promise<null>): Journal {
-  return { record: async () => {}, find, purge: async () => false }
+  return { record: async () => {}, find, purge: async () => false, purgeInterval: 0 }
 }
 
 const HEADERS = { 'idempotency-key': 'k' }
