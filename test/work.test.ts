@@ -233,6 +233,7 @@ t.test('arguments that make no sense are refused with a word on what is wrong', 
     })
   }
   await t.rejects(run({ scope: 'jobs', key: 'k' }, 'work'), /takes the work to do as a function, got string/)
+  await t.rejects(run(undefined as never, () => {}), /takes \{ scope, key \} first, got undefined/)
   t.equal(app.idempotency.stats().claimed, 0)
 })
 

@@ -11,6 +11,7 @@ import { sha256 } from '../core/sha256.ts'
 import { MAX_TIMER } from '../options.ts'
 import type { RouteSettings } from '../options.ts'
 import { bareError } from '../shared/error-facts.ts'
+import { kindOf } from '../shared/values.ts'
 import type { KeptResponse } from '../store/store.ts'
 import type { Operation, WorkContext } from '../types.ts'
 
@@ -22,6 +23,10 @@ export async function runOnce<T> (engine: Engine, operation: Operation, work: Wo
   if (typeof work !== 'function') {
     throw new TypeError('fastify-idempotency: app.idempotency.run() takes the work to do as a function, ' +
       `got ${typeof work}`)
+  }
+  if (typeof operation !== 'object' || operation === null) {
+    throw new TypeError('fastify-idempotency: app.idempotency.run() takes { scope, key } first, ' +
+      `got ${kindOf(operation)}`)
   }
   const settings = settingsFor(engine, operation.waitTimeout)
   const scope = checkId('scope', operation.scope)

@@ -13,8 +13,8 @@ import type { Journalled, Run } from './run.ts'
 
 /** How a run can end. This file reads and decides; end.ts does it. */
 export type Ending =
-  /** Send the handler's answer. The key stays taken until its lease is over. */
-  | { end: 'leave' }
+  /** Send the handler's answer. The key stays taken until its lease is over. `atWork`: the handler goes on. */
+  | { end: 'leave', atWork: boolean }
   /** Send the handler's answer, and give the key back. */
   | { end: 'release' }
   /** Store the handler's answer, and send it. */
@@ -35,7 +35,8 @@ interface Refusal {
   mistake?: string
 }
 
-const LEAVE: Ending = { end: 'leave' }
+const LEAVE: Ending = { end: 'leave', atWork: false }
+const LEAVE_AT_WORK: Ending = { end: 'leave', atWork: true }
 const RELEASE: Ending = { end: 'release' }
 const KEEP: Ending = { end: 'keep' }
 
@@ -45,7 +46,7 @@ const KEEP: Ending = { end: 'keep' }
  */
 export function decide (run: Run, payload: unknown): Ending | Promise<Ending> {
   // The handler still runs. Nobody may join it before its lease is over, which is no longer renewed.
-  if (run.outcomeUnknown) return LEAVE
+  if (run.outcomeUnknown) return LEAVE_AT_WORK
   const { reply, settings: { journal, journalAnswers } } = run
   const statusCode = statusOf(reply, payload)
   return andThen(isKept(run, statusCode), (isKept) => {

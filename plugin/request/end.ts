@@ -76,7 +76,7 @@ export async function releaseOrSettle (run: Run): Promise<void> {
 function perform (run: Run, payload: unknown, ending: Ending): Promise<unknown> {
   switch (ending.end) {
     case 'leave':
-      return leave(run, payload)
+      return leave(run, payload, ending.atWork)
     case 'release': {
       const sent = snapshot(run.reply)
       return release(run.engine, run, sent.statusCode).then(() => send(run, sent, payload))
@@ -106,10 +106,11 @@ export function closeConnection (request: FastifyRequest, reply: FastifyReply): 
   if (request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
 }
 
-async function leave (run: Run, payload: unknown): Promise<unknown> {
+async function leave (run: Run, payload: unknown, atWork: boolean): Promise<unknown> {
   run.stage = 'ended'
-  // After a 408 the handler has ended, and lets the key go. After `handlerTimeout` it still runs, and keeps the key.
-  if (!run.outcomeUnknown) {
+  // After a 408 the handler has ended, and lets the key go. A handler that goes on keeps the key until its lease is
+  // over. A `handlerTimeout` that comes after its answer changes nothing.
+  if (!atWork) {
     run.ended = true
     run.engine.leases.letGo(run)
   }
@@ -207,7 +208,7 @@ async function refuse (
   run: Run, payload: unknown, { error, key, mistake }: Omit<Extract<Ending, { end: 'refuse' }>, 'end'>
 ): Promise<unknown> {
   const { engine, reply, settings } = run
-  if (key === 'release') await release(engine, run, reply.statusCode)
+  if (key === 'release') await release(engine, run, error.statusCode)
   // An entry of the same request is refused because its response was not kept.
   else if (key !== null && await storeEntry(run, key)) {
     engine.events.conflicted(run, run.owned.attempt, run.startedAt)

@@ -6,8 +6,10 @@ import { kIdempotency } from './state.ts'
 const kOwnReplies = Symbol('fastify-idempotency.ownReplies')
 const kWatched = Symbol('fastify-idempotency.watched')
 
-/** Gives the replies of this app a prototype of their own. Without a decorator apps share the prototype of Fastify, and to
- * wrap its methods would reach other apps. */
+/**
+ * Gives the replies of this app a prototype of their own. Without a decorator apps share the prototype of Fastify, and
+ * to wrap its methods would reach other apps.
+ */
 export function separateReplies (app: FastifyInstance): void {
   app.decorateReply(kOwnReplies, function () {})
 }

@@ -67,7 +67,8 @@ export class WakeUps {
       void opening.then((opened) => { if (!opened) this.#subscribed = null })
     }
     const subscribed = this.#subscribed
-    return await isDoneWithin(subscribed, POLL_INTERVAL) && await subscribed && this.#subscriber?.status === 'ready'
+    return await isDoneWithin(subscribed, POLL_INTERVAL, null, false) && await subscribed &&
+      this.#subscriber?.status === 'ready'
   }
 
   async #open (): Promise<boolean> {
