@@ -65,7 +65,8 @@ t.test('the versions in docs/compatibility.md are those that the package declare
   type Declared = Record<'engines' | 'peerDependencies', Record<string, string>>
   const { engines, peerDependencies } = JSON.parse(manifest) as Declared
   const { text } = await readPage('docs/compatibility.md')
-  const rows = rowsOf(text, '| with | versions | needed for |').filter(([name]) => name !== 'Redis')
+  const rows = rowsOf(text, '| with | versions | needed for |')
+    .filter(([name = '']) => !['Redis', 'Postgres'].includes(name))
   const documented = Object.fromEntries(rows.map(([name = '', versions]) => [name.replaceAll('`', ''), versions]))
   t.same(documented, { 'Node.js': engines.node, ...peerDependencies })
 })
