@@ -26,7 +26,7 @@ async function startHttp2 (t: Test): Promise<Http2Service> {
   t.teardown(() => app.close())
   const keyPrefix = newPrefix()
   const redis = connectRedis(t, { prefix: keyPrefix })
-  await app.register(idempotency, { waitTimeout: 3_600_000, keyPrefix, redis, scope: 'global' })
+  await app.register(idempotency, { waitTimeout: 3_600_000, storeTimeout: 60_000, keyPrefix, redis, scope: 'global' })
   const { opened, open: finish } = gate()
   let runs = 0
   app.post('/x', { config: { idempotency: true } }, async () => {

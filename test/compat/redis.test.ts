@@ -45,7 +45,8 @@ for (const [way, { register, client: clientIn }] of Object.entries(WAYS)) {
           redis: clientIn(context),
           keyPrefix,
           scope: 'global',
-          onConflict: 'wait'
+          onConflict: 'wait',
+          storeTimeout: 60_000
         })
         context.post('/x', { config: { idempotency: true } }, async () => ({ run: ++runs }))
         context.post('/slow', { config: { idempotency: true } }, async () => {
@@ -82,7 +83,7 @@ t.test('an app that closes stores the outcome of a request that is still running
   const app = Fastify({ keepAliveTimeout: 1 })
   t.teardown(() => app.close())
   await app.register(fastifyRedis, { url: REDIS_URL })
-  await app.register(idempotency, { redis: app.redis, keyPrefix, scope: 'global' })
+  await app.register(idempotency, { redis: app.redis, keyPrefix, scope: 'global', storeTimeout: 60_000 })
   const finish = gate()
   let running = false
   app.post('/x', { config: { idempotency: true } }, async () => {
@@ -102,7 +103,7 @@ t.test('an app that closes stores the outcome of a request that is still running
 
   const later = Fastify({ forceCloseConnections: true })
   t.teardown(() => later.close())
-  await later.register(idempotency, { redis: observer, keyPrefix, scope: 'global' })
+  await later.register(idempotency, { redis: observer, keyPrefix, scope: 'global', storeTimeout: 60_000 })
   later.post('/x', { config: { idempotency: true } }, async () => 'ran again')
   const replay = await clientOf(await later.listen({ port: 0, host: '127.0.0.1' })).post('/x', 'k')
   t.equal(replay.text, 'done')

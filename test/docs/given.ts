@@ -61,7 +61,9 @@ const MAKE: { [name in keyof Given]: (t: Test) => Given[name] | Promise<Given[na
     const app = newApp(t)
     const keyPrefix = newPrefix()
     const redis = connectRedis(t, { prefix: keyPrefix })
-    await app.register(idempotency, { redis, keyPrefix, scope: request => userOf(request).id })
+    // A store timeout that no slow machine reaches.
+    const scope = (request: FastifyRequest): string => userOf(request).id
+    await app.register(idempotency, { redis, keyPrefix, scope, storeTimeout: 60_000 })
     return app
   },
   redis: t => connectRedis(t),

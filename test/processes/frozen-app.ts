@@ -8,7 +8,8 @@ const LEASE = 3_000
 /** An app whose handler checks its signal as soon as a timer fires after the process stood still for its lease. */
 const app = Fastify()
 const redis = new Redis(process.env.REDIS_URL ?? '')
-await app.register(idempotency, { redis, scope: 'global', keyPrefix: process.env.KEY_PREFIX ?? '', lease: LEASE })
+const keyPrefix = process.env.KEY_PREFIX ?? ''
+await app.register(idempotency, { redis, scope: 'global', keyPrefix, lease: LEASE, storeTimeout: 60_000 })
 app.post('/x', { config: { idempotency: true } }, async (request) => {
   const { signal } = request.idempotency as NonNullable<typeof request.idempotency>
   let awake = performance.now()

@@ -20,7 +20,10 @@ redis.on('error', () => {})
 
 let ready = true
 
-await app.register(idempotency, { redis, scope: 'global', ...JSON.parse(OPTIONS) as Partial<IdempotencyOptions> })
+// A time that no slow machine reaches.
+const storeTimeout = 60_000
+const options = JSON.parse(OPTIONS) as Partial<IdempotencyOptions>
+await app.register(idempotency, { redis, scope: 'global', storeTimeout, ...options })
 
 async function charge (key: string): Promise<{ status: number, receipt: object }> {
   const response = await fetch(`${PROVIDER_URL}/charges/${encodeURIComponent(key)}`, { method: 'POST' })

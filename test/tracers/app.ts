@@ -63,7 +63,8 @@ const url = process.env.REDIS_URL as string
 const redis = new Redis(url, { enableAutoPipelining: true })
 const admin = new Redis(url)
 const app = Fastify({ logger: true })
-await app.register(idempotency, { redis, scope: 'global', keyPrefix: process.env.KEY_PREFIX as string })
+const keyPrefix = process.env.KEY_PREFIX as string
+await app.register(idempotency, { redis, scope: 'global', keyPrefix, storeTimeout: 60_000 })
 let finish = gate()
 app.post('/pay', { config: { idempotency: true } }, async () => {
   await finish.opened
