@@ -14,5 +14,6 @@ t.test('nothing that outlasts a wait keeps the process alive, even if the subscr
   t.teardown(() => wakeUps.close())
   const before = timers()
   await wakeUps.wait('id', 10, new AbortController().signal, async () => true)
-  t.equal(timers(), before)
+  // Those of an earlier file in this process may end meanwhile.
+  t.ok(timers() <= before, `${timers()} timers, ${before} before`)
 })
