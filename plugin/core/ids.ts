@@ -1,3 +1,5 @@
+import { kindOf } from '../shared/values.ts'
+
 /** What a missing id becomes as text. It is never accepted as an id. */
 export const NOTHING: readonly string[] = ['', 'NaN', 'null', 'undefined']
 
@@ -38,7 +40,6 @@ export function numberAsText (id: unknown): unknown {
 /** Describes, for an error message, a value that is not an id, without revealing an id. */
 export function describeNonId (id: unknown): string {
   if (typeof id === 'number') return Number.isInteger(id) ? 'a number beyond 2^53' : `the number ${id}`
-  if (id === '') return 'an empty string'
-  if (typeof id !== 'string') return id === null ? 'null' : typeof id
+  if (typeof id !== 'string' || id === '') return kindOf(id)
   return NOTHING.includes(id) ? `the text '${id}'` : 'text with half a surrogate pair'
 }

@@ -1,9 +1,9 @@
-import { lookUp } from './look-up.ts'
-import { inProgress, keyReused, recordUnreadable, storeUnavailable } from '../refusals.ts'
 import type { IdempotencyError } from '../errors.ts'
+import { inProgress, keyReused, recordUnreadable, storeUnavailable } from '../refusals.ts'
 import { RecordUnreadableError } from '../store/store.ts'
 import type { Claim, ClaimResult, OwnedClaim } from '../store/store.ts'
 import type { Acquired, Contender, SentClaim } from './engine.ts'
+import { lookUp } from './look-up.ts'
 import { isSameRequest } from './same-request.ts'
 
 /** A claim that was granted, as the store knows its owner. */

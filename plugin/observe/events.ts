@@ -28,6 +28,15 @@ export interface StoreFailure extends Pick<IdempotencyStoreFailureEvent, 'operat
   message: string
 }
 
+/** A replay. */
+export interface ReplayFacts {
+  attempt: number
+  /** `performance.now()` from which its duration counts. */
+  since: number
+  /** The outcome comes from the journal. */
+  recalled: boolean
+}
+
 /**
  * Every event of a key, one method each. It counts the event. If the event has a channel or a log line of its own, it
  * writes these too. A `since` is the `performance.now()` from which the event's duration counts.
@@ -58,7 +67,7 @@ export class Events {
   }
 
   /** A duplicate gets the kept outcome. */
-  replayed (subject: Subject, attempt: number, since: number, { statusCode, recalled }: ReplayFacts): void {
+  replayed (subject: Subject, statusCode: number, { attempt, since, recalled }: ReplayFacts): void {
     this.counts.replayed++
     if (!channels.replayed.hasSubscribers) return
     channels.replayed.publish({ ...eventOf(subject, attempt, since), statusCode, recalled })
@@ -129,9 +138,4 @@ export class Events {
     }
     log[level]({ err: factsOf(error) }, message)
   }
-}
-
-interface ReplayFacts {
-  statusCode: number
-  recalled: boolean
 }

@@ -3,11 +3,11 @@ import { acquire } from '../core/acquire.ts'
 import type { Contender, Engine } from '../core/engine.ts'
 import { withdraw } from '../core/finish.ts'
 import { keptResponseOf } from '../core/kept-response.ts'
-import type { ReplayFacts } from '../core/kept-response.ts'
 import { recordId } from '../core/record-id.ts'
 import { ownedBy } from '../core/results.ts'
 import type { Identity } from '../core/same-request.ts'
 import type { Subject } from '../observe/channels.ts'
+import type { ReplayFacts } from '../observe/events.ts'
 import type { RouteSettings } from '../options.ts'
 import type { RecordVersion } from '../store/record.ts'
 import type { Outcome } from '../store/store.ts'
@@ -101,8 +101,8 @@ function identityOf (
 }
 
 /**
- * A body that cannot be compared in the other format has no record in that format. The same holds for a body that an
- * own function compares which returns a promise only this time: a store compares at once.
+ * The fingerprint in the other format; '' if there is none, or only as a promise. A body that cannot be compared in
+ * that format has no record in it, and a store cannot wait.
  */
 function orNone (take: () => string | Promise<string>): string {
   try {
@@ -110,7 +110,7 @@ function orNone (take: () => string | Promise<string>): string {
     if (typeof taken === 'string') return taken
     taken.catch(() => {})
   } catch {
-    // There is no such record, as described above.
+    // It cannot be compared, so there is no such record.
   }
   return ''
 }

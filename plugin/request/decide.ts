@@ -26,7 +26,7 @@ export type Ending =
   /** Send a problem instead of the handler's answer. */
   | Refusal
 
-interface Refusal {
+export interface Refusal {
   end: 'refuse'
   error: IdempotencyError
   /** What becomes of the key: it is given back, it gets the outcome of the journal, or it is another attempt's. */

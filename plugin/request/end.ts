@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { complete, release } from '../core/finish.ts'
+import { keptResponseOf } from '../core/kept-response.ts'
 import type { Ownership } from '../core/ownership.ts'
 import type { Journal, JournalEntry } from '../journal/journal.ts'
 import { inProgress, journalUnavailable } from '../refusals.ts'
@@ -9,7 +10,7 @@ import type { KeptResponse, Outcome } from '../store/store.ts'
 import { capture, framed } from './capture.ts'
 import type { Captured } from './capture.ts'
 import { decide, decideByJournal, isKept } from './decide.ts'
-import type { Ending } from './decide.ts'
+import type { Ending, Refusal } from './decide.ts'
 import { dropHttp1Fields, headersToKeep, resetHeaders } from './headers.ts'
 import { writeAlone } from './journal-completion.ts'
 import { andThen } from './option-call.ts'
@@ -23,9 +24,9 @@ import { putBack, snapshot } from './snapshot.ts'
 import type { Snapshot } from './snapshot.ts'
 
 /*
- * The end of a run: decide.ts says how it ends, this file does it. While a handler runs, nothing else tells the store
- * of stage of a run. The way of a plain answer consists of chained promises, since the benchmark shows what `async`
- * costs there.
+ * The end of a run: decide.ts says how it ends, this file does it. Once the handler runs, nothing else tells the store
+ * how a request ended, or sets the stage of a run. The way of a plain answer consists of chained promises, since the
+ * benchmark shows what `async` costs there.
  */
 
 /**
@@ -194,18 +195,19 @@ async function sendJournalled (run: Run, payload: unknown, journalled: Journalle
 }
 
 async function answerFromJournal (run: Run, payload: unknown, entry: JournalEntry): Promise<unknown> {
+  const { engine, request, reply, owned: { attempt }, startedAt } = run
   const { outcome } = entry
   await storeEntry(run, entry)
-  run.engine.events.replayed(run, run.owned.attempt, run.startedAt, { statusCode: outcome.statusCode, recalled: true })
+  const response = keptResponseOf(engine, run, outcome, { attempt, since: startedAt, recalled: true })
   discard(payload)
   run.stage = 'ended'
-  resetHeaders(run.reply, run.headersBefore)
-  return replayInstead(run.request, run.reply, outcome.statusCode, outcome.response as KeptResponse)
+  resetHeaders(reply, run.headersBefore)
+  return replayInstead(request, reply, outcome.statusCode, response)
 }
 
 /** Sends a problem, or has the app's error handler send one, in place of the handler's answer. */
 async function refuse (
-  run: Run, payload: unknown, { error, key, mistake }: Omit<Extract<Ending, { end: 'refuse' }>, 'end'>
+  run: Run, payload: unknown, { error, key, mistake }: Omit<Refusal, 'end'>
 ): Promise<unknown> {
   const { engine, reply, settings } = run
   if (key === 'release') await release(engine, run, error.statusCode)
