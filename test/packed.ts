@@ -136,7 +136,8 @@ async function npm (dir: string, command: string, ...args: string[]): Promise<st
   return stdout
 }
 
-function versionOf (name: string, { devDependencies }: Manifest): string {
+/** The version of a package that the tests use. */
+export function versionOf (name: string, { devDependencies }: Manifest): string {
   const version = devDependencies[name]
   if (version === undefined) {
     throw new Error(`${name} is to be tried with the package, but is not among the devDependencies`)

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -7,7 +6,8 @@ import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
 import { until } from '../helper.ts'
-import { pack, run, scratch } from '../packed.ts'
+import { pack, run, scratch, versionOf } from '../packed.ts'
+import { watchServer } from '../servers/process.ts'
 import { protect } from '../servers/reaper.ts'
 import { ownRedis } from '../store/own-redis.ts'
 import { readPage } from './markdown.ts'
@@ -78,13 +78,7 @@ function withPackages (commands: string): string {
 }
 
 function replacementOf (name: string): string {
-  return name === manifest.name ? tarball : `${name}@${versionOf(name)}`
-}
-
-function versionOf (name: string): string {
-  const version = manifest.devDependencies[name]
-  if (version === undefined) throw new Error(`the README installs ${name}, which is not among the devDependencies`)
-  return version
+  return name === manifest.name ? tarball : `${name}@${versionOf(name, manifest)}`
 }
 
 function shell (commands: string): ReturnType<typeof run> {
@@ -109,20 +103,12 @@ async function start (t: Test, file: string, args: string[] = []): Promise<strin
     stdio: ['ignore', 'pipe', 'pipe']
   })
   if (server.pid !== undefined) protect(server.pid)
-  const ended = once(server, 'close')
-  t.teardown(async () => {
-    server.kill('SIGKILL')
-    await ended
-  })
-  let output = ''
-  for (const stream of [server.stdout, server.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => { output += text })
-  }
-  const address = (): string | undefined => /"Server listening at (http:\/\/127\.0\.0\.1:\d+)"/.exec(output)?.[1]
-  await until(() => address() !== undefined || server.exitCode !== null, 'the server listens')
-  const url = address()
-  if (url === undefined) throw new Error(`the server has ended: ${output}`)
-  return url
+  const { listening, stdout } = watchServer(t, server)
+  await listening()
+  // It may listen on an address of IPv6 too, and say so first.
+  const address = (): string | undefined => /"Server listening at (http:\/\/127\.0\.0\.1:\d+)"/.exec(stdout())?.[1]
+  await until(() => address() !== undefined, 'the server listens')
+  return address() as string
 }
 
 /** Sends the requests of the page, and sees that they print what the page says. */

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { cp, mkdir, readFile, symlink } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import type { Test } from 'tap'
-import { until } from '../helper.ts'
 import { ROOT, run, scratch } from '../packed.ts'
 import type { Packed } from '../packed.ts'
+import { watchServer } from '../servers/process.ts'
+import type { ServerProcess } from '../servers/process.ts'
 import { protectGroup } from '../servers/reaper.ts'
 
 export interface ExampleManifest {
@@ -62,18 +62,8 @@ async function link (installed: string, name: string): Promise<void> {
   }
 }
 
-export interface RunningScript {
-  stdout (): string
-  stderr (): string
-  /** The address of its server. */
-  listening (): Promise<string>
-  kill (signal: NodeJS.Signals): void
-  /** Its exit code, or the signal that ended it. */
-  ended: Promise<number | NodeJS.Signals>
-}
-
 /** Runs a script of its package.json as npm does, but without npm, and with these variables and no others. */
-export function runScript (t: Test, project: Project, script: string, env: Record<string, string> = {}): RunningScript {
+export function runScript (t: Test, project: Project, script: string, env: Record<string, string> = {}): ServerProcess {
   const { dir, manifest } = project
   const PATH = `${join(dir, 'node_modules/.bin')}:${process.env.PATH}`
   // Tap adds its hooks to NODE_OPTIONS of each process that is started, for coverage that nobody asks for.
@@ -83,13 +73,6 @@ export function runScript (t: Test, project: Project, script: string, env: Recor
   })
   const pid = child.pid as number
   protectGroup(pid)
-  let stdout = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
-  child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text })
-  // "close" comes after all output was read.
-  const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals)
-  const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null
   const kill = (signal: NodeJS.Signals): void => {
     try {
       process.kill(-pid, signal)
@@ -97,19 +80,5 @@ export function runScript (t: Test, project: Project, script: string, env: Recor
       // All of them have ended.
     }
   }
-  t.teardown(async () => {
-    kill('SIGKILL')
-    await ended
-  })
-  return {
-    stdout: () => stdout,
-    stderr: () => stderr,
-    ended,
-    kill,
-    async listening () {
-      const address = (): string | undefined => /Server listening at (http:[^"]+)/.exec(stdout)?.[1]
-      await until(() => address() !== undefined || hasEnded(), 'the start of the example')
-      return address() ?? await Promise.reject(new Error(`It ended before it listened.\n${stdout}${stderr}`))
-    }
-  }
+  return watchServer(t, child, kill)
 }

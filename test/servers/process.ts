@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { buildSync } from 'esbuild'
 import type { Test } from 'tap'
 import { PROJECT } from '../project.ts'
@@ -57,6 +59,18 @@ export function startProcess (
     env: { PATH: process.env.PATH, PORT: '0', ...env },
     stdio: 'pipe'
   })
+  return watchServer(t, child)
+}
+
+/**
+ * What a test sees of a server that it has started, until the test ends and the server with it.
+ * @param kill sends the signal to the server, and to all that it has started if there is more
+ */
+export function watchServer (
+  t: Test,
+  child: ChildProcess & { stdout: Readable, stderr: Readable },
+  kill: (signal: NodeJS.Signals) => void = signal => { child.kill(signal) }
+): ServerProcess {
   let stdout = ''
   let stderr = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
@@ -64,19 +78,20 @@ export function startProcess (
   // "close" comes after all output was read.
   const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals | null)
   t.teardown(async () => {
-    child.kill('SIGKILL')
+    kill('SIGKILL')
     await ended
   })
+  const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null
   return {
     pid: child.pid ?? NaN,
     async listening () {
-      const address = () => /"msg":"Server listening at (\S+)"/.exec(stdout)?.[1]
-      await until(() => address() !== undefined || child.exitCode !== null, 'the server listens')
+      const address = (): string | undefined => /"msg":"Server listening at (http:[^"\s]+)"/.exec(stdout)?.[1]
+      await until(() => address() !== undefined || hasEnded(), 'the server listens')
       const url = address()
-      if (url === undefined) throw new Error(`the server ended: ${stderr}`)
+      if (url === undefined) throw new Error(`the server ended: ${stderr}${stdout}`)
       return url
     },
-    kill: signal => { child.kill(signal) },
+    kill,
     ended,
     stdout: () => stdout,
     stderr: () => stderr
