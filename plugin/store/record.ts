@@ -101,14 +101,15 @@ function encodeTimes (claim: Claim): string {
   return times.text
 }
 
-/** Returns text if the body is text. */
-export function encodeSettled (owned: OwnedClaim, outcome: Outcome, version: RecordVersion): string | Buffer {
+/** Returns the head of the record, and the body if there is a response. */
+export function encodeSettled (
+  owned: OwnedClaim, outcome: Outcome, version: RecordVersion
+): string | [head: string, body: string | Buffer] {
   const { statusCode, response } = outcome
   const state = response === null ? STATE.settledWithoutResponse : STATE.settled
   const lines = response === null ? '' : encodeHeaders(response.headers)
   const head = `${version}${state}${owned.fingerprint}${hex(owned.attempt, 8)}${statusCode}\n${lines}\n`
-  if (response === null) return head
-  return typeof response.body === 'string' ? head + response.body : Buffer.concat([Buffer.from(head), response.body])
+  return response === null ? head : [head, response.body]
 }
 
 export function hex (value: number, digits: number): string {

@@ -14,8 +14,11 @@ export interface RedisClient {
   config? (subcommand: 'GET', parameter: string): Promise<unknown>
   /** Only a Cluster has this. */
   readonly isCluster?: boolean
-  /** Only a Cluster needs this: a command that is sent alone, even with `enableAutoPipelining`. */
+  /** Makes the method of a command. The clients of ioredis 5 and 6 have this and `sendCommand`. */
   createBuiltinCommand? (name: string): Record<'string' | 'buffer', (...args: never[]) => unknown>
+  /** Sends a command that has been built already. */
+  sendCommand? (command: never): unknown
+  readonly options?: { readonly keyPrefix?: unknown }
   /** For a client that connects with its first command (`lazyConnect`). */
   connect? (): Promise<void>
   once (event: 'ready', listener: () => void): unknown

@@ -1,7 +1,4 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { isMisdirected, sentAlone } from './misdirected.ts'
-import type { RedisCommands } from './misdirected.ts'
-import { opaque } from './opaque.ts'
 import { decode, encodeReleased, encodeRunning, encodeSettled, RECORD_VERSION, timeToLive } from './record.ts'
 import type { DecodedOwned, DecodedRecord, RecordVersion } from './record.ts'
 import { explained, integer, oddAnswer, wasDone } from './redis-answers.ts'
@@ -12,6 +9,8 @@ import * as scripts from './scripts.ts'
 import { RecordUnreadableError, StoreRefusedError } from './store.ts'
 import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
 import { WakeUps } from './wake-ups.ts'
+import { commandsOf } from './wire/index.ts'
+import type { RedisCommands, ScriptValues } from './wire/index.ts'
 
 export type { RedisClient, RedisSubscriber } from './redis-client.ts'
 
@@ -40,8 +39,7 @@ const FIRST_CLAIM: ClaimResult = { state: 'claimed', attempt: 1 }
  */
 export class RedisStore implements Store {
   readonly #redis: RedisClient
-  /** Only for a Cluster: commands that follow a slot to another node. */
-  readonly #alone: RedisCommands | null
+  readonly #commands: RedisCommands
   readonly #keyPrefix: string
   readonly #recordVersion: RecordVersion
   readonly #connection: RedisConnection
@@ -50,7 +48,7 @@ export class RedisStore implements Store {
 
   constructor (redis: RedisClient, options: RedisStoreOptions) {
     this.#redis = redis
-    this.#alone = sentAlone(redis)
+    this.#commands = commandsOf(redis)
     this.#keyPrefix = options.keyPrefix
     this.#recordVersion = options.recordVersion ?? RECORD_VERSION
     this.#connection = new RedisConnection(redis, options.connectTimeout)
@@ -62,14 +60,12 @@ export class RedisStore implements Store {
     return this.#connection.reachable().then(() => this.#claim(id, claim, 1))
   }
 
-  #claim (id: string, claim: Claim, reads: number, commands: RedisCommands = this.#redis): Promise<ClaimResult> {
+  #claim (id: string, claim: Claim, reads: number): Promise<ClaimResult> {
     const key = this.#keyPrefix + id
     const running = encodeRunning(claim, 1, this.#recordVersion)
-    return commands.setBuffer(key, running, 'PX', timeToLive(claim), 'NX', 'GET').then(
+    return this.#commands.setIfAbsent(key, running, timeToLive(claim)).then(
       value => value === null ? FIRST_CLAIM : this.#claimExisting(id, claim, running, decode(value), reads),
-      (error: unknown) => this.#alone !== null && commands !== this.#alone && isMisdirected(error)
-        ? this.#claim(id, claim, reads, this.#alone)
-        : this.#claimWithoutWrite(key, claim, explained(error))
+      (error: unknown) => this.#claimWithoutWrite(key, claim, explained(error))
     )
   }
 
@@ -118,13 +114,13 @@ export class RedisStore implements Store {
   async #claimWithoutWrite (key: string, claim: Claim, refused: unknown): Promise<ClaimResult> {
     if (!(refused instanceof StoreRefusedError)) throw refused
     try {
-      const value = await this.#ask(commands => commands.getBuffer(key))
+      const value = await this.#commands.get(key)
       if (value === null) throw refused
       const found = decode(value)
       const result = resultOf(found, claim, this.#fingerprintFor(found, claim))
       if (result !== null) return result
       if (found.state !== 'running') throw refused
-      const leaseLeft = leaseLeftOf(found, integer(await this.#ask(commands => commands.pttl(key))))
+      const leaseLeft = leaseLeftOf(found, integer(await this.#commands.pttl(key)))
       if (leaseLeft === 0 && claim.takeOver) throw refused
       return { state: 'running', leaseLeft, ownerLeft: found.ownerLeft }
     } catch (error) {
@@ -146,7 +142,7 @@ export class RedisStore implements Store {
 
   #complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
     const completion = scripts.completion(owned.owner, owned.retention, this.#wakeUps.channel)
-    const settled = opaque(encodeSettled(owned, outcome, this.#recordVersion))
+    const settled = encodeSettled(owned, outcome, this.#recordVersion)
     return this.#run(scripts.complete, this.#keyPrefix + id, settled, completion).then(wasDone)
   }
 
@@ -177,8 +173,8 @@ export class RedisStore implements Store {
     await this.#connection.reachable()
     const key = this.#keyPrefix + id
     const [found, timeToLive] = await Promise.all([
-      this.#ask(commands => commands.getBuffer(key)).then(value => value && decode(value)).catch(unlessUnreadable),
-      this.#ask(commands => commands.pttl(key)).then(integer, rethrow)
+      this.#commands.get(key).then(value => value && decode(value)).catch(unlessUnreadable),
+      this.#commands.pttl(key).then(integer, rethrow)
     ])
     if (found === null) return null
     const expiresIn = timeToLive === NO_EXPIRY ? Infinity : Math.max(0, timeToLive)
@@ -194,7 +190,7 @@ export class RedisStore implements Store {
 
   async forget (id: string): Promise<boolean> {
     await this.#connection.reachable()
-    return this.#ask(commands => commands.del(this.#keyPrefix + id)).then(wasDone, rethrow)
+    return this.#commands.del(this.#keyPrefix + id).then(wasDone, rethrow)
   }
 
   /**
@@ -218,38 +214,12 @@ export class RedisStore implements Store {
     this.#wakeUps.close()
   }
 
-  #run (script: scripts.Script, key: string, ...args: Array<string | Buffer>): Promise<unknown> {
-    return this.#redis.evalsha(script.sha, 1, key, ...args)
-      .catch((error: unknown) => this.#runAgain(error, script, key, args))
-  }
-
-  /**
-   * Sends the script to the node that serves the key's slot now. Sends EVAL if Redis does not know the script yet,
-   * since it restarted or another node serves the slot now.
-   */
-  async #runAgain (
-    refused: unknown,
-    script: scripts.Script,
-    key: string,
-    args: Array<string | Buffer>
-  ): Promise<unknown> {
-    try {
-      if (this.#alone !== null && isMisdirected(refused)) return await this.#alone.evalsha(script.sha, 1, key, ...args)
-    } catch (error) {
-      refused = error
-    }
-    if (!(refused instanceof Error) || !refused.message.startsWith('NOSCRIPT')) return rethrow(refused)
-    return this.#ask(commands => commands.eval(script.lua, 1, key, ...args)).catch(rethrow)
-  }
-
-  /** Sends a command. If another node serves the key's slot now, sends the command to that node. */
-  async #ask<T> (command: (commands: RedisCommands) => Promise<T>): Promise<T> {
-    try {
-      return await command(this.#redis)
-    } catch (error) {
-      if (this.#alone === null || !isMisdirected(error)) throw error
-      return command(this.#alone)
-    }
+  #run (script: scripts.Script, key: string, ...values: ScriptValues): Promise<unknown> {
+    return this.#commands.evaluate('evalsha', script.sha, key, values).catch((error: unknown) => {
+      const isUnknown = error instanceof Error && error.message.startsWith('NOSCRIPT')
+      // Redis restarted, or another node serves the slot now.
+      return isUnknown ? this.#commands.evaluate('eval', script.lua, key, values).catch(rethrow) : rethrow(error)
+    })
   }
 }
 

@@ -87,60 +87,104 @@ function granted (owner: string, asked: number, attempt: number): void {
 /** Milliseconds after which the plugin may consider Redis unreachable (`storeTimeout`). */
 const LONG = 900
 
-/** What an app asks Redis. Reports where no answer came, or a late one. */
-async function heard<T> (asked: number, answer: Promise<T>): Promise<T> {
-  let failed = true
-  try {
-    const value = await answer
-    failed = false
-    return value
-  } finally {
-    const at = clock()
-    if (failed || at - asked > LONG) tell({ event: 'unheard', from: asked, at })
-  }
-}
-
 // Redis was unreachable until now.
 patch(Redis.prototype, 'emit', original => function (...args) {
   if (args[0] === 'ready') tell({ event: 'unheard', from: clock(), at: clock() })
   return original.apply(this, args)
 })
 
-patch(Redis.prototype, 'setBuffer', original => async function (...args) {
-  const asked = clock()
-  const found = await heard(asked, original.apply(this, args) as Promise<unknown>)
-  if (found === null) granted(ownerOf(args[1]), asked, 1)
-  return found
-})
-
-/** The owner that gives up its key by this call, if the call does that. */
-function settlingOwner (is: (script: scripts.Script) => boolean, [first, second]: unknown[]): string | null {
-  if (is(scripts.complete)) return String(second).slice(0, OFFSET.lease - OFFSET.owner)
-  if (is(scripts.release)) return ownerOf(first)
-  return is(scripts.withdraw) ? String(first) : null
+/** A command of ioredis. */
+interface Command {
+  readonly name: string
+  /** The bytes that are sent. */
+  toWritable (): string | Buffer
+  resolve (answer: unknown): unknown
+  reject (error: unknown): unknown
 }
 
-for (const name of ['evalsha', 'eval']) {
-  patch(Redis.prototype, name, original => async function (...args) {
-    const [which, , , ...rest] = args
-    const is = ({ sha, lua }: scripts.Script): boolean => which === sha || which === lua
-    const owner = settlingOwner(is, rest) ?? ''
-    const owned = owners.get(owner)
-    if (owned?.settling === false) {
-      owned.settling = true
-      tell({ event: 'settling', owner, at: clock() })
+/** The parts of a command as Redis gets them: what the store writes is not among the arguments that a client sees. */
+function partsOf (command: Command): string[] {
+  const request = Buffer.from(command.toWritable())
+  const parts: string[] = []
+  for (let at = request.indexOf('\n') + 1; at < request.length;) {
+    const begin = request.indexOf('\n', at) + 1
+    const end = begin + Number(request.toString('latin1', at + 1, begin - 2))
+    parts.push(request.toString('latin1', begin, end))
+    at = end + 2
+  }
+  return parts
+}
+
+/** What a command of the store does, from the parts that Redis gets. */
+interface Meaning {
+  /** The owner that gives up its key by this command, if the command does that. */
+  settles: string | null
+  answered (answer: unknown, asked: number): void
+}
+
+function meaningOf ([, first, second, third = '', value = '', detail = '']: string[], name: string): Meaning | null {
+  if (name === 'set') {
+    const [claims, completes] = [detail === 'NX', third === 'IFEQ']
+    return {
+      settles: completes ? ownerOf(value) : null,
+      answered (answer, asked) {
+        if (completes && answer !== null) reached('after completion')
+        if (claims && answer === null) granted(ownerOf(second), asked, 1)
+      }
     }
-    const asked = clock()
-    const answer = await heard(asked, original.apply(this, args) as Promise<unknown>)
-    if (owners.delete(owner)) tell({ event: 'settled', owner, at: clock() })
-    if (is(scripts.complete)) reached('after completion')
-    if (is(scripts.takeOver)) {
+  }
+  if (name !== 'evalsha' && name !== 'eval') return null
+  const is = ({ sha, lua }: scripts.Script): boolean => first === sha || first === lua
+  return {
+    settles: is(scripts.complete)
+      ? detail.slice(0, OFFSET.lease - OFFSET.owner)
+      : is(scripts.release) ? ownerOf(value) : is(scripts.withdraw) ? value : null,
+    answered (answer, asked) {
+      if (is(scripts.complete)) reached('after completion')
+      if (!is(scripts.takeOver)) return
       const [outcome, attempt] = answer as [number, number]
-      if (outcome === scripts.TAKE_OVER.claimed) granted(ownerOf(rest[0]), asked, attempt)
+      if (outcome === scripts.TAKE_OVER.claimed) granted(ownerOf(value), asked, attempt)
     }
-    return answer
+  }
+}
+
+/** A client sends a command again after it has lost its connection. */
+const watched = new WeakSet<Command>()
+
+/** Tells what the command does, before the app learns its answer. Reports where no answer came, or a late one. */
+function watch (command: Command): void {
+  if (watched.has(command)) return
+  watched.add(command)
+  const meaning = meaningOf(partsOf(command), command.name)
+  if (meaning === null) return
+  const asked = clock()
+  const owner = meaning.settles ?? ''
+  const owned = owners.get(owner)
+  if (owned?.settling === false) {
+    owned.settling = true
+    tell({ event: 'settling', owner, at: clock() })
+  }
+  const heard = (failed: boolean): void => {
+    const at = clock()
+    if (failed || at - asked > LONG) tell({ event: 'unheard', from: asked, at })
+  }
+  const { resolve, reject } = command
+  command.resolve = AsyncResource.bind((answer: unknown) => {
+    heard(false)
+    if (owners.delete(owner)) tell({ event: 'settled', owner, at: clock() })
+    meaning.answered(answer, asked)
+    return resolve(answer)
+  })
+  command.reject = AsyncResource.bind((error: unknown) => {
+    heard(true)
+    return reject(error)
   })
 }
+
+patch(Redis.prototype, 'sendCommand', original => function (...args) {
+  watch(args[0] as Command)
+  return original.apply(this, args)
+})
 
 /** Callbacks run in the context of the code that passed them, not in that of the connection that calls them. */
 function bound (args: unknown[], before: () => void = () => {}): unknown[] {

@@ -173,7 +173,8 @@ const VARIANTS: Variant[] = [
       replace: 'if (entry === null) return',
       by: "if (payload === journalled?.body) return { end: 'journalled', journalled }\n  if (entry === null) return"
     },
-    payments: inARow(inHandler('Postgres fails to commit, for less than a lease', 900)),
+    payments: inARow(...Array.from({ length: 3 }, () =>
+      inHandler('Postgres fails to commit, for less than a lease', 900))),
     breaks: 15
   }
 ]

@@ -5,11 +5,11 @@ import {
   decode,
   encodeReleased,
   encodeRunning,
-  encodeSettled,
   RECORD_VERSIONS,
   STATE,
   timeToLive
 } from '../../plugin/store/record.ts'
+import { settledRecord } from './settled.ts'
 import type { DecodedRecord } from '../../plugin/store/record.ts'
 import { RecordUnreadableError } from '../../plugin/store/store.ts'
 import type { Claim, KeptResponse, OwnedClaim } from '../../plugin/store/store.ts'
@@ -90,7 +90,7 @@ t.test('a settled record is read as it was written, whatever its headers and its
       fc.option(responses),
       versions,
       (owned, statusCode, response, version) => {
-        assert.deepEqual(read(encodeSettled(owned, { statusCode, response }, version)), {
+        assert.deepEqual(read(settledRecord(owned, { statusCode, response }, version)), {
           version,
           state: 'settled',
           fingerprint: owned.fingerprint,
@@ -121,7 +121,7 @@ const records = fc.oneof(
   fc.tuple(claims, attempts, versions).map(args => encodeRunning(...args)),
   fc.tuple(owned, versions).map(args => encodeReleased(...args)),
   fc.tuple(owned, fc.option(responses), versions)
-    .map(([owned, response, version]) => encodeSettled(owned, { statusCode: 200, response }, version))
+    .map(([owned, response, version]) => settledRecord(owned, { statusCode: 200, response }, version))
 ).map(record => Buffer.from(record as string))
 
 t.test('a record that was cut short is an error, or reads without what was cut off', async (t) => {
@@ -230,7 +230,7 @@ const OWNED = { ...HEADS, owner: GOLDEN.owner, lease: 30_000, timeToLive: 86_430
 
 for (const version of RECORD_VERSIONS) {
   const settled = (response: KeptResponse | null, statusCode = 201): string | Buffer =>
-    encodeSettled(GOLDEN, { statusCode, response }, version)
+    settledRecord(GOLDEN, { statusCode, response }, version)
   const decoded = (response: KeptResponse | null, statusCode = 201): DecodedRecord =>
     ({ version, state: 'settled', ...HEADS, outcome: { statusCode, response } })
   const records: Array<[what: string, record: string | Buffer, text: string | Buffer, decoded: DecodedRecord]> = [

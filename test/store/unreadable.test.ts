@@ -1,10 +1,11 @@
 import type { Redis } from 'ioredis'
 import t from 'tap'
 import { recordId } from '../../plugin/core/record-id.ts'
-import { encodeRunning, encodeSettled } from '../../plugin/store/record.ts'
+import { encodeRunning } from '../../plugin/store/record.ts'
 import { build, connectRedis } from '../helper.ts'
 import { aClaim, anOutcome } from './harness.ts'
 import { ownRedis } from './own-redis.ts'
+import { settledRecord } from './settled.ts'
 
 /*
  * What a client learns about a key whose record cannot be read: by then its request may have been carried out.
@@ -20,7 +21,7 @@ const RECORDS: Array<[what: string, put: (redis: Redis, key: string) => Promise<
   ],
   [
     'a settled record of a later version',
-    (redis, key) => redis.set(key, ofALaterVersion(encodeSettled(OWNED, anOutcome(), 2)), 'PX', 60_000)
+    (redis, key) => redis.set(key, ofALaterVersion(settledRecord(OWNED, anOutcome(), 2)), 'PX', 60_000)
   ],
   ['a text of somebody else’s', (redis, key) => redis.set(key, '{"cached":true}')],
   ['a hash of somebody else’s', (redis, key) => redis.hset(key, 'a', 'b')]

@@ -61,6 +61,8 @@ const { default: idempotency } = await import('../../plugin/index.ts')
 
 const url = process.env.REDIS_URL as string
 const redis = new Redis(url, { enableAutoPipelining: true })
+// The plugin calls the methods of a client that somebody has patched.
+if (process.argv[3] === 'patched') redis.getBuffer = redis.getBuffer.bind(redis)
 const admin = new Redis(url)
 const app = Fastify({ logger: true })
 const keyPrefix = process.env.KEY_PREFIX as string

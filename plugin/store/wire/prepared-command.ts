@@ -1,0 +1,119 @@
+import type { Writable } from 'node:stream'
+import type { RedisClient } from '../redis-client.ts'
+import { corkForThisTurn } from './corked.ts'
+import type { Request } from './resp.ts'
+
+/**
+ * A command of ioredis that was built beforehand, as the bytes of its request. It has all that ioredis asks of a
+ * command. The difference is that its visible arguments end with the key, so neither tracers nor errors, which take the
+ * arguments from the command, can show what the store writes.
+ */
+export interface PreparedCommand {
+  readonly promise: Promise<unknown>
+}
+
+export type PreparedCommandClass = new (name: string, args: string[], request: Request) => PreparedCommand
+
+/** What the store uses of ioredis's own class `Command`. */
+interface ClientCommand {
+  toWritable (stream?: Writable): unknown
+}
+
+/** A request of the class `Command`, which shows that the client writes commands as `toWritable` returns them. */
+const SAMPLE = '*2\r\n$3\r\nget\r\n$3\r\nkey\r\n'
+
+/** The class of prepared commands for a client, or `null` if the client is not one of ioredis 5 or 6, or a fork. */
+export function preparedCommandClass (redis: RedisClient): PreparedCommandClass | null {
+  if (typeof redis.sendCommand !== 'function') return null
+  const command = sampleOf(redis)
+  return command === null ? null : classFor(Object.getPrototypeOf(command) as object)
+}
+
+/** A command of the client's own class, which is sent to nobody. `ioredis` itself need not be imported for it. */
+function sampleOf (redis: RedisClient): ClientCommand | null {
+  let sample: unknown
+  try {
+    const nobody = { options: {}, sendCommand: (command: unknown) => { sample = command } }
+    redis.createBuiltinCommand?.('get').string.call(nobody, ...['key'] as never[])
+    return (sample as ClientCommand | undefined)?.toWritable() === SAMPLE ? sample as ClientCommand : null
+  } catch {
+    return null
+  }
+}
+
+const classes = new WeakMap<object, PreparedCommandClass>()
+
+/** @param prototype of the client's class `Command`, from which a prepared command inherits what it does not change */
+function classFor (prototype: object): PreparedCommandClass {
+  let known = classes.get(prototype)
+  if (known === undefined) {
+    known = newClass()
+    Object.setPrototypeOf(known.prototype, prototype)
+    classes.set(prototype, known)
+  }
+  return known
+}
+
+/** The class does not run the constructor of its parent, which costs more than the rest of a command. */
+function newClass (): PreparedCommandClass {
+  return class {
+    readonly name: string
+    readonly args: string[]
+    /** By the key a Cluster finds the node. */
+    readonly keys: string[]
+    readonly promise: Promise<unknown>
+    // Tracers call these two without their command.
+    resolve!: (value: unknown) => Promise<unknown>
+    reject!: (error: unknown) => void
+    readonly #request: Request
+    // ioredis reads and writes these.
+    inTransaction = false
+    isTraced = false
+    isResolved = false
+    isSettled = false
+    transformed = true
+    slot: number | undefined = undefined
+    _commandTimeoutTimer: NodeJS.Timeout | undefined = undefined
+
+    constructor (name: string, args: string[], request: Request) {
+      this.name = name
+      this.args = args
+      this.keys = args.slice(-1)
+      this.#request = request
+      this.promise = new Promise((resolve, reject) => {
+        this.resolve = (value) => {
+          clearTimeout(this._commandTimeoutTimer)
+          this.isResolved = true
+          this.isSettled = true
+          resolve(value)
+          return this.promise
+        }
+        this.reject = (error) => {
+          clearTimeout(this._commandTimeoutTimer)
+          this.isSettled = true
+          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- ioredis decides what it is
+          reject(error)
+        }
+      })
+    }
+
+    /** Answers are passed on as they are, in every version of the protocol. */
+    setReplyContext (): void {}
+
+    /** ioredis writes what this returns to the stream, at once. A command that ioredis sends again gets here again. */
+    toWritable (stream?: Writable): string | Buffer {
+      const request = this.#request
+      if (stream === undefined) return typeof request === 'string' ? request : joined(request)
+      corkForThisTurn(stream)
+      if (typeof request === 'string') return request
+      const [before, body, after] = request
+      stream.write(before)
+      stream.write(body)
+      return after
+    }
+  }
+}
+
+function joined ([before, body, after]: readonly [string, Buffer, string]): Buffer {
+  return Buffer.concat([Buffer.from(before), body, Buffer.from(after)])
+}

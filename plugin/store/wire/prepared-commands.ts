@@ -1,0 +1,80 @@
+import type { RedisClient } from '../redis-client.ts'
+import type { RedisCommands, ScriptValues, Value } from './commands.ts'
+import type { PreparedCommandClass } from './prepared-command.ts'
+import { around, asciiBulk, begin, bulk } from './resp.ts'
+import type { Request } from './resp.ts'
+
+const SET = asciiBulk('SET')
+const NX_GET = asciiBulk('NX') + asciiBulk('GET')
+const ONE_KEY = asciiBulk('1')
+
+/**
+ * Sends the commands by `sendCommand` of an ioredis client. What ioredis does for every command holds for them too: the
+ * offline queue, new attempts after a lost connection, `commandTimeout`, the nodes of a Cluster and its redirections,
+ * and tracing. `enableAutoPipelining` makes no difference: all commands of one turn of the event loop leave together.
+ */
+export class PreparedCommands implements RedisCommands {
+  readonly #redis: RedisClient
+  readonly #Command: PreparedCommandClass
+  /** The client's own prefix for the names of all keys. */
+  readonly #keyPrefix: string
+
+  constructor (redis: RedisClient, Command: PreparedCommandClass, keyPrefix: string) {
+    this.#redis = redis
+    this.#Command = Command
+    this.#keyPrefix = keyPrefix
+  }
+
+  setIfAbsent (name: string, record: string, milliseconds: number): Promise<Buffer | null> {
+    const key = this.#keyPrefix + name
+    const request = begin(7) + SET + bulk(key) + asciiBulk(record) + expiry(milliseconds) + NX_GET
+    return this.#send('set', [key], request) as Promise<Buffer | null>
+  }
+
+  setIfEqual (name: string, record: Value, expected: string, milliseconds: number): Promise<unknown> {
+    const key = this.#keyPrefix + name
+    const after = asciiBulk('IFEQ') + asciiBulk(expected) + expiry(milliseconds)
+    return this.#send('set', [key], around(begin(7) + SET + bulk(key), record, after))
+  }
+
+  evaluate (command: 'evalsha' | 'eval', script: string, name: string, values: ScriptValues): Promise<unknown> {
+    const key = this.#keyPrefix + name
+    const [record, details] = values
+    const before = begin(values.length + 4) + asciiBulk(command) + bulk(script) + ONE_KEY + bulk(key)
+    const after = details === undefined ? '' : bulk(details)
+    return this.#send(command, [script, '1', key], record === undefined ? before : around(before, record, after))
+  }
+
+  get (name: string): Promise<Buffer | null> {
+    return this.#ask('get', name) as Promise<Buffer | null>
+  }
+
+  pttl (name: string): Promise<unknown> {
+    return this.#ask('pttl', name)
+  }
+
+  del (name: string): Promise<unknown> {
+    return this.#ask('del', name)
+  }
+
+  #ask (command: string, name: string): Promise<unknown> {
+    const key = this.#keyPrefix + name
+    return this.#send(command, [key], begin(2) + asciiBulk(command) + bulk(key))
+  }
+
+  #send (command: string, args: string[], request: Request): Promise<unknown> {
+    const prepared = new this.#Command(command, args, request)
+    this.#redis.sendCommand?.(prepared as never)
+    return prepared.promise
+  }
+}
+
+/** The expiry of the last claim and its text, to be used again: those of one route never change. */
+let last = { milliseconds: NaN, text: '' }
+
+function expiry (milliseconds: number): string {
+  if (last.milliseconds !== milliseconds) {
+    last = { milliseconds, text: asciiBulk('PX') + asciiBulk(String(milliseconds)) }
+  }
+  return last.text
+}
