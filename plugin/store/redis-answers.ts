@@ -39,10 +39,15 @@ export function explained (error: unknown): unknown {
   const cause = bareError(error)
   if (code === null) return cause
   if (code === UNREADABLE || code === 'WRONGTYPE') return unreadable(cause)
-  if (code === 'ERR' && (error as Error).message.includes('syntax error')) {
+  if (isSyntaxError(error)) {
     return new StoreRefusedError('Redis 7.0 or later is needed: older versions do not know SET … NX GET', { cause })
   }
   return new StoreRefusedError(`Redis refused the command: ${code}`, { cause })
+}
+
+/** Whether the server does not know an option of a command, since it is too old. */
+export function isSyntaxError (error: unknown): boolean {
+  return refusal(error) === 'ERR' && (error as Error).message.includes('syntax error')
 }
 
 /** The word that an error reply of Redis begins with, or `null` if the error is not a reply of Redis. */

@@ -15,10 +15,11 @@ export class RedisUnusableError extends Error {
  *
  * KEYS[1] a key that nobody uses, and that does not exist any more when this ends; ARGV[1] the channel that wakes
  * waiters
- * Returns {name of a refused command, its error, …}
+ * Returns {1 if Redis can compare and set in one command, else 0, name of a refused command, its error, …}
  */
 const PROBE = script(`
-  local refused = {}
+  local compared = redis.pcall('SET', KEYS[1], '', 'IFEQ', '', 'PX', 1000)
+  local refused = {type(compared) == 'table' and compared.err and 0 or 1}
   local function try (...)
     local answer = redis.pcall(...)
     if type(answer) == 'table' and answer.err then
@@ -63,6 +64,13 @@ export interface RedisCheckOptions {
   log: FastifyBaseLogger
   /** Aborts when the app closes. After that no listener is left on the client. */
   closing: AbortSignal
+  /** Called once Redis can be used. */
+  passed (facts: RedisFacts): void
+}
+
+export interface RedisFacts {
+  /** Whether Redis knows `SET … IFEQ`, as Valkey 8.1 and Redis 8.4 do. */
+  canCompareAndSet: boolean
 }
 
 /**
@@ -194,7 +202,7 @@ function refusedPassword (error: Error & { lastNodeError?: unknown }): RedisUnus
 
 /** @throws {RedisUnusableError} if Redis answers, and cannot be used */
 async function checkServer (redis: RedisClient, options: RedisCheckOptions): Promise<void> {
-  const { keyPrefix, channel, log } = options
+  const { keyPrefix, channel, log, passed } = options
   const key = `${keyPrefix}check:${randomUUID()}`
   // These are sent together. Managed services forbid some of them: then the facts that they report are not known.
   const [evalSha, probed, info, saves] = await Promise.all([
@@ -223,6 +231,7 @@ async function checkServer (redis: RedisClient, options: RedisCheckOptions): Pro
   }
   const [other] = refused
   if (other !== undefined) throw other[1]
+  passed({ canCompareAndSet: Array.isArray(probed) && Number(probed[0]) === 1 })
 
   const policy = fact('maxmemory_policy')
   if (policy !== undefined && policy !== 'noeviction') {
@@ -242,7 +251,7 @@ function refusedCommands (evalSha: Error | null, probed: unknown): Array<[comman
   if (evalSha !== null && !evalSha.message.startsWith('NOSCRIPT')) refused.push(['EVALSHA', evalSha])
   if (probed instanceof Error) refused.push(['EVAL', probed])
   if (!Array.isArray(probed)) return refused
-  for (let i = 0; i + 1 < probed.length; i += 2) {
+  for (let i = 1; i + 1 < probed.length; i += 2) {
     refused.push([String(probed[i]), new Error(String(probed[i + 1]))])
   }
   return refused

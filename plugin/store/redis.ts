@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { decode, encodeReleased, encodeRunning, encodeSettled, RECORD_VERSION, timeToLive } from './record.ts'
 import type { DecodedOwned, DecodedRecord, RecordVersion } from './record.ts'
-import { explained, integer, oddAnswer, wasDone } from './redis-answers.ts'
+import { explained, integer, isSyntaxError, oddAnswer, wasDone } from './redis-answers.ts'
 import type { RedisClient } from './redis-client.ts'
 import { checkRedis } from './redis-checks.ts'
 import { RedisConnection } from './redis-connection.ts'
@@ -10,7 +10,7 @@ import { RecordUnreadableError, StoreRefusedError } from './store.ts'
 import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
 import { WakeUps } from './wake-ups.ts'
 import { commandsOf } from './wire/index.ts'
-import type { RedisCommands, ScriptValues } from './wire/index.ts'
+import type { RedisCommands, ScriptValues, Value } from './wire/index.ts'
 
 export type { RedisClient, RedisSubscriber } from './redis-client.ts'
 
@@ -45,6 +45,8 @@ export class RedisStore implements Store {
   readonly #connection: RedisConnection
   readonly #wakeUps: WakeUps
   readonly #closing = new AbortController()
+  /** Whether Redis completes a key in one command of its own. A script does it until that is known, and elsewhere. */
+  #canCompareAndSet = false
 
   constructor (redis: RedisClient, options: RedisStoreOptions) {
     this.#redis = redis
@@ -141,8 +143,29 @@ export class RedisStore implements Store {
   }
 
   #complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
-    const completion = scripts.completion(owned.owner, owned.retention, this.#wakeUps.channel)
     const settled = encodeSettled(owned, outcome, this.#recordVersion)
+    const inOneCommand = this.#canCompareAndSet ? this.#compareAndSet(id, owned, settled) : undefined
+    return inOneCommand ?? this.#completeByScript(id, owned, settled)
+  }
+
+  #compareAndSet (id: string, owned: OwnedClaim, settled: Value): Promise<boolean> | undefined {
+    const running = encodeRunning(owned, owned.attempt, this.#recordVersion)
+    return this.#commands.setIfEqual?.(this.#keyPrefix + id, settled, running, owned.retention).then(
+      // The script knows all other records that the owner may complete, and wakes those who wait.
+      written => written === null ? this.#completeByScript(id, owned, settled) : true,
+      (error: unknown) => {
+        const reason = explained(error)
+        if (!(reason instanceof StoreRefusedError)) throw reason
+        // A failover or a Cluster may bring another server, which does not know the command. And where Redis is full,
+        // the script can still store an outcome without a response.
+        if (isSyntaxError(error)) this.#canCompareAndSet = false
+        return this.#completeByScript(id, owned, settled)
+      }
+    )
+  }
+
+  #completeByScript (id: string, owned: OwnedClaim, settled: Value): Promise<boolean> {
+    const completion = scripts.completion(owned.owner, owned.retention, this.#wakeUps.channel)
     return this.#run(scripts.complete, this.#keyPrefix + id, settled, completion).then(wasDone)
   }
 
@@ -199,8 +222,14 @@ export class RedisStore implements Store {
    * @throws {RedisUnusableError} that says what is wrong, and what to do
    */
   async check (patience: number, log: FastifyBaseLogger): Promise<void> {
-    const { channel } = this.#wakeUps
-    await checkRedis(this.#redis, { keyPrefix: this.#keyPrefix, channel, patience, log, closing: this.#closing.signal })
+    await checkRedis(this.#redis, {
+      keyPrefix: this.#keyPrefix,
+      channel: this.#wakeUps.channel,
+      patience,
+      log,
+      closing: this.#closing.signal,
+      passed: ({ canCompareAndSet }) => { this.#canCompareAndSet = canCompareAndSet }
+    })
   }
 
   onReady (listener: () => void): () => void {

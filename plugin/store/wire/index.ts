@@ -4,7 +4,7 @@ import type { RedisCommands } from './commands.ts'
 import { preparedCommandClass } from './prepared-command.ts'
 import { PreparedCommands } from './prepared-commands.ts'
 
-export type { RedisCommands, ScriptValues } from './commands.ts'
+export type { RedisCommands, ScriptValues, Value } from './commands.ts'
 
 const METHODS = ['setBuffer', 'getBuffer', 'evalsha', 'eval', 'pttl', 'del'] as const
 
