@@ -85,7 +85,7 @@ export class MemoryStore implements Store {
     const needed = RECORD_SIZE - (found?.size ?? 0)
     this.#makeRoom(needed, found)
     // The outcome of a run must be kept even if that exceeds the limit. Only a new run can be refused.
-    if (this.#size + needed > this.#maxSize) {
+    if (!this.#hasRoom(needed)) {
       throw new StoreRefusedError(`MemoryStore: no room for another record: "maxSize" is ${this.#maxSize} bytes, ` +
         'all held by requests that still run')
     }
@@ -203,11 +203,12 @@ export class MemoryStore implements Store {
   }
 
   #settle (id: string, found: MemoryRecord | undefined, owned: OwnedClaim, outcome: Outcome): void {
+    const value = this.#values.add(encodeSettledValue(owned.fingerprint, outcome))
     const record = found ?? this.#create(id)
     record.owner = owned.owner
     record.fingerprint = ''
     record.attempt = owned.attempt
-    record.value = this.#values.add(encodeSettledValue(owned.fingerprint, outcome))
+    record.value = value
     this.#change(record, 'settled', RECORD_SIZE + sizeOf(outcome), owned.retention)
   }
 
@@ -254,17 +255,30 @@ export class MemoryStore implements Store {
     return record.state === 'running' ? this.#running : this.#ended
   }
 
-  /** Deletes what has expired, and then what ended first, until `needed` bytes are free. Does not delete `spared`. */
+  /**
+   * Deletes what has expired, and then what ended first, until `needed` bytes are free. A record that has not expired
+   * hides expired ones that changed after it, until room is short. Never deletes `spared`.
+   */
   #makeRoom (needed: number, spared: MemoryRecord | undefined): void {
     const now = performance.now()
-    for (const order of [this.#running, this.#ended]) {
-      for (let record = order.first, next; record !== null; record = next) {
-        next = record.next
-        const hasExpired = isExpired(record, now)
-        if (!hasExpired && (order === this.#running || this.#size + needed <= this.#maxSize)) break
-        if (record !== spared) this.#delete(record)
-      }
+    for (let record = this.#running.first, next; record !== null && isExpired(record, now); record = next) {
+      next = record.next
+      if (record !== spared) this.#delete(record)
     }
+    for (let record = this.#ended.first, next; record !== null; record = next) {
+      if (this.#hasRoom(needed) && !isExpired(record, now)) return
+      next = record.next
+      if (record !== spared) this.#delete(record)
+    }
+    if (this.#hasRoom(needed)) return
+    for (let record = this.#running.first, next; record !== null; record = next) {
+      next = record.next
+      if (record !== spared && isExpired(record, now)) this.#delete(record)
+    }
+  }
+
+  #hasRoom (needed: number): boolean {
+    return this.#size + needed <= this.#maxSize
   }
 }
 

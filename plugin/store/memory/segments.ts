@@ -16,8 +16,9 @@ export interface Location {
  * Keeps values as bytes outside of the JavaScript heap, one after the other in segments. The garbage collector would
  * copy and mark a value in the heap, and that costs more CPU than everything else that a memory store does.
  *
- * A segment is never written twice, and nothing here refers to a full one. So the garbage collector frees a segment
- * once no location refers to it any more.
+ * No byte of a segment is written twice, and nothing here refers to a full segment. So the garbage collector frees a
+ * segment once no location refers to it any more. Since the store forgets the oldest values first, all values of a
+ * segment go at about the same time.
  */
 export class Segments {
   #segment = Buffer.alloc(0)
