@@ -11,7 +11,7 @@ import type { Location } from './segments.ts'
  *       44      3  status code, and a line feed
  *       48         headers as in Redis (record.ts), a line each, and an empty line; then the body
  *
- * It is not the whole format of Redis, because a replay would take twice as long: a body that is text is decoded
+ * It is not the whole format of Redis, which takes three times as long to decode. Here a body that is text is decoded
  * together with its head, and nothing has to be checked, since only this process writes the value.
  */
 const KIND = 0
