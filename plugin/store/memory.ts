@@ -1,6 +1,11 @@
 import { anInteger, checkOptions } from '../shared/check-options.ts'
 import type { RulesOf } from '../shared/check-options.ts'
 import { Wake } from '../shared/wait.ts'
+import { ChangeOrder } from './memory/change-order.ts'
+import type { Ordered } from './memory/change-order.ts'
+import { Segments } from './memory/segments.ts'
+import type { Location } from './memory/segments.ts'
+import { decodeSettledValue, encodeSettledValue } from './memory/settled-value.ts'
 import { timeToLive } from './record.ts'
 import { StoreRefusedError } from './store.ts'
 import type { Claim, ClaimResult, Outcome, OwnedClaim, Store, StoredRecord } from './store.ts'
@@ -14,9 +19,11 @@ export interface MemoryStoreOptions {
   maxSize?: number
 }
 
-interface MemoryRecord {
+interface MemoryRecord extends Ordered<MemoryRecord> {
+  readonly id: string
   state: 'running' | 'released' | 'settled'
   owner: string
+  /** Empty if the record is settled: then its value has the fingerprint. */
   fingerprint: string
   attempt: number
   lease: number
@@ -24,7 +31,8 @@ interface MemoryRecord {
   timeToLive: number
   /** When the record was last claimed, renewed, settled or released, by `performance.now()`. */
   changedAt: number
-  outcome: Outcome | null
+  /** `null` unless the record is settled. */
+  value: Location | null
   ownerLeft: boolean
   size: number
 }
@@ -40,8 +48,12 @@ const RULES: RulesOf<MemoryStoreOptions> = { maxSize: anInteger(RECORD_SIZE, Num
  */
 export class MemoryStore implements Store {
   readonly #maxSize: number
-  /** In the order of the last change: with one retention for all, the first records expire first. */
   readonly #records = new Map<string, MemoryRecord>()
+  readonly #running = new ChangeOrder<MemoryRecord>()
+  /** The settled and the released records. */
+  readonly #ended = new ChangeOrder<MemoryRecord>()
+  /** The values of the settled records. */
+  readonly #values = new Segments()
   /** By record id, the wake-up call that its waiters share. */
   readonly #awaited = new Map<string, Wake>()
   #size = 0
@@ -53,32 +65,38 @@ export class MemoryStore implements Store {
 
   async claim (id: string, claim: Claim): Promise<ClaimResult> {
     const found = this.#get(id)
-    if (found === undefined) return this.#grant(id, claim, 1)
+    if (found === undefined) return this.#grant(id, claim, 1, undefined)
+    if (found.value !== null) {
+      const { fingerprint, outcome } = decodeSettledValue(found.value)
+      return fingerprint === claim.fingerprint
+        ? { state: 'settled', attempt: found.attempt, outcome }
+        : { state: 'mismatch' }
+    }
     if (found.fingerprint !== claim.fingerprint) return { state: 'mismatch' }
-    if (found.outcome !== null) return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
     if (found.state === 'running') {
       if (found.owner === claim.owner) return { state: 'claimed', attempt: found.attempt }
       const leaseLeft = Math.max(0, leaseLeftOf(found))
       if (leaseLeft > 0 || !claim.takeOver) return { state: 'running', leaseLeft, ownerLeft: found.ownerLeft }
     }
-    return this.#grant(id, claim, found.attempt + 1)
+    return this.#grant(id, claim, found.attempt + 1, found)
   }
 
-  #grant (id: string, claim: Claim, attempt: number): ClaimResult {
-    this.#makeRoom(id, RECORD_SIZE)
+  #grant (id: string, claim: Claim, attempt: number, found: MemoryRecord | undefined): ClaimResult {
+    const needed = RECORD_SIZE - (found?.size ?? 0)
+    this.#makeRoom(needed, found)
     // The outcome of a run must be kept even if that exceeds the limit. Only a new run can be refused.
-    if (this.#size + RECORD_SIZE - (this.#records.get(id)?.size ?? 0) > this.#maxSize) {
+    if (!this.#hasRoom(needed)) {
       throw new StoreRefusedError(`MemoryStore: no room for another record: "maxSize" is ${this.#maxSize} bytes, ` +
         'all held by requests that still run')
     }
-    this.#put(id, 'running', { ...claim, attempt }, null)
+    this.#put(id, found, 'running', claim, attempt)
     return { state: 'claimed', attempt }
   }
 
   async renew (id: string, owned: OwnedClaim): Promise<boolean> {
     const found = this.#get(id)
     if (found !== undefined && (found.state !== 'running' || found.owner !== owned.owner)) return false
-    this.#put(id, 'running', owned, null, found?.ownerLeft)
+    this.#put(id, found, 'running', owned, owned.attempt, found?.ownerLeft)
     return true
   }
 
@@ -92,7 +110,7 @@ export class MemoryStore implements Store {
       if (!isGivenBack && (!isOwner || found.state === 'released')) return false
       if (found.state === 'settled') return true
     }
-    this.#put(id, 'settled', owned, outcome)
+    this.#settle(id, found, owned, outcome)
     this.#wake(id)
     return true
   }
@@ -100,13 +118,13 @@ export class MemoryStore implements Store {
   async release (id: string, owned: OwnedClaim): Promise<boolean> {
     const found = this.#get(id)
     if (found === undefined) {
-      if (owned.attempt > 0) this.#put(id, 'released', owned, null)
+      if (owned.attempt > 0) this.#put(id, found, 'released', owned, owned.attempt)
       this.#wake(id)
       return true
     }
     if (found.owner !== owned.owner || found.state === 'settled') return false
     if (found.state === 'released') return true
-    this.#put(id, 'released', { ...owned, attempt: found.attempt }, null)
+    this.#put(id, found, 'released', owned, found.attempt)
     this.#wake(id)
     return true
   }
@@ -114,8 +132,8 @@ export class MemoryStore implements Store {
   async withdraw (id: string, claim: Claim): Promise<boolean> {
     const found = this.#get(id)
     if (found?.state !== 'running' || found.owner !== claim.owner) return false
-    if (found.attempt === 1) this.#delete(id)
-    else this.#put(id, 'released', { ...claim, attempt: found.attempt - 1 }, null)
+    if (found.attempt === 1) this.#delete(found)
+    else this.#put(id, found, 'released', claim, found.attempt - 1)
     this.#wake(id)
     return true
   }
@@ -151,64 +169,130 @@ export class MemoryStore implements Store {
       attempt: found.attempt,
       expiresIn: Math.ceil(found.changedAt + found.timeToLive - performance.now()),
       leaseLeft: found.state === 'running' ? Math.max(0, leaseLeftOf(found)) : null,
-      outcome: found.outcome
+      outcome: found.value === null ? null : decodeSettledValue(found.value).outcome
     }
   }
 
   async forget (id: string): Promise<boolean> {
-    if (this.#get(id) === undefined) return false
-    this.#delete(id)
+    const found = this.#get(id)
+    if (found === undefined) return false
+    this.#delete(found)
     return true
   }
 
   #get (id: string): MemoryRecord | undefined {
     const found = this.#records.get(id)
-    if (found === undefined || performance.now() - found.changedAt < found.timeToLive) return found
-    this.#delete(id)
+    if (found === undefined || !isExpired(found, performance.now())) return found
+    this.#delete(found)
     return undefined
   }
 
-  #put (id: string, state: MemoryRecord['state'], owned: OwnedClaim, outcome: Outcome | null, ownerLeft = false): void {
-    const size = RECORD_SIZE + (outcome?.response == null ? 0 : sizeOf(outcome.response))
-    this.#makeRoom(id, size)
-    this.#delete(id)
-    const { owner, fingerprint, attempt, lease, retention } = owned
-    this.#records.set(id, {
-      state,
-      owner,
-      fingerprint,
-      attempt,
-      lease,
-      timeToLive: state === 'settled' ? retention : timeToLive(owned),
-      changedAt: performance.now(),
-      outcome,
-      ownerLeft,
-      size
-    })
-    this.#size += size
+  /** Writes a record that is not settled. `found`: the present record of `id`. */
+  #put (
+    id: string, found: MemoryRecord | undefined, state: 'running' | 'released', claim: Claim, attempt: number,
+    ownerLeft = false
+  ): void {
+    const record = found ?? this.#create(id)
+    const { owner, fingerprint, lease } = claim
+    record.owner = owner
+    record.fingerprint = fingerprint
+    record.attempt = attempt
+    record.lease = lease
+    record.ownerLeft = ownerLeft
+    this.#change(record, state, RECORD_SIZE, timeToLive(claim))
   }
 
-  #delete (id: string): void {
-    this.#size -= this.#records.get(id)?.size ?? 0
-    this.#records.delete(id)
+  #settle (id: string, found: MemoryRecord | undefined, owned: OwnedClaim, outcome: Outcome): void {
+    const value = this.#values.add(encodeSettledValue(owned.fingerprint, outcome))
+    const record = found ?? this.#create(id)
+    record.owner = owned.owner
+    record.fingerprint = ''
+    record.attempt = owned.attempt
+    record.value = value
+    this.#change(record, 'settled', RECORD_SIZE + sizeOf(outcome), owned.retention)
   }
 
-  /** Makes room for a record of `size` bytes that replaces the present record of `id`, if there is one. */
-  #makeRoom (id: string, size: number): void {
+  #create (id: string): MemoryRecord {
+    const record: MemoryRecord = {
+      id,
+      state: 'running',
+      owner: '',
+      fingerprint: '',
+      attempt: 0,
+      lease: 0,
+      timeToLive: 0,
+      changedAt: 0,
+      value: null,
+      ownerLeft: false,
+      size: 0,
+      previous: null,
+      next: null
+    }
+    this.#records.set(id, record)
+    this.#running.append(record)
+    return record
+  }
+
+  /** Makes the record the one that has changed last, and makes room for it. */
+  #change (record: MemoryRecord, state: MemoryRecord['state'], size: number, timeToLive: number): void {
+    this.#orderOf(record).remove(record)
+    this.#size += size - record.size
+    record.state = state
+    record.size = size
+    record.timeToLive = timeToLive
+    record.changedAt = performance.now()
+    this.#orderOf(record).append(record)
+    this.#makeRoom(0, record)
+  }
+
+  #delete (record: MemoryRecord): void {
+    this.#size -= record.size
+    this.#orderOf(record).remove(record)
+    this.#records.delete(record.id)
+  }
+
+  #orderOf (record: MemoryRecord): ChangeOrder<MemoryRecord> {
+    return record.state === 'running' ? this.#running : this.#ended
+  }
+
+  /**
+   * Deletes what has expired, and then what ended first, until `needed` bytes are free. A record that has not expired
+   * hides expired ones that changed after it, until room is short. Never deletes `spared`.
+   */
+  #makeRoom (needed: number, spared: MemoryRecord | undefined): void {
     const now = performance.now()
-    const needed = size - (this.#records.get(id)?.size ?? 0)
-    for (const [other, record] of this.#records) {
-      const expired = now - record.changedAt >= record.timeToLive
-      if (!expired && this.#size + needed <= this.#maxSize) return
-      if (other !== id && (expired || record.state !== 'running')) this.#delete(other)
+    for (let record = this.#running.first, next; record !== null && isExpired(record, now); record = next) {
+      next = record.next
+      if (record !== spared) this.#delete(record)
+    }
+    for (let record = this.#ended.first, next; record !== null; record = next) {
+      if (this.#hasRoom(needed) && !isExpired(record, now)) return
+      next = record.next
+      if (record !== spared) this.#delete(record)
+    }
+    if (this.#hasRoom(needed)) return
+    for (let record = this.#running.first, next; record !== null; record = next) {
+      next = record.next
+      if (record !== spared && isExpired(record, now)) this.#delete(record)
     }
   }
+
+  #hasRoom (needed: number): boolean {
+    return this.#size + needed <= this.#maxSize
+  }
+}
+
+function isExpired (record: MemoryRecord, now: number): boolean {
+  return now - record.changedAt >= record.timeToLive
 }
 
 function leaseLeftOf (record: MemoryRecord): number {
   return Math.ceil(record.lease - (performance.now() - record.changedAt))
 }
 
-function sizeOf ({ headers, body }: NonNullable<Outcome['response']>): number {
-  return headers.reduce((sum, [name, value]) => sum + name.length + String(value).length, Buffer.byteLength(body))
+function sizeOf ({ response }: Outcome): number {
+  if (response === null) return 0
+  let size = Buffer.byteLength(response.body)
+  for (const [name, value] of response.headers) size += name.length + String(value).length
+  return size
 }

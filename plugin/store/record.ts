@@ -117,7 +117,7 @@ export function hex (value: number, digits: number): string {
 }
 
 /** One line for each value, `name:value`, and `:name` for a header that was removed. */
-function encodeHeaders (headers: KeptResponse['headers']): string {
+export function encodeHeaders (headers: KeptResponse['headers']): string {
   let lines = ''
   for (const [name, value] of headers) {
     if (value === null) lines += `:${escape(name)}\n`
@@ -201,7 +201,7 @@ function statusCodeOf (line: string): number {
   return Number(line.slice(0, -1))
 }
 
-function decodeHeaders (lines: string): KeptResponse['headers'] {
+export function decodeHeaders (lines: string): KeptResponse['headers'] {
   const headers: KeptResponse['headers'] = []
   if (lines === '') return headers
   for (const line of lines.split('\n')) {

@@ -1,3 +1,5 @@
+import assert from 'node:assert'
+import fc from 'fast-check'
 import t from 'tap'
 import type { Test } from 'tap'
 import { MemoryStore } from '../../plugin/store/memory.ts'
@@ -141,12 +143,83 @@ t.test('records whose time is over make room before anything else, also running 
   await t.rejects(store.claim('newer', aClaim()))
 })
 
+t.test('a running record whose time is over makes room even if it began after one that lasts', async (t) => {
+  const forward = putClockForward(t)
+  const store = new MemoryStore({ maxSize: RECORD * 2 })
+  await own(store, aClaim({ retention: RETENTION * 10 }), 'lasting')
+  await own(store, aClaim(), 'over')
+  forward(RETENTION * 2)
+  t.match(await store.claim('new', aClaim()), { state: 'claimed', attempt: 1 })
+  t.strictSame(await statesOf(store, ['lasting', 'over', 'new']), ['running', undefined, 'running'])
+})
+
+t.test('a released key whose claim is refused for want of room stays released, with its attempts', async (t) => {
+  const store = new MemoryStore({ maxSize: RECORD * 2 })
+  const lost = await own(store, aClaim(), 'lost')
+  await store.forget('lost')
+  await own(store, aClaim(), 'a')
+  const released = await own(store, aClaim(), 'b')
+  await store.renew('lost', lost)
+  await store.release('b', released)
+  await t.rejects(store.claim('b', aClaim()), { name: 'StoreRefusedError' })
+  t.match(await store.find('b'), { state: 'released', attempt: 1 })
+})
+
 t.test('a record whose time is over is gone for who looks at it', async (t) => {
   const store = await expired(t, 'over')
   t.equal(await store.find('over'), null)
   t.equal(await store.forget('over'), false)
   t.match(await store.claim('over', aClaim({ fingerprint: ANOTHER_REQUEST })), { state: 'claimed', attempt: 1 })
 })
+
+/** Bytes around the limits of a segment, which has 128 KiB, and of a value that gets a Buffer of its own. */
+const aSize = fc.oneof(fc.nat(300), fc.nat(40_000), fc.constantFrom(5_400, 5_461, 16_300, 16_384, 131_072, 200_000))
+const aText = fc.tuple(aSize, fc.constantFrom('x', 'é', '€', '😀', '\n', '\n\n')).map(([size, one]) => one.repeat(size))
+const aBody = fc.oneof(aText, aSize.map(size => Buffer.alloc(size, 'bytes\n\n\xff', 'latin1')))
+const aHeaderValue = fc.oneof(
+  fc.constant(null), fc.string(), fc.array(fc.string(), { minLength: 2, maxLength: 3 }), fc.constant('a\nb: c\\n\n\n')
+)
+const aHeader = fc.oneof(
+  fc.tuple(fc.constantFrom('content-type', 'link', 'x-empty'), aHeaderValue),
+  fc.constant<[string, null]>([':text', null])
+)
+const someHeaders = fc.uniqueArray(aHeader, { maxLength: 4, selector: ([name]) => name })
+const aResponse = fc.record({ headers: someHeaders, body: aBody }, { noNullPrototype: true })
+const someOutcomes = fc.array(fc.record({
+  statusCode: fc.integer({ min: 200, max: 599 }),
+  response: fc.option(aResponse)
+}, { noNullPrototype: true }))
+
+t.test('whatever the sizes of the responses, each comes back as it was kept', async () => {
+  await fc.assert(fc.asyncProperty(someOutcomes, async (outcomes) => {
+    const store = new MemoryStore()
+    for (const [i, outcome] of outcomes.entries()) {
+      await store.complete(`${i}`, await own(store, aClaim(), `${i}`), outcome)
+    }
+    for (const [i, outcome] of outcomes.entries()) {
+      const found = await store.claim(`${i}`, aClaim())
+      if (found.state !== 'settled') throw new Error(`${i} is ${found.state}`)
+      assert.deepStrictEqual(found.outcome, outcome)
+    }
+  }), { numRuns: 60 })
+})
+
+for (const size of [100, 50_000]) {
+  t.test(`a body of ${size} bytes that is changed after it was kept or replayed is kept as it was`, async (t) => {
+    const store = new MemoryStore()
+    const body = Buffer.alloc(size, 'a')
+    await store.complete('id', await own(store, aClaim(), 'id'), { statusCode: 200, response: { headers: [], body } })
+    await settle(store, 'neighbour', RECORD + size)
+    const bodyNow = async (): Promise<unknown> => (await store.find('id'))?.outcome?.response?.body
+    body.fill('b')
+    t.same(await bodyNow(), Buffer.alloc(size, 'a'))
+    const replayed = await bodyNow()
+    if (Buffer.isBuffer(replayed)) replayed.fill('c')
+    t.same(await bodyNow(), Buffer.alloc(size, 'a'))
+    const neighbour = (await store.find('neighbour'))?.outcome?.response?.body
+    t.same(neighbour, Buffer.alloc(size))
+  })
+}
 
 t.test('two stores share nothing', async (t) => {
   const [one, another] = [new MemoryStore(), new MemoryStore()]
