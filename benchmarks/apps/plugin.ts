@@ -3,11 +3,17 @@ import type { FastifyInstance } from 'fastify'
 import type { Redis } from 'ioredis'
 import pg from 'pg'
 import type { IdempotencyOptions } from '../../plugin/index.ts'
-import { built, builtJournal } from './built.ts'
+import { built, builtJournal, knowsOption } from './built.ts'
 import { handlerOf, routeOptions } from './shared.ts'
 import type { Work } from './shared.ts'
 
 const { default: idempotency, MemoryStore } = built
+
+/**
+ * Every replay asks Redis. The type is wide, and an older build gets no option, so that this file works with builds
+ * from before the option `replayCache` too.
+ */
+export const WITHOUT_REPLAY_CACHE: object = knowsOption('replayCache') ? { replayCache: false } : {}
 
 async function protectedApp (
   options: IdempotencyOptions,
