@@ -14,6 +14,7 @@ import { FURTHER, MAIN, modeOf, QUICK } from './modes.ts'
 import type { Mode } from './modes.ts'
 import { startLoad } from './processes.ts'
 import { profile } from './profile.ts'
+import { GOAL_SERVERS, measureServers, serverGoals, serversTable } from './redis-servers.ts'
 import { figuresTable, goalsTable, windowsText } from './report.ts'
 import { measureInRounds } from './rounds.ts'
 import { measureScale, scaleGoals, scaleTables } from './scale.ts'
@@ -70,11 +71,13 @@ async function bench (context: Context): Promise<void> {
     : args.quick ? await measureLatency(['floor first', 'plugin first'], 5, further, progress) : []
   const scale = isWhole ? await measureScale(further, progress) : null
   const allocations = isWhole ? await measureAllocations(context, progress) : []
+  const onServers = isWhole ? await measureServers(GOAL_SERVERS, 9, further, progress) : []
   const answers = isWhole ? await checkAnswers(context.servers, progress) : null
   const goals = [
     ...goalsOf(results),
     ...latencyGoals(latencies),
     ...(scale === null ? [] : scaleGoals(scale)),
+    ...serverGoals(onServers),
     ...(isWhole ? allocationGoals(allocations) : [])
   ]
 
@@ -85,13 +88,15 @@ async function bench (context: Context): Promise<void> {
     goalsTable(goals),
     ...(latencies.length > 0 ? [latencyTable(latencies)] : []),
     ...(scale === null ? [] : scaleTables(scale)),
-    ...(isWhole ? [allocationTable(allocations)] : []),
+    ...(isWhole ? [serversTable(onServers), allocationTable(allocations)] : []),
     ...(answers === null ? [] : [answersTable(answers)])
   ]
   say(`\n${tables.join('\n\n')}`)
   if (!isWhole) return
   await mkdir(RESULTS, { recursive: true })
-  const measured = { machine: { ...machine, ...WINDOW }, results, goals, latencies, scale, allocations, answers }
+  const measured = {
+    machine: { ...machine, ...WINDOW }, results, goals, latencies, scale, servers: onServers, allocations, answers
+  }
   await writeFile(new URL('results.json', RESULTS), `${JSON.stringify(measured, null, 2)}\n`)
   await writeFile(new URL('results.md', RESULTS), `${tables.join('\n\n')}\n`)
   await writeCharts(results, RESULTS)

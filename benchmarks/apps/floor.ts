@@ -22,9 +22,10 @@ export type CompareAndSet = 'native' | 'script'
  * one claim and one compare-and-set. It has no leases that end, no take-over, no headers, no streams and no problem
  * documents. It builds the bytes of its commands itself and sends all commands of one turn of the event loop at once.
  */
-export async function floorApp (redis: Redis, work: Work, way?: CompareAndSet) {
+export async function floorApp (redis: Redis, work: Work, { byScript = false } = {}) {
   const app = Fastify()
-  const complete = (way ?? await bestWay(redis)) === 'native' ? completeNatively() : await completeByScript(redis)
+  const isNative = !byScript && await hasNativeCompareAndSet(redis)
+  const complete = isNative ? completeNatively() : await completeByScript(redis)
   const answer = handlerOf(work)
   const type = work.payload === 'json' ? 'application/json; charset=utf-8' : 'application/octet-stream'
   app.post('/pay', routeOptions(work), async (request, reply) => {
@@ -77,11 +78,11 @@ function around (before: string, head: string, payload: string | Buffer, after: 
 }
 
 /** Tries the native command, with a key that does not exist. So it changes nothing. */
-async function bestWay (redis: Redis): Promise<CompareAndSet> {
+export async function hasNativeCompareAndSet (redis: Redis): Promise<boolean> {
   try {
     await redis.call('SET', 'floor:none', 'none', 'IFEQ', 'none')
-    return 'native'
+    return true
   } catch {
-    return 'script'
+    return false
   }
 }

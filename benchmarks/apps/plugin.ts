@@ -15,6 +15,12 @@ const { default: idempotency, MemoryStore } = built
  */
 export const WITHOUT_REPLAY_CACHE: object = knowsOption('replayCache') ? { replayCache: false } : {}
 
+/**
+ * Options that make the plugin complete by its script on a server that has a native compare-and-set.
+ * `null`: the plugin has no such option, and its two ways are not compared.
+ */
+export const PLUGIN_BY_SCRIPT: Partial<IdempotencyOptions> | null = null
+
 async function protectedApp (
   options: IdempotencyOptions,
   work: Work,
