@@ -30,7 +30,7 @@ export async function stopSampling (): Promise<Allocations> {
   const { profile: { head } } = await session.post('HeapProfiler.stopSampling')
   session.disconnect()
   const bytes = new Map<string, number>()
-  add(bytes, head, '')
+  add(bytes, head, '(no function)')
   const sites = [...bytes].sort(([, a], [, b]) => b - a)
   return { total: sites.reduce((sum, [, size]) => sum + size, 0), sites }
 }

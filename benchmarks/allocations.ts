@@ -34,10 +34,13 @@ export async function measureAllocations (
     const server = await startServer({ app, work, servers })
     const send = async (requests: number, tag: string): Promise<void> => {
       const keys = traffic === 'replay' || traffic === 'cached' ? POOL : 0
-      const key = keys === 0 ? `allocations-${name}-${tag}-#` : `allocations-${name}-#`
-      const { errors } = await load.send({ url: server.url, requests, connections: CONNECTIONS, key, share: 1, keys })
-      if (errors > 0) throw new Error(`${name}: ${errors} errors`)
+      const prefix = `allocations-${name.replaceAll(' ', '-')}`
+      const key = keys === 0 ? `${prefix}-${tag}-#` : `${prefix}-#`
+      const report = await load.send({ url: server.url, requests, connections: CONNECTIONS, key, share: 1, keys })
+      if (report.statuses['200'] !== requests) throw new Error(`${name}: ${JSON.stringify(report.statuses)}`)
     }
+    // Each key once, so that no replay meets a run.
+    if (traffic !== 'first') await send(POOL, 'warm')
     await send(WARM_UP, 'warm')
     await server.sample()
     await send(REQUESTS, 'sampled')

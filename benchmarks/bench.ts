@@ -51,7 +51,7 @@ try {
 function groupsOf (): Array<{ modes: Mode[], rounds: number }> {
   if (args.only.length > 0) return [{ modes: args.only.map(modeOf), rounds: 4 }]
   if (args.quick) return [{ modes: MAIN.filter(({ name }) => QUICK.has(name)), rounds: 4 }]
-  return [{ modes: MAIN, rounds: 12 }, { modes: FURTHER, rounds: 4 }]
+  return [{ modes: MAIN, rounds: 15 }, { modes: FURTHER, rounds: 5 }]
 }
 
 async function bench (context: Context): Promise<void> {
@@ -83,7 +83,7 @@ async function bench (context: Context): Promise<void> {
 
   const tables = [
     machineText(machine),
-    windowsText(results),
+    ...(machine.foreign === null ? [] : [windowsText(results)]),
     figuresTable(results),
     goalsTable(goals),
     ...(latencies.length > 0 ? [latencyTable(latencies)] : []),
