@@ -5,7 +5,6 @@ import { startRedis } from '../test/servers/redis.ts'
 import type { RedisServer } from '../test/servers/redis.ts'
 import { hasNativeCompareAndSet } from './apps/floor.ts'
 import type { CompareAndSet } from './apps/floor.ts'
-import { PLUGIN_BY_SCRIPT } from './apps/plugin.ts'
 import { atMost, shown } from './goals.ts'
 import type { Goal } from './goals.ts'
 import { Lane, MAX_LANES } from './lane.ts'
@@ -54,9 +53,7 @@ function modesOf (isNative: boolean): Mode[] {
     modeOf('floor first'),
     ...(isNative ? [mode({ subject: 'floor', app: 'floor by script', traffic: 'first' })] : []),
     modeOf('plugin first'),
-    ...(isNative && PLUGIN_BY_SCRIPT !== null
-      ? [mode({ subject: 'plugin', app: 'plugin by script', traffic: 'first' })]
-      : []),
+    ...(isNative ? [mode({ subject: 'plugin', app: 'plugin by script', traffic: 'first' })] : []),
     modeOf('floor replay'),
     modeOf('plugin replay')
   ]

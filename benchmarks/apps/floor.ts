@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis'
 import { handlerOf, KEY_HEADER, routeOptions } from './shared.ts'
 import type { Work } from './shared.ts'
 import { argument, constants, sendBytes } from './wire.ts'
+import type { Bytes } from './wire.ts'
 
 const RETENTION = '86400000'
 /** Compares the owner and stores the answer, on servers that have no command for it. */
@@ -71,10 +72,9 @@ async function completeByScript (redis: Redis): Promise<Complete> {
 }
 
 /** The bytes of a command with an argument that consists of `head` and `payload`. */
-function around (before: string, head: string, payload: string | Buffer, after: string): string | Buffer {
+function around (before: string, head: string, payload: string | Buffer, after: string): Bytes {
   if (typeof payload === 'string') return before + argument(head + payload) + after
-  const length = head.length + payload.length
-  return Buffer.concat([Buffer.from(`${before}$${length}\r\n${head}`), payload, Buffer.from(`\r\n${after}`)])
+  return [`${before}$${head.length + payload.length}\r\n${head}`, payload, `\r\n${after}`]
 }
 
 /** Tries the native command, with a key that does not exist. So it changes nothing. */

@@ -5,7 +5,7 @@ import { expressIdempotencyApp } from './express-idempotency.ts'
 import { floorApp } from './floor.ts'
 import { nodeIdempotencyApp } from './node-idempotency.ts'
 import { bareApp } from './plain.ts'
-import { idleApp, memoryApp, PLUGIN_BY_SCRIPT, pluginApp, transactionApp, WITHOUT_REPLAY_CACHE } from './plugin.ts'
+import { idleApp, memoryApp, pluginApp, pluginByScriptApp, transactionApp, WITHOUT_REPLAY_CACHE } from './plugin.ts'
 import { powertoolsApp } from './powertools.ts'
 import type { Work } from './shared.ts'
 
@@ -24,7 +24,7 @@ const FASTIFY_APPS = {
   'floor by script': (redis, work) => floorApp(redis, work, { byScript: true }),
   plugin: (redis, work) => pluginApp(redis, work),
   'plugin without cache': (redis, work) => pluginApp(redis, work, WITHOUT_REPLAY_CACHE),
-  'plugin by script': (redis, work) => pluginApp(redis, work, PLUGIN_BY_SCRIPT ?? {}),
+  'plugin by script': (redis, work) => pluginByScriptApp(redis, work),
   'plugin wait': (redis, work) => pluginApp(redis, work, { onConflict: 'wait', waitTimeout: 60_000 }),
   'plugin for teams': (redis, work) =>
     pluginApp(redis, work, { lease: 1_000, scope: request => request.headers.authorization ?? 'nobody' }),

@@ -15,12 +15,6 @@ const { default: idempotency, MemoryStore } = built
  */
 export const WITHOUT_REPLAY_CACHE: object = knowsOption('replayCache') ? { replayCache: false } : {}
 
-/**
- * Options that make the plugin complete by its script on a server that has a native compare-and-set.
- * `null`: the plugin has no such option, and its two ways are not compared.
- */
-export const PLUGIN_BY_SCRIPT: Partial<IdempotencyOptions> | null = null
-
 async function protectedApp (
   options: IdempotencyOptions,
   work: Work,
@@ -44,6 +38,23 @@ export function pluginApp (
 ): Promise<FastifyInstance> {
   // The handler that holds the key of the conflicts runs for as long as the benchmark.
   return protectedApp({ redis, scope: 'global', maxExecution: 3_600_000, ...options }, work, { idempotency: true })
+}
+
+/**
+ * The plugin completes by its script, although the server has a native compare-and-set. While the plugin starts and
+ * looks for it, this changes the name of the option that it looks for.
+ */
+export async function pluginByScriptApp (redis: Redis, work: Work): Promise<FastifyInstance> {
+  const { sendCommand } = redis
+  redis.sendCommand = (command, stream) => {
+    if (command.name === 'eval') command.args[0] = String(command.args[0]).replace('IFEQ', 'UNKNOWN')
+    return sendCommand.call(redis, command, stream)
+  }
+  const app = await pluginApp(redis, work)
+  await app.ready()
+  // From here on the client has its own method again.
+  Reflect.deleteProperty(redis, 'sendCommand')
+  return app
 }
 
 export function memoryApp (work: Work): Promise<FastifyInstance> {

@@ -1,6 +1,9 @@
+import type { Writable } from 'node:stream'
 import type { Command, Redis } from 'ioredis'
 
 type Reply = Buffer | number | null
+/** The bytes of a command. Those of a large argument are not copied: they stand between two texts. */
+export type Bytes = string | [before: string, large: Buffer, after: string]
 
 /**
  * A command whose bytes are built once. It has only what ioredis asks of a command, and its only visible argument is
@@ -16,9 +19,9 @@ class PrebuiltCommand {
   isTraced = false
   isResolved = false
   isSettled = false
-  readonly #bytes: string | Buffer
+  readonly #bytes: Bytes
 
-  constructor (name: string, key: string, bytes: string | Buffer) {
+  constructor (name: string, key: string, bytes: Bytes) {
     this.name = name
     this.args = [key]
     this.#bytes = bytes
@@ -32,34 +35,33 @@ class PrebuiltCommand {
   setReplyContext (): void {}
 
   /** ioredis writes the result to the stream at once. The stream keeps it until it is uncorked. */
-  toWritable (stream: Corkable): string | Buffer {
+  toWritable (stream: Writable): string {
     cork(stream)
-    return this.#bytes
+    if (typeof this.#bytes === 'string') return this.#bytes
+    const [before, large, after] = this.#bytes
+    stream.write(before)
+    stream.write(large)
+    return after
   }
 }
 
-interface Corkable {
-  cork (): void
-  uncork (): void
-}
-
-let corked: Corkable | undefined
+let corked: Writable | undefined
 
 /** Holds back what is written until this turn of the event loop ends, so that it leaves in one system call. */
-function cork (stream: Corkable): void {
+function cork (stream: Writable): void {
   if (corked === stream) return
   corked = stream
   stream.cork()
   setImmediate(uncork, stream)
 }
 
-function uncork (stream: Corkable): void {
+function uncork (stream: Writable): void {
   if (corked === stream) corked = undefined
   stream.uncork()
 }
 
 /** Sends one command in the Redis protocol, of which the client sees only the name and the key. */
-export function sendBytes (redis: Redis, name: string, key: string, bytes: string | Buffer): Promise<Reply> {
+export function sendBytes (redis: Redis, name: string, key: string, bytes: Bytes): Promise<Reply> {
   return redis.sendCommand(new PrebuiltCommand(name, key, bytes) as unknown as Command) as Promise<Reply>
 }
 
