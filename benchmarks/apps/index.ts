@@ -24,6 +24,7 @@ const FASTIFY_APPS = {
   'floor by script': (redis, work) => floorApp(redis, work, { byScript: true }),
   plugin: (redis, work) => pluginApp(redis, work),
   'plugin without cache': (redis, work) => pluginApp(redis, work, WITHOUT_REPLAY_CACHE),
+  'plugin that rejects': (redis, work) => pluginApp(redis, work, { onConflict: 'reject' }),
   'plugin by script': (redis, work) => pluginByScriptApp(redis, work),
   'plugin wait': (redis, work) => pluginApp(redis, work, { onConflict: 'wait', waitTimeout: 60_000 }),
   'plugin for teams': (redis, work) =>
