@@ -86,6 +86,7 @@ const CHECKS: Record<string, (bench: Bench) => Promise<Finding>> = {
 const WORK: Work = { size: 200, payload: 'json', takes: 250 }
 const CHECKED: Array<[name: string, app: AppName]> = [
   ['fastify-idempotency', 'plugin for teams'],
+  ['by hand', 'by hand'],
   ...PEERS.map((peer): [string, AppName] => [peer, peer])
 ]
 

@@ -1,5 +1,6 @@
 import autocannon from 'autocannon'
 import { BODY, KEY_HEADER } from './apps/shared.ts'
+import { ofSorted } from './statistics.ts'
 
 /* A process that sends requests, as it is told by messages, and reports what came of them. */
 export interface LoadOrder {
@@ -22,10 +23,12 @@ export interface LoadReport {
   errors: number
   /** Requests a second. */
   throughput: number
-  /** Milliseconds. */
+  /** Milliseconds from a request to its answer, to the microsecond. */
   p50: number
   p99: number
   p999: number
+  /** Microseconds of CPU that this process used. */
+  cpu: number
 }
 
 process.on('message', (order: LoadOrder) => { void send(order) })
@@ -37,8 +40,11 @@ async function send ({ url, requests, connections, key, share, keys }: LoadOrder
     const n = Math.floor(sent++ / share)
     return key.replace('#', String(keys === 0 ? n : n % keys))
   }
+  // The histogram of autocannon has only whole milliseconds, and its duration only whole seconds.
+  const latencies = new Float64Array(requests)
   let answered = 0
   let lastAnswer = 0
+  const usage = process.cpuUsage()
   const began = performance.now()
   const result = await new Promise<autocannon.Result>((resolve, reject) => {
     const run = autocannon({
@@ -57,21 +63,23 @@ async function send ({ url, requests, connections, key, share, keys }: LoadOrder
       if (error !== null) reject(error)
       else resolve(result)
     })
-    // The duration that autocannon reports is in whole seconds.
-    run.on('response', () => {
-      answered++
+    run.on('response', (_client, _status, _bytes, milliseconds) => {
+      latencies[answered++] = milliseconds
       lastAnswer = performance.now()
     })
   })
+  const sorted = latencies.subarray(0, answered).sort()
+  const { user, system } = process.cpuUsage(usage)
   const report: LoadReport = {
     statuses: Object.fromEntries(
       Object.entries(result.statusCodeStats ?? {}).map(([status, { count }]) => [status, count ?? 0])
     ),
     errors: result.errors + result.timeouts,
     throughput: answered / (lastAnswer - began) * 1_000,
-    p50: result.latency.p50,
-    p99: result.latency.p99,
-    p999: result.latency.p99_9
+    p50: ofSorted(sorted, 0.5),
+    p99: ofSorted(sorted, 0.99),
+    p999: ofSorted(sorted, 0.999),
+    cpu: user + system
   }
   process.send?.(report)
 }

@@ -1,12 +1,16 @@
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import type { Allocations } from './allocation-sampler.ts'
 import type { LoadOrder, LoadReport } from './load.ts'
 import type { ServerOrder, ServerQuestion, ServerReport } from './server.ts'
 
+/** The loader of the tests. It only translates, so nothing of it runs while requests are served. */
+const TYPESCRIPT = new URL('../test/typescript/register.mjs', import.meta.url).href
+
 function start (file: string, args: string[], execArgv: string[] = []): ChildProcess {
   return fork(new URL(file, import.meta.url), args, {
-    execArgv: ['--import=tsx', ...execArgv],
+    execArgv: [`--import=${TYPESCRIPT}`, ...execArgv],
     // The output of a peer is not shown on this terminal.
     stdio: ['ignore', 'ignore', 'inherit', 'ipc']
   })
@@ -32,6 +36,10 @@ export interface ServerProcess {
   begin (): Promise<void>
   /** Microseconds of user and system CPU since `begin`. */
   end (): Promise<number>
+  /** Begins to sample allocations. */
+  sample (): Promise<void>
+  /** What was allocated since `sample`. */
+  sampled (): Promise<Allocations>
   stop (): Promise<void>
   /** Ends the process with SIGKILL. */
   kill (): Promise<void>
@@ -51,6 +59,8 @@ export async function startServer (order: ServerOrder, execArgv: string[] = []):
     url,
     begin: async () => { await ask('begin') },
     end: async () => (await ask<{ cpu: number }>('end')).cpu,
+    sample: async () => { await ask('sample') },
+    sampled: async () => (await ask<{ allocations: Allocations }>('sampled')).allocations,
     stop: () => end(child, 'SIGTERM'),
     kill: () => end(child, 'SIGKILL')
   }

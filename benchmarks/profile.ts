@@ -3,6 +3,7 @@ import type { Profiler } from 'node:inspector'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Servers } from './apps/index.ts'
+import { modeOf } from './modes.ts'
 import { startServer } from './processes.ts'
 import type { LoadProcess } from './processes.ts'
 import { table } from './report.ts'
@@ -17,40 +18,40 @@ export async function profile (
   directory: URL,
   log: (text: string) => void
 ): Promise<void> {
-  for (const app of ['floor', 'plugin'] as const) {
-    for (const keys of [0, 500]) {
-      const traffic = keys === 0 ? 'first' : 'replay'
-      const target = join(fileURLToPath(directory), `${app}-${traffic}`)
-      await rm(target, { recursive: true, force: true })
-      await mkdir(target, { recursive: true })
-      const server = await startServer({ app, work: { size: 200, payload: 'json', takes: 0 }, servers }, [
-        '--cpu-prof',
-        `--cpu-prof-dir=${target}`,
-        '--cpu-prof-interval=200'
-      ])
-      await load.send({
-        url: server.url,
-        requests: REQUESTS,
-        connections: CONNECTIONS,
-        key: `${app}-${traffic}-#`,
-        share: 1,
-        keys
-      })
-      await server.stop()
-      const { file, busiest } = await readProfile(target)
-      const { total, ours, top } = selfTimes(busiest)
-      log(
-        `\n${app}, ${traffic}: ${(total / REQUESTS).toFixed(1)} µs a request` +
-          `${app === 'plugin' ? `, of which the plugin's own code ${(ours / REQUESTS).toFixed(1)} µs` : ''} ` +
-          `(benchmarks/results/${app}-${traffic}/${file})\n`
+  for (const name of ['floor first', 'plugin first', 'floor replay', 'plugin replay', 'plugin replay cached']) {
+    const { app, work, traffic } = modeOf(name)
+    const directoryName = name.replaceAll(' ', '-')
+    const target = join(fileURLToPath(directory), directoryName)
+    await rm(target, { recursive: true, force: true })
+    await mkdir(target, { recursive: true })
+    const server = await startServer({ app, work, servers }, [
+      '--cpu-prof',
+      `--cpu-prof-dir=${target}`,
+      '--cpu-prof-interval=200'
+    ])
+    const { statuses } = await load.send({
+      url: server.url,
+      requests: REQUESTS,
+      connections: CONNECTIONS,
+      key: `${directoryName}-#`,
+      share: 1,
+      keys: traffic === 'first' ? 0 : 500
+    })
+    await server.stop()
+    if (statuses['200'] !== REQUESTS) throw new Error(`${name}: ${JSON.stringify(statuses)}`)
+    const { file, busiest } = await readProfile(target)
+    const { total, ours, top } = selfTimes(busiest)
+    log(
+      `\n${name}: ${(total / REQUESTS).toFixed(1)} µs a request` +
+        `${name.startsWith('plugin') ? `, of which the plugin's own code ${(ours / REQUESTS).toFixed(1)} µs` : ''} ` +
+        `(benchmarks/results/${directoryName}/${file})\n`
+    )
+    log(
+      table(
+        ['function', 'µs a request'],
+        top.slice(0, 25).map(([name, time]) => [name, (time / REQUESTS).toFixed(2)])
       )
-      log(
-        table(
-          ['function', 'µs a request'],
-          top.slice(0, 25).map(([name, time]) => [name, (time / REQUESTS).toFixed(2)])
-        )
-      )
-    }
+    )
   }
 }
 

@@ -1,5 +1,6 @@
 import { Lane } from './lane.ts'
 import type { Conditions, Sample } from './lane.ts'
+import { percent } from './machine.ts'
 import type { Mode } from './modes.ts'
 
 export interface Rounds {
@@ -32,8 +33,8 @@ export async function measureInRounds (
           const sample = await lane.window()
           samples.get(lane.mode)?.push(sample)
           progress(
-            `servers ${generation}/${generations}, ` +
-              `round ${round}/${rounds}: ${lane.mode.name} ${sample.cpu.toFixed(1)} µs`
+            `servers ${generation}/${generations}, round ${round}/${rounds}: ` +
+              `${lane.mode.name} ${sample.cpu.toFixed(1)} µs${remark(sample)}`
           )
         }
       }
@@ -42,4 +43,9 @@ export async function measureInRounds (
     }
   }
   return samples
+}
+
+function remark ({ repeated, disturbance }: Sample): string {
+  if (disturbance?.isDisturbed === true) return `, disturbed by ${percent(disturbance.foreign)} of a core`
+  return repeated === 0 ? '' : ', measured again'
 }

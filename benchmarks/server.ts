@@ -1,3 +1,5 @@
+import { startSampling, stopSampling } from './allocation-sampler.ts'
+import type { Allocations } from './allocation-sampler.ts'
 import { listen } from './apps/index.ts'
 import type { AppName, Servers } from './apps/index.ts'
 import type { Work } from './apps/shared.ts'
@@ -12,22 +14,36 @@ export interface ServerOrder {
   servers: Servers
 }
 
-export type ServerQuestion = 'begin' | 'end'
-export type ServerReport = { url: string } | { began: true } | { cpu: number }
+/** `begin` and `end` measure CPU, `sample` and `sampled` allocations. */
+export type ServerQuestion = 'begin' | 'end' | 'sample' | 'sampled'
+export type ServerReport = { url: string } | { began: true } | { cpu: number } | { allocations: Allocations }
 
 const { app, work, servers } = JSON.parse(process.argv[2] ?? '') as ServerOrder
 
 const { url } = await listen(app, work, servers)
 let began: NodeJS.CpuUsage | undefined
 
-process.on('message', (question: ServerQuestion) => {
-  if (question === 'begin') {
+const answers: Record<ServerQuestion, () => ServerReport | Promise<ServerReport>> = {
+  begin () {
     began = process.cpuUsage()
-    report({ began: true })
-  } else {
+    return { began: true }
+  },
+  end () {
     const { user, system } = process.cpuUsage(began)
-    report({ cpu: user + system })
-  }
+    return { cpu: user + system }
+  },
+  async sample () {
+    await startSampling()
+    return { began: true }
+  },
+  sampled: async () => ({ allocations: await stopSampling() })
+}
+
+process.on('message', (question: ServerQuestion) => {
+  const answer = answers[question]()
+  // The CPU of `begin` and `end` is reported at once.
+  if (answer instanceof Promise) void answer.then(report)
+  else report(answer)
 })
 process.on('disconnect', () => process.exit(0))
 // Ends in an orderly way, so that --cpu-prof writes its file.

@@ -3,11 +3,17 @@ import type { FastifyInstance } from 'fastify'
 import type { Redis } from 'ioredis'
 import pg from 'pg'
 import type { IdempotencyOptions } from '../../plugin/index.ts'
-import { built, builtJournal } from './built.ts'
+import { built, builtJournal, knowsOption } from './built.ts'
 import { handlerOf, routeOptions } from './shared.ts'
 import type { Work } from './shared.ts'
 
 const { default: idempotency, MemoryStore } = built
+
+/**
+ * Every replay asks Redis. The type is wide, and an older build gets no option, so that this file works with builds
+ * from before the option `replayCache` too.
+ */
+export const WITHOUT_REPLAY_CACHE: object = knowsOption('replayCache') ? { replayCache: false } : {}
 
 async function protectedApp (
   options: IdempotencyOptions,
@@ -32,6 +38,23 @@ export function pluginApp (
 ): Promise<FastifyInstance> {
   // The handler that holds the key of the conflicts runs for as long as the benchmark.
   return protectedApp({ redis, scope: 'global', maxExecution: 3_600_000, ...options }, work, { idempotency: true })
+}
+
+/**
+ * The plugin completes by its script, although the server has a native compare-and-set. While the plugin starts and
+ * looks for it, this changes the name of the option that it looks for.
+ */
+export async function pluginByScriptApp (redis: Redis, work: Work): Promise<FastifyInstance> {
+  const { sendCommand } = redis
+  redis.sendCommand = (command, stream) => {
+    if (command.name === 'eval') command.args[0] = String(command.args[0]).replace('IFEQ', 'UNKNOWN')
+    return sendCommand.call(redis, command, stream)
+  }
+  const app = await pluginApp(redis, work)
+  await app.ready()
+  // From here on the client has its own method again.
+  Reflect.deleteProperty(redis, 'sendCommand')
+  return app
 }
 
 export function memoryApp (work: Work): Promise<FastifyInstance> {

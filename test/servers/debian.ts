@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
 /** A server from another Debian release than this machine's, and the libraries that it needs. */
 interface Packaged {
@@ -36,7 +36,7 @@ export const VALKEY_8: Packaged = {
  * @returns `null` if the packages are not available: the machine has no apt, or cannot reach the mirror
  */
 export function unpacked ({ suite, packages, program }: Packaged): string | null {
-  const kept = join(tmpdir(), `fastify-idempotency-${suite}-${process.getuid?.() ?? 'any'}`)
+  const kept = join(tmpdir(), `fastify-idempotency-${suite}-${basename(program)}-${process.getuid?.() ?? 'any'}`)
   const started = join(kept, 'start')
   if (existsSync(started)) return started
   const directory = mkdtempSync(`${kept}-`)
