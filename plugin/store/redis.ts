@@ -1,4 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { forget } from './forgotten.ts'
 import { isMisdirected, sentAlone } from './misdirected.ts'
 import type { RedisCommands } from './misdirected.ts'
 import { opaque } from './opaque.ts'
@@ -194,7 +195,7 @@ export class RedisStore implements Store {
 
   async forget (id: string): Promise<boolean> {
     await this.#connection.reachable()
-    return this.#ask(commands => commands.del(this.#keyPrefix + id)).then(wasDone, rethrow)
+    return this.#run(forget, this.#keyPrefix + id, this.#wakeUps.channel).then(wasDone)
   }
 
   /**
@@ -209,6 +210,10 @@ export class RedisStore implements Store {
 
   onReady (listener: () => void): () => void {
     return this.#connection.onReady(listener)
+  }
+
+  onForgotten (listener: (id: string) => void): () => void {
+    return this.#wakeUps.onForgotten(listener)
   }
 
   /** Removes all listeners from the app's client, and closes the connection that was opened for the waiters. */
