@@ -71,7 +71,18 @@ export interface TestApp {
 const STORE_TIMEOUT = 60_000
 
 /**
- * An app with the plugin on the tests' Redis, which closes with its test. `store: 'memory'` selects the other store.
+ * Where replays come from: the record in Redis, as in a process that has not seen the key, the replay cache of the
+ * process, or the other store. By name, the options of `build`.
+ */
+export const SOURCES: Record<string, () => Pick<IdempotencyOptions, 'store' | 'replayCache'>> = {
+  Redis: () => ({}),
+  'the replay cache': () => ({ replayCache: {} }),
+  memory: () => ({ store: new MemoryStore() })
+}
+
+/**
+ * An app with the plugin on the tests' Redis, which closes with its test. The replay cache is off unless the test says
+ * otherwise, so that every replay is read from the store, as in another process.
  */
 export async function build (
   t: Test,
@@ -95,6 +106,7 @@ export async function build (
   t.teardown(() => app.close())
   await before(app)
   pluginOptions.storeTimeout ??= STORE_TIMEOUT
+  pluginOptions.replayCache ??= false
   if (pluginOptions.redis === undefined && pluginOptions.store === undefined) {
     const keyPrefix = pluginOptions.keyPrefix ?? newPrefix()
     if (MEMORY === null) {

@@ -96,7 +96,7 @@ export function memoryOn (forward: (milliseconds: number) => void): StoreUnderTe
 }
 
 /** The parts of a store that is broken on purpose. */
-export type StoreMethods = Omit<Store, 'onReady'>
+export type StoreMethods = Omit<Store, 'onReady' | 'onForgotten'>
 
 export function methodsOf (store: Store): StoreMethods {
   return {
