@@ -25,7 +25,6 @@ function isProblem (
 }
 
 for (const [stored, store] of Object.entries(SOURCES)) {
-
   t.test(`first use runs the handler, a duplicate gets the same answer and does not (${stored})`, async (t) => {
     const { app, listen } = await build(t, store())
     let runs = 0

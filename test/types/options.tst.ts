@@ -52,6 +52,7 @@ describe('the options of the plugin', () => {
       onConflict: 'wait' as const,
       waitTimeout: 1_000,
       maxWaiters: 100,
+      replayCache: { maxSize: 1_048_576, maxAge: 1_000 },
       maxWaitersPerKey: 10,
       retryAfter: 1,
       onStoreError: 'bypass' as const,
