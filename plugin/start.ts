@@ -50,7 +50,7 @@ export function startEngine (app: FastifyInstance, settings: PluginSettings): St
   // The outcomes of a MemoryStore are in the memory of this process already.
   const cached = store instanceof MemoryStore ? false : settings.replayCache
   const replayCache = cached === false ? null : new ReplayCache(cached.maxSize, cached.maxAge)
-  const stopForgetting = store.onForgotten?.((id) => { replayCache?.forget(id) })
+  const stopForgetting = replayCache === null ? undefined : store.onForgotten?.((id) => { replayCache.forget(id) })
   const journals = new Purger(app.log)
   if (settings.route.journal !== false) journals.cover(settings.route.journal)
   const closing = new AbortController()
