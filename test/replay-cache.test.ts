@@ -83,6 +83,23 @@ for (const onStoreError of ['reject', 'bypass'] as const) {
   })
 }
 
+t.test('answers with the same headers and with others are each replayed with their own headers', async (t) => {
+  const { app, listen } = await build(t, { store: customStore(), replayCache: {} })
+  const HEADERS = [{ 'x-a': '1' }, { 'x-a': '1' }, { 'x-a': '2' }, { 'x-b': '1' }, { 'x-a': '1', 'x-b': '1' }, {}]
+  for (const [i, headers] of HEADERS.entries()) {
+    app.post(`/${i}`, { config: { idempotency: true } }, async (_request, reply) => reply.headers(headers).send({ i }))
+  }
+  const client = await listen()
+  const send = async (i: number): Promise<object> => {
+    const { text, headers } = await client.post(`/${i}`, `k${i}`)
+    return { text, a: headers.get('x-a'), b: headers.get('x-b'), type: headers.get('content-type') }
+  }
+  const first: object[] = []
+  for (const i of HEADERS.keys()) first.push(await send(i))
+  for (const i of HEADERS.keys()) t.same(await send(i), first[i])
+  t.equal(app.idempotency.stats().cached, HEADERS.length)
+})
+
 t.test('an outcome that Redis did not take is answered until it has it, and asked for afterwards', async (t) => {
   const server = await ownRedis(t)
   const finish = gate()

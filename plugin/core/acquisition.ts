@@ -94,7 +94,7 @@ export class Acquisition implements SharedAcquisition {
     const { id } = this.#first.subject
     const call = promiseOf(() => store.claim(id, claim))
     return storeTimeout.limit(call).then((result) => {
-      if (result.state === 'settled') replayCache?.keepRead(id, claim, result.attempt, result.outcome, sentAt)
+      if (result.state === 'settled') replayCache?.keepRead(id, claim, result, sentAt)
       if (result.state !== 'claimed' || performance.now() - sentAt < claim.lease) return result
       this.#withdrawIfGranted(call, claim)
       throw new StoreTimeoutError('The idempotency store granted the key only after its lease was over')

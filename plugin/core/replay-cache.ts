@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import type { KeptResponse, Outcome, OwnedClaim } from '../store/store.ts'
+import type { Claim, KeptResponse, Outcome, OwnedClaim } from '../store/store.ts'
 import { wasSentAsText } from './sent-as-text.ts'
 
 // Bytes, as measured in V8: an entry without its headers and its body, a header or one of its values without its
@@ -18,27 +18,40 @@ export interface CachedOutcome {
   readonly outcome: Outcome
 }
 
+/**
+ * It consists of as few objects as possible, because each object that lives for seconds is copied by the garbage
+ * collector. That would be the largest part of what the cache costs a first run.
+ */
 class Entry implements CachedOutcome {
   readonly id: string
   readonly fingerprint: string
   readonly attempt: number
-  readonly outcome: Outcome
+  readonly statusCode: number
+  readonly headers: KeptResponse['headers']
+  readonly body: KeptResponse['body']
   readonly size: number
-  /** `performance.now()` from which it is not used any more. */
+  /** `performance.now()` from which it is not used any more, as an integer: V8 keeps those without an object. */
   readonly expiresAt: number
   /** Its neighbours in the order of insertion. */
   older: Entry | null = null
   newer: Entry | null = null
 
   constructor (
-    id: string, fingerprint: string, attempt: number, outcome: Outcome, size: number, expiresAt: number
+    id: string, { fingerprint, attempt }: Pick<OwnedClaim, 'fingerprint' | 'attempt'>, statusCode: number,
+    headers: KeptResponse['headers'], body: KeptResponse['body'], size: number, expiresAt: number
   ) {
     this.id = id
     this.fingerprint = fingerprint
     this.attempt = attempt
-    this.outcome = outcome
+    this.statusCode = statusCode
+    this.headers = headers
+    this.body = body
     this.size = size
-    this.expiresAt = expiresAt
+    this.expiresAt = Math.floor(expiresAt)
+  }
+
+  get outcome (): Outcome {
+    return { statusCode: this.statusCode, response: { headers: this.headers, body: this.body } }
   }
 }
 
@@ -100,8 +113,7 @@ export class ReplayCache {
    * @param sentAt `performance.now()` before the store was called: the retention cannot have begun earlier
    */
   keepStored (id: string, owned: OwnedClaim, outcome: Outcome, sentAt: number): void {
-    const { fingerprint, attempt, retention } = owned
-    this.#keep(id, fingerprint, attempt, outcome, sentAt, Math.min(this.#maxAge, retention))
+    this.#keep(id, owned, outcome, sentAt, Math.min(this.#maxAge, owned.retention))
   }
 
   /**
@@ -110,10 +122,8 @@ export class ReplayCache {
    * @param claim the claim that the outcome is the answer to
    * @param sentAt `performance.now()` before the store was called
    */
-  keepRead (
-    id: string, claim: Pick<OwnedClaim, 'fingerprint' | 'retention'>, attempt: number, outcome: Outcome, sentAt: number
-  ): void {
-    if (claim.retention > this.#maxAge) this.#keep(id, claim.fingerprint, attempt, outcome, sentAt, this.#maxAge)
+  keepRead (id: string, { fingerprint, retention }: Claim, { attempt, outcome }: CachedOutcome, sentAt: number): void {
+    if (retention > this.#maxAge) this.#keep(id, { fingerprint, attempt }, outcome, sentAt, this.#maxAge)
   }
 
   /**
@@ -127,18 +137,19 @@ export class ReplayCache {
   }
 
   #keep (
-    id: string, fingerprint: string, attempt: number, outcome: Outcome, sentAt: number, maxAge: number
+    id: string, owner: Pick<OwnedClaim, 'fingerprint' | 'attempt'>, { statusCode, response }: Outcome, sentAt: number,
+    maxAge: number
   ): void {
-    const { statusCode, response } = outcome
     if (response === null || sentAt <= this.#forgottenAt) return
     const present = this.#entries.get(id)
     if (present !== undefined) this.#remove(present)
     const size = ENTRY_SIZE + sizeOf(response)
     if (size > this.#maxSize / LARGEST_PART) return
     this.#makeRoom(size)
-    const body = ownBody(response)
-    const own = body === response.body ? outcome : { statusCode, response: { headers: response.headers, body } }
-    this.#add(new Entry(id, fingerprint, attempt, own, size, sentAt + maxAge))
+    const last = this.#newest?.headers
+    // The answers of a route mostly have the same headers.
+    const headers = last !== undefined && areSame(response.headers, last) ? last : response.headers
+    this.#add(new Entry(id, owner, statusCode, headers, ownBody(response), size, sentAt + maxAge))
   }
 
   #makeRoom (size: number): void {
@@ -171,6 +182,14 @@ export class ReplayCache {
     // An entry that left must not keep its neighbours in memory.
     entry.older = entry.newer = null
   }
+}
+
+function areSame (a: KeptResponse['headers'], b: KeptResponse['headers']): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) {
+    if (a[i]?.[0] !== b[i]?.[0] || a[i]?.[1] !== b[i]?.[1]) return false
+  }
+  return true
 }
 
 function sizeOf ({ headers, body }: KeptResponse): number {

@@ -106,8 +106,8 @@ describe('the options of a route', () => {
 
   test('what holds for the whole plugin cannot differ by route', () => {
     expect<Exclude<keyof IdempotencyOptions, keyof RouteIdempotencyOptions>>().type.toBe<
-      'redis' | 'store' | 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'errors' | 'docsUrl' |
-      'recordVersion' | 'redisChecks' | 'keyPrefix'
+      'redis' | 'store' | 'global' | 'storeTimeout' | 'replayCache' | 'maxWaiters' | 'closeTimeout' | 'errors' |
+      'docsUrl' | 'recordVersion' | 'redisChecks' | 'keyPrefix'
     >()
   })
 
