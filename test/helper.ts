@@ -8,6 +8,7 @@ import idempotency, { MemoryStore } from '../plugin/index.ts'
 import type { IdempotencyOptions } from '../plugin/index.ts'
 import { putClockForward } from './clock.ts'
 import { until } from './servers/until.ts'
+import { methodsOf } from './store/methods.ts'
 
 export { until }
 
@@ -115,7 +116,8 @@ export async function build (
     } else {
       const store = MEMORY.get(keyPrefix) ?? new MemoryStore()
       MEMORY.set(keyPrefix, store)
-      pluginOptions.store = store
+      // The plugin does not use its replay cache with a MemoryStore, but with any other object that has its methods.
+      pluginOptions.store = pluginOptions.replayCache === false ? store : methodsOf(store)
       delete pluginOptions.keyPrefix
     }
   }
