@@ -36,6 +36,7 @@ export type {
   IdempotencyStats,
   JournalledAnswer,
   Operation,
+  ReplayCacheOptions,
   RequestIdempotency,
   RouteIdempotencyOptions,
   SanitizableResponse,

@@ -6,7 +6,7 @@ import { isVisibleAscii } from './shared/key-grammar.ts'
 import { IdempotencyOptionError } from './shared/option-error.ts'
 import { show } from './shared/show.ts'
 import { RECORD_VERSION, RECORD_VERSIONS } from './store/record.ts'
-import type { IdempotencyOptions, RouteIdempotencyOptions } from './types.ts'
+import type { IdempotencyOptions, ReplayCacheOptions, RouteIdempotencyOptions } from './types.ts'
 
 export { MAX_TIMER } from './shared/check-options.ts'
 
@@ -26,9 +26,10 @@ export type RouteSettings =
 type PluginOnlyOptions = Omit<IdempotencyOptions, keyof RouteIdempotencyOptions>
 
 /** The options of the registration, with defaults for those that were not given. */
-export interface PluginSettings extends Required<Omit<PluginOnlyOptions, 'redis' | 'store'>> {
+export interface PluginSettings extends Required<Omit<PluginOnlyOptions, 'redis' | 'store' | 'replayCache'>> {
   redis: IdempotencyOptions['redis'] | undefined
   store: IdempotencyOptions['store'] | undefined
+  replayCache: Required<ReplayCacheOptions> | false
   /** The settings of a route that gives no options of its own. */
   route: RouteSettings
 }
@@ -59,6 +60,13 @@ const ROUTE_RULES: RulesOf<RouteIdempotencyOptions> = {
   excludeHeaders: anArrayOfHeaderNames
 }
 
+const REPLAY_CACHE: Required<ReplayCacheOptions> = { maxSize: 16 * 1024 * 1024, maxAge: 5_000 }
+
+const REPLAY_CACHE_RULES: RulesOf<ReplayCacheOptions> = {
+  maxSize: anInteger(4_096, Number.MAX_SAFE_INTEGER, 'bytes'),
+  maxAge: anInteger(1, MAX_TIMER, 'milliseconds')
+}
+
 const PLUGIN_RULES: RulesOf<PluginOnlyOptions> = {
   redis: hasMethods('an ioredis Redis or Cluster', [
     'setBuffer', 'evalsha', 'eval', 'getBuffer', 'pttl', 'del', 'on', 'once', 'off', 'duplicate'
@@ -68,6 +76,7 @@ const PLUGIN_RULES: RulesOf<PluginOnlyOptions> = {
   ]),
   global: aBoolean,
   storeTimeout: anInteger(1, MAX_TIMER, 'milliseconds'),
+  replayCache: aReplayCache,
   maxWaiters: anInteger(0, Number.MAX_SAFE_INTEGER, 'requests'),
   closeTimeout: anInteger(0, MAX_TIMER, 'milliseconds'),
   redisChecks: aBoolean,
@@ -100,6 +109,7 @@ const ROUTE_DEFAULTS = {
 const PLUGIN_DEFAULTS = {
   global: false,
   storeTimeout: 1_000,
+  replayCache: REPLAY_CACHE,
   maxWaiters: 10_000,
   closeTimeout: 25_000,
   redisChecks: true,
@@ -137,10 +147,11 @@ export function checkPluginOptions (given: IdempotencyOptions): PluginSettings {
     )
   }
   checkStoreOptions(options)
-  const { redis, store, scope, ...others } = withoutUndefined(options)
+  const { redis, store, scope, replayCache, ...others } = withoutUndefined(options)
   return {
     ...PLUGIN_DEFAULTS,
-    ...pick<PluginOnlyOptions>(PLUGIN_RULES, others),
+    ...pick<Omit<PluginOnlyOptions, 'replayCache'>>(PLUGIN_RULES, others),
+    replayCache: replayCache === false ? false : { ...REPLAY_CACHE, ...withoutUndefined(replayCache ?? {}) },
     redis,
     store,
     route: withDefaults(WHERE, { ...ROUTE_DEFAULTS, scope }, pick<RouteIdempotencyOptions>(ROUTE_RULES, others))
@@ -226,6 +237,15 @@ function pick<Options> (rules: RulesOf<Options>, options: object): Partial<Optio
 function aScope (value: unknown): string | undefined {
   if (typeof value === 'function' || value === 'global') return undefined
   return "a function that returns whose key space a request's key belongs to, or 'global'"
+}
+
+function aReplayCache (value: unknown): string | undefined {
+  if (value === false) return undefined
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return 'false or an object with "maxSize" and "maxAge"'
+  }
+  checkOptions(`${WHERE}: option "replayCache"`, REPLAY_CACHE_RULES, value)
+  return undefined
 }
 
 const aJournal: Rule = hasMethods('a journal, such as postgresJournal(app.pg), or false', ['record', 'find', 'purge'])

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import type { Engine } from './core/engine.ts'
 import { Leases } from './core/leases.ts'
+import { ReplayCache } from './core/replay-cache.ts'
 import { RetryQueue } from './core/retry-queue.ts'
 import { StoreContact } from './core/store-contact.ts'
 import { StoreTimeout } from './core/store-timeout.ts'
@@ -10,6 +11,7 @@ import { Purger } from './journal/purger.ts'
 import { Events } from './observe/events.ts'
 import type { PluginSettings } from './options.ts'
 import { endIfSent } from './request/end.ts'
+import { MemoryStore } from './store/memory.ts'
 import { RedisStore } from './store/redis.ts'
 import type { RedisClient } from './store/redis.ts'
 
@@ -45,6 +47,10 @@ export function startEngine (app: FastifyInstance, settings: PluginSettings): St
   // After an outage of the store, other processes may still be connecting again.
   const stopListening = store.onReady?.(() => { contact.failed() })
   const retryQueue = new RetryQueue(store, storeTimeout, () => leases.period)
+  // The outcomes of a MemoryStore are in the memory of this process already.
+  const cached = store instanceof MemoryStore ? false : settings.replayCache
+  const replayCache = cached === false ? null : new ReplayCache(cached.maxSize, cached.maxAge)
+  const stopForgetting = replayCache === null ? undefined : store.onForgotten?.((id) => { replayCache.forget(id) })
   const journals = new Purger(app.log)
   if (settings.route.journal !== false) journals.cover(settings.route.journal)
   const closing = new AbortController()
@@ -60,6 +66,7 @@ export function startEngine (app: FastifyInstance, settings: PluginSettings): St
       contact,
       leases,
       retryQueue,
+      replayCache,
       events,
       acquisitions: new Map(),
       waiting: 0,
@@ -88,6 +95,7 @@ export function startEngine (app: FastifyInstance, settings: PluginSettings): St
         }
         journals.close()
         stopListening?.()
+        stopForgetting?.()
         await retryQueue.close()
         leases.close()
         storeTimeout.close()

@@ -119,6 +119,20 @@ export interface SanitizableResponse {
   body: Buffer
 }
 
+/** The memory from which a process answers duplicates without the store. */
+export interface ReplayCacheOptions {
+  /**
+   * Bytes: the limit of the estimated size of all outcomes in it. The oldest ones leave first. An outcome that is
+   * larger than a quarter of it is not kept. Default 16 777 216 (16 MiB).
+   */
+  maxSize?: number
+  /**
+   * Milliseconds: the longest time for which an outcome is used. A key that another process forgets may be answered
+   * for this long. Default 5 000.
+   */
+  maxAge?: number
+}
+
 /** The options of `app.register(idempotency, …)`. The plugin checks them when the app is made ready. */
 export interface IdempotencyOptions extends RouteIdempotencyOptions {
   scope: Scope
@@ -132,6 +146,12 @@ export interface IdempotencyOptions extends RouteIdempotencyOptions {
   global?: boolean
   /** Milliseconds: how long the plugin waits for an answer of the store. Default 1 000. */
   storeTimeout?: number
+  /**
+   * How many outcomes a process keeps in its own memory, and for how long. A duplicate of the same request that finds
+   * its outcome there is answered without the store, also while the store is away. `false`: every duplicate asks the
+   * store. Never used with a `MemoryStore`. Default `{ maxSize: 16_777_216, maxAge: 5_000 }`.
+   */
+  replayCache?: ReplayCacheOptions | false
   /** How many duplicates of all keys may wait in a process. A further one gets a 409. Default 10 000. */
   maxWaiters?: number
   /**
@@ -264,6 +284,8 @@ export interface IdempotencyStats {
   released: number
   /** Duplicates that were answered with a kept outcome. */
   replayed: number
+  /** Of `replayed`, those that were answered from this process's replay cache, without the store. */
+  cached: number
   /** Requests that got a 409, because another request was running or its response was not kept. */
   conflicts: number
   /** Requests that got a 422. */
@@ -284,6 +306,10 @@ export interface IdempotencyStats {
   waiting: number
   /** The length of the retry queue now: outcomes, releases and withdrawals that the store has not taken yet. */
   pending: number
+  /** Outcomes in the replay cache now. 0 if it is off. */
+  cacheEntries: number
+  /** Bytes: the estimated size of the replay cache now. */
+  cacheSize: number
 }
 
 /** `app.idempotency`: what operators and code outside of HTTP routes can do with keys. */

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { build, gate, holdRoute, lookAfterLeasesOften, MemoryStore, until } from './helper.ts'
+import { build, gate, holdRoute, lookAfterLeasesOften, MemoryStore, SOURCES, until } from './helper.ts'
 import type { Answer } from './helper.ts'
 
 const DOCS = 'https://github.com/fastify-idempotency/fastify-idempotency#what-clients-see'
@@ -24,9 +24,7 @@ function isProblem (
   t.equal(answer.replayed, false)
 }
 
-for (const stored of ['Redis', 'memory']) {
-  const store = (): object => stored === 'memory' ? { store: new MemoryStore() } : {}
-
+for (const [stored, store] of Object.entries(SOURCES)) {
   t.test(`first use runs the handler, a duplicate gets the same answer and does not (${stored})`, async (t) => {
     const { app, listen } = await build(t, store())
     let runs = 0

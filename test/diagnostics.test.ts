@@ -52,7 +52,7 @@ t.test('a first run, its replay and a mismatch are told, with the route and a ha
   t.same(heard.map(({ name, event: { request: _request, duration: _duration, ...told } }) => ({ name, ...told })), [
     { name: 'claimed', ...common, attempt: 1 },
     { name: 'completed', ...common, attempt: 1, statusCode: 201 },
-    { name: 'replayed', ...common, attempt: 1, statusCode: 201, recalled: false },
+    { name: 'replayed', ...common, attempt: 1, statusCode: 201, recalled: false, cached: false },
     { name: 'mismatched', ...common, attempt: null }
   ])
   for (const { event } of heard) {
@@ -137,6 +137,20 @@ t.test('a store that fails is told, with what was asked of it', async (t) => {
     .map(({ event }) => event as IdempotencyStoreFailureEvent)
   t.match(failures.map(({ operation, attempt, error }) => ({ operation, attempt, error })), [
     { operation: 'complete', attempt: 1, error: Error }, { operation: 'claim', attempt: null, error: Error }
+  ])
+})
+
+t.test('an answer from the replay cache is told as cached, and one from Redis is not', async (t) => {
+  const { app, listen, heard, passTime } = await listening(t, { replayCache: { maxAge: 60_000 } })
+  app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  const client = await listen()
+  await client.post('/x', 'k')
+  await client.post('/x', 'k')
+  await passTime(60_000)
+  await client.post('/x', 'k')
+  t.match(heard.filter(({ name }) => name === 'replayed').map(({ event }) => event), [
+    { attempt: 1, statusCode: 200, recalled: false, cached: true },
+    { attempt: 1, statusCode: 200, recalled: false, cached: false }
   ])
 })
 

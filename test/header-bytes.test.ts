@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import t from 'tap'
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { build, MemoryStore } from './helper.ts'
+import { build, SOURCES } from './helper.ts'
 
 /** What was sent on a connection: the lines of the head in Latin-1, one character for each byte, and the body. */
 interface Sent {
@@ -67,9 +67,7 @@ function routes (app: FastifyInstance, send: (reply: FastifyReply) => unknown, n
   app.post('/unprotected', handler)
 }
 
-const STORES: Record<string, () => object> = { Redis: () => ({}), memory: () => ({ store: new MemoryStore() }) }
-
-for (const [stored, store] of Object.entries(STORES)) {
+for (const [stored, store] of Object.entries(SOURCES)) {
   for (const [kind, { send, line }] of Object.entries(BODIES)) {
     for (const [hook, transform] of Object.entries(HOOKS)) {
       t.test(`a replay has the bytes of the first answer, also in headers: ${kind}, ${hook} (${stored})`, async (t) => {
@@ -99,7 +97,7 @@ t.test('what a hook sets on every answer has the same bytes on a replay, too', a
   t.same(await post(url, '/protected', 'k'), first)
 })
 
-for (const [stored, store] of Object.entries(STORES)) {
+for (const [stored, store] of Object.entries(SOURCES)) {
   t.test(`what a hook after the plugin sets has the bytes of the first answer on a replay (${stored})`, async (t) => {
     const { app, listen } = await build(t, store())
     app.addHook('onSend', async (_request, reply) => { reply.header('content-disposition', NAME) })

@@ -8,6 +8,7 @@ import idempotency, { MemoryStore } from '../plugin/index.ts'
 import type { IdempotencyOptions } from '../plugin/index.ts'
 import { putClockForward } from './clock.ts'
 import { until } from './servers/until.ts'
+import { methodsOf } from './store/methods.ts'
 
 export { until }
 
@@ -71,7 +72,18 @@ export interface TestApp {
 const STORE_TIMEOUT = 60_000
 
 /**
- * An app with the plugin on the tests' Redis, which closes with its test. `store: 'memory'` selects the other store.
+ * Where replays come from: the record in Redis, as in a process that has not seen the key, the replay cache of the
+ * process, or the other store. By name, the options of `build`.
+ */
+export const SOURCES: Record<string, () => Pick<IdempotencyOptions, 'store' | 'replayCache'>> = {
+  Redis: () => ({}),
+  'the replay cache': () => ({ replayCache: {} }),
+  memory: () => ({ store: new MemoryStore() })
+}
+
+/**
+ * An app with the plugin on the tests' Redis, which closes with its test. The replay cache is off unless the test says
+ * otherwise, so that every replay is read from the store, as in another process.
  */
 export async function build (
   t: Test,
@@ -95,6 +107,7 @@ export async function build (
   t.teardown(() => app.close())
   await before(app)
   pluginOptions.storeTimeout ??= STORE_TIMEOUT
+  pluginOptions.replayCache ??= false
   if (pluginOptions.redis === undefined && pluginOptions.store === undefined) {
     const keyPrefix = pluginOptions.keyPrefix ?? newPrefix()
     if (MEMORY === null) {
@@ -103,7 +116,8 @@ export async function build (
     } else {
       const store = MEMORY.get(keyPrefix) ?? new MemoryStore()
       MEMORY.set(keyPrefix, store)
-      pluginOptions.store = store
+      // The plugin does not use its replay cache with a MemoryStore, but with any other object that has its methods.
+      pluginOptions.store = pluginOptions.replayCache === false ? store : methodsOf(store)
       delete pluginOptions.keyPrefix
     }
   }

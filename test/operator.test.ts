@@ -1,12 +1,12 @@
 import t from 'tap'
-import { build, gate, MemoryStore, until } from './helper.ts'
+import { build, gate, SOURCES, until } from './helper.ts'
 
-for (const stored of ['Redis', 'memory']) {
+for (const [stored, options] of Object.entries(SOURCES)) {
   t.test(`an operator finds a key in each of its states, and can have it forgotten (${stored})`, async (t) => {
     const { app, listen } = await build(t, {
       lease: 20_000,
       retention: 60_000,
-      ...(stored === 'memory' ? { store: new MemoryStore() } : {})
+      ...options()
     })
     let finish = gate()
     let runs = 0
@@ -51,7 +51,7 @@ for (const stored of ['Redis', 'memory']) {
   })
 
   t.test(`the counts tell what happened in this process (${stored})`, async (t) => {
-    const { app, listen } = await build(t, stored === 'memory' ? { store: new MemoryStore() } : {})
+    const { app, listen } = await build(t, options())
     const finish = gate()
     let runs = 0
     app.post('/x', { config: { idempotency: true } }, async () => {
@@ -75,7 +75,10 @@ for (const stored of ['Redis', 'memory']) {
       bypassed: 0,
       running: 0,
       waiting: 0,
-      pending: 0
+      pending: 0,
+      cached: 0,
+      cacheEntries: 0,
+      cacheSize: 0
     }
     t.same(app.idempotency.stats(), none)
     await client.post('/x', 'k')
@@ -96,7 +99,8 @@ for (const stored of ['Redis', 'memory']) {
     await second
     await client.post('/x', 'k')
     await client.post('/x', 'k')
-    t.same(app.idempotency.stats(), {
+    const stats = app.idempotency.stats()
+    t.same(stats, {
       ...none,
       claimed: 2,
       retried: 1,
@@ -104,7 +108,10 @@ for (const stored of ['Redis', 'memory']) {
       completed: 1,
       replayed: 2,
       conflicts: 1,
-      mismatches: 1
+      mismatches: 1,
+      // What an entry takes is an estimate.
+      ...(stored === 'the replay cache' && { cached: 2, cacheEntries: 1, cacheSize: stats.cacheSize })
     })
+    t.equal(stats.cacheSize > 0, stored === 'the replay cache')
   })
 }

@@ -106,6 +106,11 @@ const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean 
     expected: /must be a whole number of milliseconds from 1 to/,
     route: false
   },
+  replayCache: {
+    values: [true, null, 0, 5_000, '5s', []],
+    expected: /must be false or an object with "maxSize" and "maxAge"/,
+    route: false
+  },
   maxWaiters: {
     values: [-1, 0.5, '1', Infinity, null],
     expected: /must be a whole number of requests from 0 to/,
@@ -233,12 +238,40 @@ t.test('an option that is undefined has its default', async (t) => {
   )
 })
 
+t.test('a wrong size or age of the replay cache is refused, and the error names it', async (t) => {
+  const WRONG: Array<[replayCache: object, expected: string]> = [
+    ...[0, 4_095, 4_096.5, '16mb', Infinity, null].map(maxSize => [
+      { maxSize }, 'option "maxSize" must be a whole number of bytes from 4096 to'
+    ] as [object, string]),
+    ...[0, -1, 1.5, '5s', Infinity, 2 ** 31, null].map(maxAge => [
+      { maxAge }, 'option "maxAge" must be a whole number of milliseconds from 1 to 2147483647'
+    ] as [object, string]),
+    [{ maxsize: 4_096 }, 'unknown option "maxsize"; known are maxSize, maxAge']
+  ]
+  for (const [replayCache, expected] of WRONG) {
+    const error = await ready({ ...good, replayCache })
+    t.ok(error instanceof IdempotencyOptionError)
+    t.match((error as Error).message, `fastify-idempotency: option "replayCache": ${expected}`)
+  }
+})
+
+t.test('the size or the age of the replay cache alone leaves the default of the other', async (t) => {
+  const replayCacheOf = (replayCache: IdempotencyOptions['replayCache']): unknown =>
+    checkPluginOptions({ store: new MemoryStore(), scope: 'global', ...(replayCache !== undefined && { replayCache }) })
+      .replayCache
+  t.same(replayCacheOf({ maxAge: 1 }), { maxSize: 16_777_216, maxAge: 1 })
+  t.same(replayCacheOf({ maxSize: 4_096 }), { maxSize: 4_096, maxAge: 5_000 })
+  t.same(replayCacheOf({}), replayCacheOf(undefined))
+  t.equal(replayCacheOf(false), false)
+})
+
 t.test('the defaults are those of the documentation', async (t) => {
   const { route, store, redis, ...plugin } = checkPluginOptions({ store: new MemoryStore(), scope: 'global' })
   const { validateKey, replayable, excludeHeaders, ...simple } = route
   t.same(plugin, {
     global: false,
     storeTimeout: 1_000,
+    replayCache: { maxSize: 16_777_216, maxAge: 5_000 },
     maxWaiters: 10_000,
     closeTimeout: 25_000,
     redisChecks: true,

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { build, MemoryStore } from './helper.ts'
+import { build, MemoryStore, SOURCES } from './helper.ts'
 import type { Answer, Client } from './helper.ts'
 
 /** What a client can see of an answer, except what is created again each time. */
@@ -74,9 +74,9 @@ const PAYLOADS: Record<
 }
 
 for (const [kind, { send, body, status = 200, type }] of Object.entries(PAYLOADS)) {
-  for (const stored of ['Redis', 'memory']) {
+  for (const [stored, options] of Object.entries(SOURCES)) {
     t.test(`a duplicate gets ${kind} exactly as the first request did (${stored})`, async (t) => {
-      const { app, listen } = await build(t, stored === 'memory' ? { store: new MemoryStore() } : {})
+      const { app, listen } = await build(t, options())
       let runs = 0
       app.post('/x', {
         config: { idempotency: true },
@@ -235,7 +235,7 @@ function formOf (payload: unknown): string {
   return typeof payload === 'string' ? 'text' : 'bytes'
 }
 
-for (const stored of ['Redis', 'memory']) {
+for (const [stored, options] of Object.entries(SOURCES)) {
   for (const order of ['before', 'after']) {
     for (const [kind, { answer, form }] of Object.entries(FORMS)) {
       t.test(`a hook ${order} the plugin gets ${kind} in the same form on a replay (${stored})`, async (t) => {
@@ -246,7 +246,7 @@ for (const stored of ['Redis', 'memory']) {
             return typeof payload === 'string' ? payload.replace('plain', 'changed') : payload
           })
         }
-        const { app, listen } = await build(t, stored === 'memory' ? { store: new MemoryStore() } : {}, (app) => {
+        const { app, listen } = await build(t, options(), (app) => {
           if (order === 'before') look(app)
         })
         if (order === 'after') look(app)

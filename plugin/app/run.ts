@@ -36,12 +36,12 @@ export async function runOnce<T> (engine: Engine, operation: Operation, work: Wo
   const identity = { fingerprint, alternativeFingerprint: () => fingerprint }
   const acquired = await acquire({ engine, settings, subject, identity, log: engine.log, client: null })
   if (acquired === 'bypass') return await work({ attempt: 1, signal: new AbortController().signal, release () {} })
-  const { result, claim, sentAt, recalled } = acquired
-  if (result.state === 'settled') {
-    const { attempt, outcome } = result
-    return valueOf(keptResponseOf(engine, subject, outcome, { attempt, since: sentAt, recalled })) as T
+  const { attempt, sentAt } = acquired
+  if (acquired.state === 'settled') {
+    const { outcome, recalled, cached } = acquired
+    return valueOf(keptResponseOf(engine, subject, outcome, { attempt, since: sentAt, recalled, cached })) as T
   }
-  const owner = new Ownership(subject, ownedBy(claim, result.attempt), settings, engine.log, sentAt)
+  const owner = new Ownership(subject, ownedBy(acquired.claim, attempt), settings, engine.log, sentAt)
   engine.leases.hold(owner)
   engine.events.claimed(owner)
   return await workAndFinish(engine, owner, work)

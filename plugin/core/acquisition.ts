@@ -6,7 +6,7 @@ import type { ClaimResult } from '../store/store.ts'
 import { CautiousClaim } from './cautious-claim.ts'
 import type { Acquired, Contender, Engine, SentClaim, SharedAcquisition } from './engine.ts'
 import { GRACE, holdFor } from './hold-policy.ts'
-import { conflict, fromRetryQueue, resultFor, storeFailed } from './results.ts'
+import { conflict, fromMemory, resultFor, storeFailed } from './results.ts'
 import { promiseOf } from './store-timeout.ts'
 import { Waiter } from './waiter.ts'
 
@@ -68,7 +68,7 @@ export class Acquisition implements SharedAcquisition {
     }, (error: unknown) => {
       this.#end()
       this.#failAll(sent.sentAt, error)
-      return fromRetryQueue(this.#first) ?? storeFailed(this.#first, sent.sentAt, error, false)
+      return fromMemory(this.#first) ?? storeFailed(this.#first, sent.sentAt, error, false)
     })
   }
 
@@ -90,10 +90,11 @@ export class Acquisition implements SharedAcquisition {
 
   // Chained promises, as in `start`.
   #send ({ claim, sentAt }: OwnClaim): Promise<ClaimResult> {
-    const { store, storeTimeout } = this.#engine
+    const { store, storeTimeout, replayCache } = this.#engine
     const { id } = this.#first.subject
     const call = promiseOf(() => store.claim(id, claim))
     return storeTimeout.limit(call).then((result) => {
+      if (result.state === 'settled') replayCache?.keepRead(id, claim, result, sentAt)
       if (result.state !== 'claimed' || performance.now() - sentAt < claim.lease) return result
       this.#withdrawIfGranted(call, claim)
       throw new StoreTimeoutError('The idempotency store granted the key only after its lease was over')
@@ -135,7 +136,7 @@ export class Acquisition implements SharedAcquisition {
         }
         quickWaits = performance.now() - startedAt < BRAKE ? quickWaits + 1 : 0
         if (quickWaits > QUICK_WAITS) await sleep(BRAKE)
-        if (this.#waiters.length === 0 || this.#deliverFromRetryQueue()) return
+        if (this.#waiters.length === 0 || this.#deliverFromMemory()) return
         sent = this.#newClaim()
         result = await this.#send(sent)
         this.#deliver(sent, result)
@@ -175,10 +176,10 @@ export class Acquisition implements SharedAcquisition {
     this.#take(next).resolve(resultFor(next.contender, sent, result))
   }
 
-  /** Whether all have got an outcome that this process knows and the store does not have yet. */
-  #deliverFromRetryQueue (): boolean {
+  /** Whether all have got an outcome that this process knows. */
+  #deliverFromMemory (): boolean {
     for (const waiter of [...this.#waiters]) {
-      const known = fromRetryQueue(waiter.contender)
+      const known = fromMemory(waiter.contender)
       if (known === null) return false
       this.#take(waiter).resolve(known)
     }
@@ -263,7 +264,7 @@ export class Acquisition implements SharedAcquisition {
     for (const waiter of this.#takeAll()) {
       try {
         const { contender } = waiter
-        waiter.resolve(fromRetryQueue(contender) ?? storeFailed(contender, sentAt, error, this.#isOwned))
+        waiter.resolve(fromMemory(contender) ?? storeFailed(contender, sentAt, error, this.#isOwned))
       } catch (refusal) {
         waiter.reject(refusal)
       }

@@ -2,8 +2,9 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Subject } from '../observe/channels.ts'
 import type { Events } from '../observe/events.ts'
 import type { PluginSettings, RouteSettings } from '../options.ts'
-import type { Claim, ClaimResult, Store } from '../store/store.ts'
+import type { Claim, Outcome, Store } from '../store/store.ts'
 import type { Leases } from './leases.ts'
+import type { ReplayCache } from './replay-cache.ts'
 import type { RetryQueue } from './retry-queue.ts'
 import type { Identity } from './same-request.ts'
 import type { StoreContact } from './store-contact.ts'
@@ -17,6 +18,8 @@ export interface Engine {
   contact: StoreContact
   leases: Leases
   retryQueue: RetryQueue
+  /** `null`: every duplicate asks the store. */
+  replayCache: ReplayCache | null
   events: Events
   /** By record id: the contenders of this process that share one acquisition. */
   acquisitions: Map<string, SharedAcquisition>
@@ -54,10 +57,23 @@ export interface SentClaim {
 }
 
 /** What a contender gets: the key is its own now, or the key has an outcome. */
-export interface Acquired extends SentClaim {
-  result: Extract<ClaimResult, { state: 'claimed' | 'settled' }>
+export type Acquired = Granted | KnownOutcome
+
+export interface Granted extends SentClaim {
+  readonly state: 'claimed'
+  readonly attempt: number
+}
+
+export interface KnownOutcome {
+  readonly state: 'settled'
+  readonly attempt: number
+  readonly outcome: Outcome
+  /** `performance.now()` before the store was asked, or when this process found the outcome in its own memory. */
+  readonly sentAt: number
   /** The outcome comes from the journal. */
-  recalled: boolean
+  readonly recalled: boolean
+  /** The outcome comes from the replay cache, and the store was not asked. */
+  readonly cached: boolean
 }
 
 /** An acquisition that further contenders of this process can join. */

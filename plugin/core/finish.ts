@@ -42,7 +42,7 @@ export async function withdraw (engine: Engine, owner: Ownership): Promise<void>
 function finish (
   engine: Engine, owner: Ownership, owned: OwnedClaim, outcome: Outcome | null, statusCode: number | null
 ): Promise<boolean | undefined> {
-  const { store, storeTimeout } = engine
+  const { store, storeTimeout, replayCache } = engine
   owner.ended = true
   const sentAt = performance.now()
   const call = outcome === null
@@ -50,6 +50,7 @@ function finish (
     : promiseOf(() => store.complete(owner.id, owned, outcome))
   return storeTimeout.limit(call).then((isOwner) => {
     if (!isOwner) warnTooLate(owner.log, outcome)
+    else if (outcome !== null) replayCache?.keepStored(owner.id, owned, outcome, sentAt)
     letGo(engine, owner, outcome, statusCode, isOwner)
     return isOwner
   }, (error: unknown) => {

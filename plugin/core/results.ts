@@ -21,15 +21,18 @@ export function resultFor (
   contender: Contender, sent: SentClaim, result: Exclude<ClaimResult, { state: 'running' }>
 ): Acquired | Promise<Acquired> {
   if (result.state === 'mismatch') return recallOrRefuse(contender, sent)
-  const acquired: Acquired = { result, claim: sent.claim, sentAt: sent.sentAt, recalled: false }
+  const { claim, sentAt } = sent
+  const { attempt } = result
+  if (result.state === 'claimed') return { state: 'claimed', attempt, claim, sentAt }
+  const { outcome } = result
+  const known: Acquired = { state: 'settled', attempt, outcome, sentAt, recalled: false, cached: false }
   // The store had no room for the response. The journal may have it.
-  const journalMayHaveMore = result.state === 'settled' && result.outcome.response === null &&
-    contender.settings.journal !== false
-  return journalMayHaveMore ? recallResponse(contender, acquired) : acquired
+  const journalMayHaveMore = outcome.response === null && contender.settings.journal !== false
+  return journalMayHaveMore ? recallResponse(contender, sent, known) : known
 }
 
-async function recallResponse (contender: Contender, acquired: Acquired): Promise<Acquired> {
-  return await recall(contender, acquired) ?? acquired
+async function recallResponse (contender: Contender, sent: SentClaim, known: Acquired): Promise<Acquired> {
+  return await recall(contender, sent) ?? known
 }
 
 /**
@@ -50,14 +53,14 @@ async function recall (contender: Contender, { claim, sentAt }: SentClaim): Prom
   if (entry === null || !isSameRequest(claim, entry.fingerprint)) return null
   engine.events.recalled()
   const { attempt, outcome } = entry
-  return { result: { state: 'settled', attempt, outcome }, claim, sentAt, recalled: true }
+  return { state: 'settled', attempt, outcome, sentAt, recalled: true, cached: false }
 }
 
 /**
  * What a contender gets whose key has an outcome that this process knows and the store does not have yet; `null` if
  * there is none.
  */
-export function fromRetryQueue (contender: Contender): Promise<Acquired> | null {
+function fromRetryQueue (contender: Contender): Promise<Acquired> | null {
   const { engine: { retryQueue }, subject: { id }, settings: { lease, retention }, identity } = contender
   const unstored = retryQueue.outcomeOf(id)
   if (unstored === undefined) return null
@@ -67,6 +70,28 @@ export function fromRetryQueue (contender: Contender): Promise<Acquired> | null 
   return Promise.resolve(resultFor(contender, sent, isSameRequest(claim, fingerprint)
     ? { state: 'settled', attempt, outcome }
     : { state: 'mismatch' }))
+}
+
+/**
+ * What a contender gets whose key has an outcome in the memory of this process; `null` if there is none. No command is
+ * sent to the store.
+ */
+export function fromMemory (contender: Contender): Promise<Acquired> | null {
+  return fromRetryQueue(contender) ?? fromReplayCache(contender)
+}
+
+/**
+ * What a contender gets whose key has an outcome in the replay cache; `null` if there is none, or if it belongs to
+ * another request.
+ */
+function fromReplayCache ({ engine, subject: { id }, identity }: Contender): Promise<Acquired> | null {
+  const { replayCache } = engine
+  if (replayCache === null) return null
+  const now = performance.now()
+  const found = replayCache.get(id, identity.fingerprint, now)
+  if (found === null) return null
+  const { attempt, outcome } = found
+  return Promise.resolve({ state: 'settled', attempt, outcome, sentAt: now, recalled: false, cached: true })
 }
 
 /**

@@ -28,6 +28,8 @@ export interface IdempotencyOutcomeEvent extends IdempotencyEvent {
 export interface IdempotencyReplayEvent extends IdempotencyOutcomeEvent {
   /** Whether the answer came from the journal, because the store had lost it or never got it. */
   recalled: boolean
+  /** Whether the answer came from the memory of this process, so that the store was not asked. */
+  cached: boolean
 }
 
 export interface IdempotencyStoreFailureEvent extends IdempotencyEvent {
@@ -47,7 +49,7 @@ export interface IdempotencyEvents {
    * A later attempt was let through, after one that released the key or whose lease ran out. `duration`: of the claim.
    */
   takenOver: IdempotencyEvent
-  /** Answered with a kept outcome. `duration`: of the claim. */
+  /** Answered with a kept outcome. `duration`: of the claim, or close to 0 if `cached`. */
   replayed: IdempotencyReplayEvent
   /** Rejected: another run has the key, or its response was not kept. `duration`: of the claim. */
   conflicted: IdempotencyEvent

@@ -5,7 +5,7 @@ import { channels, eventOf } from './channels.ts'
 import type { IdempotencyStoreFailureEvent, Subject } from './channels.ts'
 
 /** The counters of `app.idempotency.stats()` that only grow. */
-export type Counts = Omit<IdempotencyStats, 'running' | 'waiting' | 'pending'>
+export type Counts = Omit<IdempotencyStats, 'running' | 'waiting' | 'pending' | 'cacheEntries' | 'cacheSize'>
 
 /** A run that owns its key. */
 export interface Owner extends Subject {
@@ -35,6 +35,8 @@ export interface ReplayFacts {
   since: number
   /** The outcome comes from the journal. */
   recalled: boolean
+  /** The outcome comes from the replay cache of this process. */
+  cached: boolean
 }
 
 /**
@@ -48,6 +50,7 @@ export class Events {
     completed: 0,
     released: 0,
     replayed: 0,
+    cached: 0,
     recalled: 0,
     conflicts: 0,
     mismatches: 0,
@@ -67,10 +70,11 @@ export class Events {
   }
 
   /** A duplicate gets the kept outcome. */
-  replayed (subject: Subject, statusCode: number, { attempt, since, recalled }: ReplayFacts): void {
+  replayed (subject: Subject, statusCode: number, { attempt, since, recalled, cached }: ReplayFacts): void {
     this.counts.replayed++
+    if (cached) this.counts.cached++
     if (!channels.replayed.hasSubscribers) return
-    channels.replayed.publish({ ...eventOf(subject, attempt, since), statusCode, recalled })
+    channels.replayed.publish({ ...eventOf(subject, attempt, since), statusCode, recalled, cached })
   }
 
   /** An outcome was found in the journal and not in the store. */

@@ -62,15 +62,15 @@ function acquireFor (
   if (reply.sent || request[kIdempotency] === ANSWERED) return NOTHING_RUNS
   return acquire(contender).then((acquired) => {
     if (acquired === 'bypass') return true
-    const { result, claim, sentAt, recalled } = acquired
-    if (result.state === 'settled') {
+    const { attempt, sentAt } = acquired
+    if (acquired.state === 'settled') {
       if (request[kIdempotency] === ANSWERED) return false
-      const { attempt, outcome } = result
-      return answerWith(engine, subject, reply, key, outcome, { attempt, since: sentAt, recalled })
+      const { outcome, recalled, cached } = acquired
+      return answerWith(engine, subject, reply, key, outcome, { attempt, since: sentAt, recalled, cached })
     }
-    const run = new Run(engine, subject, ownedBy(claim, result.attempt), settings, reply, sentAt)
+    const run = new Run(engine, subject, ownedBy(acquired.claim, attempt), settings, reply, sentAt)
     engine.leases.hold(run)
-    return result.attempt === 1 && settings.journalLookup === 'retries'
+    return attempt === 1 && settings.journalLookup === 'retries'
       ? proceed(run, key, null)
       : recall(run).then(earlier => proceed(run, key, earlier))
   })
@@ -125,7 +125,7 @@ function proceed (run: Run, key: string, earlier: Outcome | null): boolean {
   }
   if (earlier !== null) {
     const { owned: { attempt }, startedAt } = run
-    return answerWith(engine, run, reply, key, earlier, { attempt, since: startedAt, recalled: true })
+    return answerWith(engine, run, reply, key, earlier, { attempt, since: startedAt, recalled: true, cached: false })
   }
   watchReplies(reply)
   run.watchClient()

@@ -198,7 +198,7 @@ async function answerFromJournal (run: Run, payload: unknown, entry: JournalEntr
   const { engine, request, reply, owned: { attempt }, startedAt } = run
   const { outcome } = entry
   await storeEntry(run, entry)
-  const response = keptResponseOf(engine, run, outcome, { attempt, since: startedAt, recalled: true })
+  const response = keptResponseOf(engine, run, outcome, { attempt, since: startedAt, recalled: true, cached: false })
   discard(payload)
   run.stage = 'ended'
   resetHeaders(reply, run.headersBefore)

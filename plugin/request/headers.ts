@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { SENT_AS_TEXT } from '../core/sent-as-text.ts'
 import type { RouteSettings } from '../options.ts'
 import type { KeptResponse } from '../store/store.ts'
 
@@ -8,18 +9,6 @@ export type Headers = ReturnType<FastifyReply['getHeaders']>
 const NEVER_KEPT = new Set([
   'set-cookie', 'date', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'upgrade', 'trailer', 'te'
 ])
-
-/**
- * Marks a response whose body was text, as one of its removed headers. Hooks expect the body in the form in which it
- * was sent. And Node.js writes headers in the encoding of the text that it sends with them, or in Latin-1 if it sends
- * bytes. No header can have this name.
- */
-const SENT_AS_TEXT = ':text'
-
-/** Whether the first answer's body was text. A record of version 0.1 does not show it. */
-export function wasSentAsText (kept: KeptResponse['headers']): boolean {
-  return kept.some(([name]) => name === SENT_AS_TEXT)
-}
 
 /**
  * The headers that are kept with a response: those that were set, changed or removed since the claim. Headers that

@@ -1,7 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { wasSentAsText } from '../core/sent-as-text.ts'
 import type { KeptResponse } from '../store/store.ts'
-import { applyKept, takeOffKept, wasSentAsText } from './headers.ts'
+import { applyKept, takeOffKept } from './headers.ts'
 import { kIdempotency, Replay } from './state.ts'
 
 /** The response header that tells a replay from a first answer. */

@@ -1,4 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { forget } from './forgotten.ts'
 import { decode, encodeReleased, encodeRunning, encodeSettled, RECORD_VERSION, timeToLive } from './record.ts'
 import type { DecodedOwned, DecodedRecord, RecordVersion } from './record.ts'
 import { explained, integer, isSyntaxError, oddAnswer, wasDone } from './redis-answers.ts'
@@ -213,7 +214,7 @@ export class RedisStore implements Store {
 
   async forget (id: string): Promise<boolean> {
     await this.#connection.reachable()
-    return this.#commands.del(this.#keyPrefix + id).then(wasDone, rethrow)
+    return this.#run(forget, this.#keyPrefix + id, this.#wakeUps.channel).then(wasDone)
   }
 
   /**
@@ -234,6 +235,10 @@ export class RedisStore implements Store {
 
   onReady (listener: () => void): () => void {
     return this.#connection.onReady(listener)
+  }
+
+  onForgotten (listener: (id: string) => void): () => void {
+    return this.#wakeUps.onForgotten(listener)
   }
 
   /** Removes all listeners from the app's client, and closes the connection that was opened for the waiters. */

@@ -65,6 +65,13 @@ export interface Store {
    * a store without this method the plugin finds out by asking.
    */
   onReady? (listener: () => void): () => void
+  /**
+   * Call `listener` with the id each time another process has forgotten a key, as far as this process learns of it,
+   * until the returned function is called. The plugin keeps outcomes in its own memory for up to
+   * `replayCache.maxAge`. With a store without this method they are used for that long after a `forget` in another
+   * process.
+   */
+  onForgotten? (listener: (id: string) => void): () => void
 }
 
 /** What a contender claims a key with. */

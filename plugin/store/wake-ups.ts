@@ -1,4 +1,5 @@
 import { isDoneWithin, Wake } from '../shared/wait.ts'
+import { forgottenId } from './forgotten.ts'
 import type { RedisSubscriber } from './redis-client.ts'
 
 /** Milliseconds after which waiters claim again while there is no subscription that could wake them. */
@@ -19,6 +20,7 @@ export class WakeUps {
   readonly #connect: () => RedisSubscriber
   /** By record id, the wake-up call that its waiters share. */
   readonly #awaited = new Map<string, Wake>()
+  readonly #forgetListeners = new Set<(id: string) => void>()
   #subscriber: RedisSubscriber | null = null
   #subscribed: Promise<boolean> | null = null
 
@@ -44,6 +46,12 @@ export class WakeUps {
     await wake.orAfter(timeout, signal)
     wake.waiters--
     if (wake.waiters === 0) this.#forget(id, wake)
+  }
+
+  /** See `Store.onForgotten`. Only a process that has the connection for its waiters learns of it. */
+  onForgotten (listener: (id: string) => void): () => void {
+    this.#forgetListeners.add(listener)
+    return () => { this.#forgetListeners.delete(listener) }
   }
 
   async #watch (id: string, wake: Wake, mark: () => Promise<boolean>): Promise<void> {
@@ -75,7 +83,7 @@ export class WakeUps {
     try {
       const subscriber = this.#connect()
       this.#subscriber = subscriber
-      subscriber.on('message', (_channel, id) => this.#wake(id))
+      subscriber.on('message', (_channel, message) => { this.#receive(message) })
       // The app's own client reports the same errors. Without a listener ioredis would print them a second time.
       subscriber.on('error', () => {})
       if (subscriber.status === 'wait') subscriber.connect().catch(() => {})
@@ -89,6 +97,12 @@ export class WakeUps {
       this.#subscriber?.disconnect()
       return false
     }
+  }
+
+  #receive (message: string): void {
+    const forgotten = forgottenId(message)
+    if (forgotten === null) return this.#wake(message)
+    for (const listener of this.#forgetListeners) listener(forgotten)
   }
 
   /** A `Wake` works once. A waiter that has to wait again uses a new one, with a new mark. */

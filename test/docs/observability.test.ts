@@ -39,7 +39,7 @@ await testPage('docs/observability.md', {
     await client.post('/orders/17/pay', 'k')
     await client.post('/orders/17/pay', 'k')
     const { text } = await client.get('/metrics')
-    t.match(text, /^idempotency_requests_total\{route="POST \/orders\/:id\/pay",result="replayed"\} 1$/m)
+    t.match(text, /^idempotency_requests_total\{route="POST \/orders\/:id\/pay",result="cached"\} 1$/m)
     t.match(text, /^idempotency_runs_running 0$/m)
     const metrics = register.getMetricsAsArray()
     t.same(metrics.map(({ name }) => name).sort(), namesIn(METRICS).sort(), 'all of them are documented')

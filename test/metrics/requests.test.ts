@@ -47,6 +47,24 @@ t.test('each request is counted once, by what became of its claim', async (t) =>
   })
 })
 
+t.test('what is answered from the replay cache is counted apart, and is no claim whose duration counts', async (t) => {
+  const { app, listen, scrape } = await buildMeasured(t, { replayCache: {} }, { gauges: true })
+  app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  const client = await listen()
+  for (let i = 0; i < 4; i++) t.equal((await client.post('/x', 'k')).text, 'done')
+  const series = await scrape()
+  t.same(counted(series, 'idempotency_requests_total'), {
+    'idempotency_requests_total{route="POST /x",result="claimed"}': 1,
+    'idempotency_requests_total{route="POST /x",result="cached"}': 3
+  })
+  t.same(counted(series, 'idempotency_claim_duration_seconds_count'), {
+    'idempotency_claim_duration_seconds_count{route="POST /x"}': 1
+  })
+  const { cacheEntries, cacheSize } = app.idempotency.stats()
+  t.match(series, { idempotency_replay_cache_entries: cacheEntries, idempotency_replay_cache_bytes: cacheSize })
+  t.equal(cacheEntries, 1)
+})
+
 t.test('a route has one series, whatever its parameters are, and neither keys nor scopes are told', async (t) => {
   const { app, listen, register, scrape } = await buildMeasured(t, {
     scope: request => String(request.headers['x-customer'])
@@ -73,7 +91,7 @@ t.test('all counters of a route begin at 0 with its first request, so increase()
   t.match(series, {
     'idempotency_requests_total{route="POST /x",result="claimed"}': 1,
     ...Object.fromEntries(
-      ['taken_over', 'replayed', 'recalled', 'conflicted', 'mismatched'].map(result => [
+      ['taken_over', 'replayed', 'cached', 'recalled', 'conflicted', 'mismatched'].map(result => [
         `idempotency_requests_total{route="POST /x",result="${result}"}`,
         0
       ])
@@ -86,7 +104,7 @@ t.test('all counters of a route begin at 0 with its first request, so increase()
       ])
     )
   })
-  t.equal(Object.keys(series).filter(name => name.includes('_total{')).length, 11)
+  t.equal(Object.keys(series).filter(name => name.includes('_total{')).length, 12)
 })
 
 t.test('work that is done once by app.idempotency.run is counted as a route of its own', async (t) => {

@@ -39,7 +39,12 @@ t.test('the spans of a first run and of its replay tell the hash of the key, the
   t.match(eventsOf(retry), [
     {
       name: 'idempotency.replayed',
-      attributes: { 'http.response.status_code': 201, 'idempotency.recalled': false, 'idempotency.duration_ms': Number }
+      attributes: {
+        'http.response.status_code': 201,
+        'idempotency.recalled': false,
+        'idempotency.cached': false,
+        'idempotency.duration_ms': Number
+      }
     }
   ])
   t.equal(retry.events.length, 1)
@@ -47,6 +52,19 @@ t.test('the spans of a first run and of its replay tell the hash of the key, the
     JSON.stringify([first, retry].map(({ attributes, events }) => ({ attributes, events }))),
     /secret-key|customer-1/
   )
+})
+
+t.test('the span of a duplicate that is answered from the replay cache tells so', async (t) => {
+  const { app, listen, spanOf } = await buildTraced(t, { replayCache: {} })
+  app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  const client = await listen()
+  await client.post('/x', 'k', undefined, named('first'))
+  await client.post('/x', 'k', undefined, named('duplicate'))
+  const span = await spanOf('duplicate')
+  t.match(span.attributes, { 'idempotency.replayed': true, 'idempotency.attempt': 1 })
+  t.match(eventsOf(span), [
+    { name: 'idempotency.replayed', attributes: { 'idempotency.recalled': false, 'idempotency.cached': true } }
+  ])
 })
 
 t.test('the span of a refused request tells why', async (t) => {

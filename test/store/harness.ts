@@ -11,6 +11,8 @@ import type { Claim, OwnedClaim, Store } from '../../plugin/store/store.ts'
 import { connectRedis, newPrefix, until } from '../helper.ts'
 
 export { putClockForward } from '../clock.ts'
+export { methodsOf } from './methods.ts'
+export type { StoreMethods } from './methods.ts'
 export { aClaim, ANOTHER_REQUEST, anOutcome, ONE_REQUEST, RETENTION } from '../../plugin/store-contract/fixtures.ts'
 
 /** A new store, and what this package's own tests need beyond the contract. */
@@ -92,23 +94,6 @@ export function memoryOn (forward: (milliseconds: number) => void): StoreUnderTe
     async stored () {
       return null
     }
-  }
-}
-
-/** The parts of a store that is broken on purpose. */
-export type StoreMethods = Omit<Store, 'onReady'>
-
-export function methodsOf (store: Store): StoreMethods {
-  return {
-    claim: store.claim.bind(store),
-    renew: store.renew.bind(store),
-    complete: store.complete.bind(store),
-    release: store.release.bind(store),
-    withdraw: store.withdraw.bind(store),
-    markLeft: store.markLeft.bind(store),
-    wait: store.wait.bind(store),
-    find: store.find.bind(store),
-    forget: store.forget.bind(store)
   }
 }
 

@@ -182,3 +182,12 @@ t.test('a Redis that forgot the scripts is taught them again, each with one more
   t.match(await server.commands(), { evalsha: 1, eval: 1 })
   await ended
 })
+
+t.test('to forget a key costs one script, which tells the other processes', async (t) => {
+  const { store, server } = await countedStore(t)
+  await own(store)
+  await store.forget(recordId('global', 'another key'))
+  await server.forgetCommands()
+  t.equal(await store.forget(ID), true)
+  t.strictSame(await server.commands(), { evalsha: 1, del: 1, publish: 1 })
+})

@@ -52,6 +52,7 @@ describe('the options of the plugin', () => {
       onConflict: 'wait' as const,
       waitTimeout: 1_000,
       maxWaiters: 100,
+      replayCache: { maxSize: 1_048_576, maxAge: 1_000 },
       maxWaitersPerKey: 10,
       retryAfter: 1,
       onStoreError: 'bypass' as const,
@@ -105,8 +106,8 @@ describe('the options of a route', () => {
 
   test('what holds for the whole plugin cannot differ by route', () => {
     expect<Exclude<keyof IdempotencyOptions, keyof RouteIdempotencyOptions>>().type.toBe<
-      'redis' | 'store' | 'global' | 'storeTimeout' | 'maxWaiters' | 'closeTimeout' | 'errors' | 'docsUrl' |
-      'recordVersion' | 'redisChecks' | 'keyPrefix'
+      'redis' | 'store' | 'global' | 'storeTimeout' | 'replayCache' | 'maxWaiters' | 'closeTimeout' | 'errors' |
+      'docsUrl' | 'recordVersion' | 'redisChecks' | 'keyPrefix'
     >()
   })
 

@@ -71,6 +71,10 @@ export function gaugesOn (register: Registry, prefix: string, idempotency: Pick<
     new Gauge({ name: `${prefix}${name}`, help, registers: [register], collect () { this.set(read()) } })
   const running = 'Runs that own an idempotency key now: at work, or ended and not stored yet'
   const pending = 'Completions, releases and withdrawals that are tried again since the store did not take them'
+  const entries = 'Outcomes in the replay cache now, from which duplicates are answered without the store'
+  const size = 'Estimated size of the replay cache now, in bytes'
   gauge('idempotency_runs_running', running, () => idempotency.stats().running)
   gauge('idempotency_writes_pending', pending, () => idempotency.stats().pending)
+  gauge('idempotency_replay_cache_entries', entries, () => idempotency.stats().cacheEntries)
+  gauge('idempotency_replay_cache_bytes', size, () => idempotency.stats().cacheSize)
 }

@@ -2,7 +2,7 @@ import type { IdempotencyEvent, IdempotencyOutcomeEvent, IdempotencyStoreFailure
 import type { Listeners } from '../listen.ts'
 import type { Instruments } from './instruments.ts'
 
-const RESULTS = ['claimed', 'taken_over', 'replayed', 'recalled', 'conflicted', 'mismatched'] as const
+const RESULTS = ['claimed', 'taken_over', 'replayed', 'cached', 'recalled', 'conflicted', 'mismatched'] as const
 const OPERATIONS: Array<IdempotencyStoreFailureEvent['operation']> = ['claim', 'renew', 'complete', 'release']
 
 /** What each event changes. */
@@ -34,6 +34,8 @@ export function listenersOf (instruments: Instruments): Listeners {
     replayed (event) {
       // An answer from the journal may come after a run, so its duration is not that of a claim.
       if (event.recalled) requests.inc({ ...labelOf(event), result: 'recalled' })
+      // The store was not asked, so there was no claim whose duration could be measured.
+      else if (event.cached) requests.inc({ ...labelOf(event), result: 'cached' })
       else replayed(event)
     },
     conflicted: decided('conflicted'),

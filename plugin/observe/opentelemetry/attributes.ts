@@ -51,7 +51,7 @@ export function detailAttributes (event: IdempotencyEventOf): Attributes {
   return {
     'idempotency.duration_ms': event.duration,
     ...('statusCode' in event && event.statusCode !== null && { 'http.response.status_code': event.statusCode }),
-    ...('recalled' in event && { 'idempotency.recalled': event.recalled }),
+    ...('recalled' in event && { 'idempotency.recalled': event.recalled, 'idempotency.cached': event.cached }),
     ...('operation' in event && {
       'idempotency.operation': event.operation,
       'error.type': event.error instanceof Error ? event.error.name : typeof event.error
