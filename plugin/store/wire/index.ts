@@ -22,6 +22,8 @@ export function commandsOf (redis: RedisClient): RedisCommands {
  */
 function isPatched (redis: RedisClient): boolean {
   let library: object | null = redis
-  while (library !== null && !Object.hasOwn(library, 'createBuiltinCommand')) library = Object.getPrototypeOf(library)
+  while (library !== null && !Object.hasOwn(library, 'createBuiltinCommand')) {
+    library = Object.getPrototypeOf(library) as object | null
+  }
   return METHODS.some(method => redis[method] !== (library as Partial<RedisClient> | null)?.[method])
 }

@@ -6,11 +6,13 @@ import type { Outcome } from '../../../plugin/store/store.ts'
 import { REDIS_URL } from '../../helper.ts'
 import { until } from '../../servers/until.ts'
 
+export type ClientOptions = Omit<RedisOptions, 'replyMapping'> & { replyMapping?: 'resp3' }
+
 /** A client with any options of ioredis, connected to the tests' Redis or to `url`. It is closed with its test. */
-export async function connected (t: Test, options: RedisOptions = {}, url = REDIS_URL): Promise<Redis> {
+export async function connected (t: Test, options: ClientOptions = {}, url = REDIS_URL): Promise<Redis> {
   // A path or Sentinels say by themselves where to connect to.
   const isElsewhere = options.path !== undefined || options.sentinels !== undefined
-  const redis = isElsewhere ? new Redis(options) : new Redis(url, options)
+  const redis = (isElsewhere ? new Redis(options) : new Redis(url, options)) as Redis
   redis.on('error', () => {})
   t.teardown(() => redis.disconnect())
   if (redis.status === 'wait') redis.connect().catch(() => {})
@@ -55,7 +57,7 @@ export function watchCommands (redis: object): Sent[] {
 
 /** Makes the store call the methods of this client, since one of them is not that of the library. */
 export function patched<T extends { getBuffer: (...args: never[]) => unknown }> (redis: T): T {
-  redis.getBuffer = redis.getBuffer.bind(redis) as T['getBuffer']
+  redis.getBuffer = redis.getBuffer.bind(redis)
   return redis
 }
 

@@ -1,5 +1,4 @@
 import { mock } from 'node:test'
-import type { RedisOptions } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
 import { newPrefix, until } from '../../helper.ts'
@@ -8,12 +7,13 @@ import { aClaim, openStore, own } from '../harness.ts'
 import { ownRedis } from '../own-redis.ts'
 import type { OwnRedis } from '../own-redis.ts'
 import { answer, connected, countWrites, streamOf } from './clients.ts'
+import type { ClientOptions } from './clients.ts'
 import { ownSentinel, ownTlsRedis, socketPath } from './servers.ts'
 
 const IDS = Array.from({ length: 40 }, (_, i) => `record-${i}`)
 
 /** The options of a client, from the server that it is for. */
-const CLIENTS: Record<string, (t: Test) => Promise<[RedisOptions, url?: string]>> = {
+const CLIENTS: Record<string, (t: Test) => Promise<[ClientOptions, url?: string]>> = {
   'a client as it is': async () => [{}],
   'a client with enableAutoPipelining': async () => [{ enableAutoPipelining: true }],
   'a client that speaks RESP2': async () => [{ protocol: 2 }],

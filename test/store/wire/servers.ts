@@ -3,16 +3,16 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import type { RedisOptions } from 'ioredis'
 import type { Test } from 'tap'
 import { until } from '../../helper.ts'
 import { redisServer } from '../../servers/binaries.ts'
 import { freePort } from '../../servers/port.ts'
 import { protect } from '../../servers/reaper.ts'
 import { ownRedis } from '../own-redis.ts'
+import type { ClientOptions } from './clients.ts'
 
 /** The options of a client, and the address to give it, if they do not say it. */
-type ClientOf = [RedisOptions, url?: string]
+type ClientOf = [ClientOptions, url?: string]
 
 function directoryOf (t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'test-wire-'))
