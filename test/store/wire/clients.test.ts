@@ -64,6 +64,7 @@ for (const [library, connect] of Object.entries(LIBRARIES)) {
     const store = open(t, redis, prefix)
     const sent = watchCommands(redis)
     const owned = await own(store)
+    await store.renew(ID, owned)
     await store.complete(ID, owned, answer(SECRET))
     await store.find(ID)
     await store.forget(ID)
@@ -189,8 +190,8 @@ t.test('an error of Redis has the key of its command and nothing that was to be 
     return promise
   }
   await t.rejects(store.complete(ID, owned, answer(SECRET)))
-  t.equal(errors.length > 0, true)
-  t.match(errors.at(-1), { command: { args: [/^[0-9a-f]{40}$|local/, '1', prefix + ID] } })
+  const [error] = errors as Array<{ command: { args: unknown[] } }>
+  t.equal(error?.command.args.at(-1), prefix + ID)
   t.notMatch(JSON.stringify(errors), SECRET)
 })
 
