@@ -23,7 +23,6 @@ async function start (): Promise<void> {
     ? null
     : new Redis(config.redisUrl, {
       lazyConnect: true,
-      enableAutoPipelining: true,
       retryStrategy: pauseWithin(config.idempotency.lease)
     })
   const embedded = config.databaseUrl === null ? await startEmbeddedDatabase() : null

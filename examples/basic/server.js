@@ -15,7 +15,7 @@ if (problems.length > 0) {
 }
 
 const app = Fastify({ logger: true })
-const redis = new Redis(redisUrl, { enableAutoPipelining: true })
+const redis = new Redis(redisUrl)
 // ioredis connects again by itself. Until then the plugin answers 503.
 redis.on('error', (err) => app.log.error({ err }, 'Redis cannot be reached'))
 

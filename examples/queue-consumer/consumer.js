@@ -16,7 +16,7 @@ if (problems.length > 0) {
 }
 
 const app = Fastify({ logger: true })
-const redis = new Redis(redisUrl, { enableAutoPipelining: true })
+const redis = new Redis(redisUrl)
 await app.register(idempotency, { redis, scope: 'global' }) // No route is protected: run() has a scope of its own.
 
 let parcels = 0

@@ -1,14 +1,30 @@
+import type { Cluster } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
 import { newPrefix } from '../helper.ts'
 import { ownCluster } from './cluster.ts'
 import type { OwnCluster } from './cluster.ts'
 import { aClaim, anOutcome, openStore, own } from './harness.ts'
+import { patched } from './wire/clients.ts'
 
 /*
- * Slots of a Cluster move to another node while requests come. A client with auto-pipelining sends the commands of one
- * tick together, and passes a redirection of one of them on to its caller.
+ * Slots of a Cluster move to another node while requests come. A client whose methods are called, with auto-pipelining,
+ * sends the commands of one tick together, and passes a redirection of one of them on to its caller.
  */
+
+interface Way {
+  enableAutoPipelining: boolean
+  /** Somebody replaced a method of the client, so the store calls its methods. */
+  isPatched: boolean
+}
+
+const WAYS: Way[] = [true, false].flatMap(enableAutoPipelining =>
+  [true, false].map(isPatched => ({ enableAutoPipelining, isPatched })))
+
+function connect (cluster: OwnCluster, { enableAutoPipelining, isPatched }: Way): Cluster {
+  const client = cluster.connect({ enableAutoPipelining })
+  return isPatched ? patched(client) : client
+}
 
 const IDS = Array.from({ length: 40 }, (_, i) => `record-${i}`)
 /** Every other key moves, so that moved keys and others are sent together. */
@@ -28,12 +44,14 @@ async function allAtOnce<T> (t: Test, what: string, call: (id: string, i: number
   return results.flatMap(result => result.status === 'fulfilled' ? [result.value] : [])
 }
 
-for (const enableAutoPipelining of [true, false]) {
+for (const way of WAYS) {
+  const how = JSON.stringify(way)
+
   t.test('keys whose slots have moved are claimed and settled all the same ' +
-    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+    `(${how})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
-    const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)
+    const store = openStore(t, connect(cluster, way), keyPrefix)
     const slots = await slotsOf(cluster, keyPrefix)
     const owned = await allAtOnce(t, 'before', id => own(store, aClaim(), `${id}-before`))
     t.equal(owned.length, IDS.length)
@@ -47,7 +65,7 @@ for (const enableAutoPipelining of [true, false]) {
   })
 
   t.test('whatever a key is asked for follows it to where it has moved ' +
-    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+    `(${how})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
     const slots = await slotsOf(cluster, keyPrefix)
@@ -73,7 +91,7 @@ for (const enableAutoPipelining of [true, false]) {
       // A client that has looked up where everything is once, and has not looked again.
       return allAtOnce(t, what, call)
     }
-    const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)
+    const store = openStore(t, connect(cluster, way), keyPrefix)
     const first = await moved('claim', async id => own(store, aClaim(), id))
     t.ok((await moved('renew', (id, i) => store.renew(id, first[i] as typeof first[0]))).every(Boolean))
     t.ok((await moved('claim what runs', id => store.claim(id, aClaim()))).every(({ state }) => state === 'running'))
@@ -94,10 +112,10 @@ for (const enableAutoPipelining of [true, false]) {
   })
 
   t.test('keys whose slots are about to move are claimed where they will be ' +
-    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+    `(${how})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
-    const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)
+    const store = openStore(t, connect(cluster, way), keyPrefix)
     await own(store, aClaim(), 'record-before')
     await cluster.beginToMove(await slotsOf(cluster, keyPrefix))
     const owned = await allAtOnce(t, 'claimed', async id => own(store, aClaim(), id))
@@ -111,10 +129,10 @@ for (const enableAutoPipelining of [true, false]) {
   })
 
   t.test('slots that nobody has for a moment are waited for ' +
-    `(enableAutoPipelining: ${enableAutoPipelining})`, async (t) => {
+    `(${how})`, async (t) => {
     const cluster = await ownCluster(t)
     const keyPrefix = newPrefix()
-    const store = openStore(t, cluster.connect({ enableAutoPipelining }), keyPrefix)
+    const store = openStore(t, connect(cluster, way), keyPrefix)
     await own(store, aClaim(), 'record-before')
     const slots = await slotsOf(cluster, keyPrefix)
     const { admin } = cluster.nodes[0]

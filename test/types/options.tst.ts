@@ -1,6 +1,8 @@
 import Fastify from 'fastify'
 import type { FastifyRequest } from 'fastify'
 import { Cluster, Redis } from 'ioredis'
+import { Cluster as Cluster5, Redis as Redis5 } from 'ioredis-5'
+import { Cluster as ValkeyCluster, Redis as Valkey } from 'iovalkey'
 import { describe, expect, test } from 'tstyche'
 import idempotency, { idempotency as named, MemoryStore } from '../../plugin/index.ts'
 import type { IdempotencyOptions, RouteIdempotencyOptions, Scope } from '../../plugin/index.ts'
@@ -18,6 +20,13 @@ describe('the options of the plugin', () => {
     })
     expect(app.register).type.toBeCallableWith(idempotency, { redis: new Cluster([]), scope: () => 7 })
     expect(named).type.toBe(idempotency)
+  })
+
+  test('a client may be one of ioredis 5 or iovalkey', () => {
+    expect(app.register).type.toBeCallableWith(idempotency, { redis: new Redis5(), scope: 'global' })
+    expect(app.register).type.toBeCallableWith(idempotency, { redis: new Cluster5([]), scope: 'global' })
+    expect(app.register).type.toBeCallableWith(idempotency, { redis: new Valkey(), scope: 'global' })
+    expect(app.register).type.toBeCallableWith(idempotency, { redis: new ValkeyCluster([]), scope: 'global' })
   })
 
   test('registering does not go without a scope', () => {

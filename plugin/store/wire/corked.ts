@@ -1,5 +1,8 @@
 import type { Writable } from 'node:stream'
 
+/** The function as it was when this module was loaded. Fake timers of a test must not hold the commands back. */
+const { setImmediate } = globalThis
+
 /** The streams that hold back what is written to them. */
 const corked = new Set<Writable>()
 
@@ -10,12 +13,13 @@ const corked = new Set<Writable>()
  */
 export function corkForThisTurn (stream: Writable): void {
   if (corked.has(stream)) return
-  if (corked.size === 0) setImmediate(uncorkAll)
   corked.add(stream)
   stream.cork()
+  // Each stream has an immediate of its own, so a stream that throws does not leave the others corked.
+  setImmediate(uncork, stream)
 }
 
-function uncorkAll (): void {
-  for (const stream of corked) stream.uncork()
-  corked.clear()
+function uncork (stream: Writable): void {
+  corked.delete(stream)
+  stream.uncork()
 }

@@ -12,8 +12,18 @@ const METHODS = ['setBuffer', 'getBuffer', 'evalsha', 'eval', 'pttl', 'del'] as 
 export function commandsOf (redis: RedisClient): RedisCommands {
   const Command = preparedCommandClass(redis)
   const keyPrefix = redis.options?.keyPrefix ?? ''
-  // Somebody replaced methods of this very client, and wants them to be called.
-  const isPatched = METHODS.some(method => Object.hasOwn(redis, method))
-  if (Command === null || isPatched || typeof keyPrefix !== 'string') return new ClientMethods(redis)
+  if (Command === null || isPatched(redis) || typeof keyPrefix !== 'string') return new ClientMethods(redis)
   return new PreparedCommands(redis, Command, keyPrefix)
+}
+
+/**
+ * Whether this client, or a class that extends the one of the library, replaced a method that the store would call. The
+ * app wants its own method to be called then. A wrapper of `sendCommand` is not meant: all ways call that one.
+ */
+function isPatched (redis: RedisClient): boolean {
+  let library: object | null = redis
+  while (library !== null && !Object.hasOwn(library, 'createBuiltinCommand')) {
+    library = Object.getPrototypeOf(library) as object | null
+  }
+  return METHODS.some(method => redis[method] !== (library as Partial<RedisClient> | null)?.[method])
 }

@@ -59,42 +59,37 @@ function newClass (): PreparedCommandClass {
   return class {
     readonly name: string
     readonly args: string[]
-    /** By the key a Cluster finds the node. */
-    readonly keys: string[]
     readonly promise: Promise<unknown>
-    // Tracers call these two without their command.
-    resolve!: (value: unknown) => Promise<unknown>
+    // Tracers and Clusters put their own functions in the place of these two.
+    resolve!: (value: unknown) => void
     reject!: (error: unknown) => void
-    readonly #request: Request
-    // ioredis reads and writes these.
-    inTransaction = false
+    /** ioredis reads and writes this. */
     isTraced = false
-    isResolved = false
-    isSettled = false
-    transformed = true
-    slot: number | undefined = undefined
-    _commandTimeoutTimer: NodeJS.Timeout | undefined = undefined
+    readonly #request: Request
+    #timer: NodeJS.Timeout | null = null
 
     constructor (name: string, args: string[], request: Request) {
       this.name = name
       this.args = args
-      this.keys = args.slice(-1)
       this.#request = request
       this.promise = new Promise((resolve, reject) => {
-        this.resolve = (value) => {
-          clearTimeout(this._commandTimeoutTimer)
-          this.isResolved = true
-          this.isSettled = true
-          resolve(value)
-          return this.promise
-        }
-        this.reject = (error) => {
-          clearTimeout(this._commandTimeoutTimer)
-          this.isSettled = true
-          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- ioredis decides what it is
-          reject(error)
-        }
+        this.resolve = resolve
+        this.reject = reject
       })
+    }
+
+    /** For the client's option `commandTimeout`. ioredis calls this again when it sends the command again. */
+    setTimeout (milliseconds: number): void {
+      if (this.#timer !== null) return
+      const timer = setTimeout(() => this.reject(new Error('Command timed out')), milliseconds)
+      this.#timer = timer
+      const clear = (): void => clearTimeout(timer)
+      this.promise.then(clear, clear)
+    }
+
+    /** By the key a Cluster finds the node. */
+    getKeys (): string[] {
+      return this.args.slice(-1)
     }
 
     /** Answers are passed on as they are, in every version of the protocol. */
@@ -114,6 +109,6 @@ function newClass (): PreparedCommandClass {
   }
 }
 
-function joined ([before, body, after]: readonly [string, Buffer, string]): Buffer {
-  return Buffer.concat([Buffer.from(before), body, Buffer.from(after)])
+function joined (parts: ReadonlyArray<string | Buffer>): Buffer {
+  return Buffer.concat(parts.map(part => typeof part === 'string' ? Buffer.from(part) : part))
 }

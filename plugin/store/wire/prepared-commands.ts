@@ -4,9 +4,9 @@ import type { PreparedCommandClass } from './prepared-command.ts'
 import { around, asciiBulk, begin, bulk } from './resp.ts'
 import type { Request } from './resp.ts'
 
-const SET = asciiBulk('SET')
+/** Both SET commands have seven parts. */
+const SET = begin(7) + asciiBulk('SET')
 const NX_GET = asciiBulk('NX') + asciiBulk('GET')
-const ONE_KEY = asciiBulk('1')
 
 /**
  * Sends the commands by `sendCommand` of an ioredis client. What ioredis does for every command holds for them too: the
@@ -27,20 +27,20 @@ export class PreparedCommands implements RedisCommands {
 
   setIfAbsent (name: string, record: string, milliseconds: number): Promise<Buffer | null> {
     const key = this.#keyPrefix + name
-    const request = begin(7) + SET + bulk(key) + asciiBulk(record) + expiry(milliseconds) + NX_GET
+    const request = SET + bulk(key) + asciiBulk(record) + expiry(milliseconds) + NX_GET
     return this.#send('set', [key], request) as Promise<Buffer | null>
   }
 
   setIfEqual (name: string, record: Value, expected: string, milliseconds: number): Promise<unknown> {
     const key = this.#keyPrefix + name
     const after = asciiBulk('IFEQ') + asciiBulk(expected) + expiry(milliseconds)
-    return this.#send('set', [key], around(begin(7) + SET + bulk(key), record, after))
+    return this.#send('set', [key], around(SET + bulk(key), record, after))
   }
 
   evaluate (command: 'evalsha' | 'eval', script: string, name: string, values: ScriptValues): Promise<unknown> {
     const key = this.#keyPrefix + name
     const [record, details] = values
-    const before = begin(values.length + 4) + asciiBulk(command) + bulk(script) + ONE_KEY + bulk(key)
+    const before = begin(values.length + 4) + callOf(command, script) + bulk(key)
     const after = details === undefined ? '' : bulk(details)
     return this.#send(command, [script, '1', key], record === undefined ? before : around(before, record, after))
   }
@@ -63,10 +63,22 @@ export class PreparedCommands implements RedisCommands {
   }
 
   #send (command: string, args: string[], request: Request): Promise<unknown> {
-    const prepared = new this.#Command(command, args, request)
-    this.#redis.sendCommand?.(prepared as never)
-    return prepared.promise
+    // As the client's own methods do: a wrapper of `sendCommand` may return another promise, which then is the answer.
+    return this.#redis.sendCommand?.(new this.#Command(command, args, request) as never) as Promise<unknown>
   }
+}
+
+/** The beginnings of the calls of scripts, to be used again: there are only a few scripts. */
+const calls = new Map<string, string>()
+
+/** @param script implies the command: it is an SHA-1, or the text of a script */
+function callOf (command: 'evalsha' | 'eval', script: string): string {
+  let call = calls.get(script)
+  if (call === undefined) {
+    call = asciiBulk(command) + bulk(script) + asciiBulk('1')
+    calls.set(script, call)
+  }
+  return call
 }
 
 /** The expiry of the last claim and its text, to be used again: those of one route never change. */

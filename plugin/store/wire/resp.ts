@@ -5,8 +5,14 @@ import type { Value } from './commands.ts'
  * https://redis.io/docs/latest/develop/reference/protocol-spec/
  */
 
-/** A request, or the text before the bytes of a body, the bytes, and the text after them. */
-export type Request = string | readonly [before: string, body: Buffer, after: string]
+/**
+ * A request, or its text before a body, the body, and the text after it. The body is apart if it is bytes, or large
+ * text: to join large text costs more than all the rest, since all of it is copied.
+ */
+export type Request = string | readonly [before: string, body: string | Buffer, after: string]
+
+/** Characters from which text is large. Smaller text costs less in one piece. */
+const LARGE = 32_768
 
 /** The beginning of a request that has `parts` parts. */
 export function begin (parts: number): string {
@@ -26,6 +32,6 @@ export function asciiBulk (text: string): string {
 export function around (before: string, value: Value, after: string): Request {
   if (typeof value === 'string') return before + bulk(value) + after
   const [head, body] = value
-  if (typeof body === 'string') return before + bulk(head + body) + after
-  return [`${before}$${Buffer.byteLength(head) + body.length}\r\n${head}`, body, `\r\n${after}`]
+  if (typeof body === 'string' && body.length < LARGE) return before + bulk(head + body) + after
+  return [`${before}$${Buffer.byteLength(head) + Buffer.byteLength(body)}\r\n${head}`, body, `\r\n${after}`]
 }
