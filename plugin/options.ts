@@ -69,7 +69,7 @@ const REPLAY_CACHE_RULES: RulesOf<ReplayCacheOptions> = {
 
 const PLUGIN_RULES: RulesOf<PluginOnlyOptions> = {
   redis: hasMethods('an ioredis Redis or Cluster', [
-    'setBuffer', 'evalsha', 'eval', 'getBuffer', 'pttl', 'del', 'on', 'once', 'off', 'duplicate'
+    'setBuffer', 'evalsha', 'eval', 'getBuffer', 'pttl', 'on', 'once', 'off', 'duplicate'
   ]),
   store: hasMethods('a store', [
     'claim', 'renew', 'complete', 'release', 'withdraw', 'markLeft', 'wait', 'find', 'forget'

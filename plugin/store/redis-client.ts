@@ -8,7 +8,6 @@ export interface RedisClient {
   getBuffer (key: string): Promise<Buffer | null>
   /** With its option `stringNumbers` a client returns this, and the integers of scripts, as text. */
   pttl (key: string): Promise<number | string>
-  del (key: string): Promise<number | string>
   /** For the checks when the app starts. */
   info? (): Promise<string>
   config? (subcommand: 'GET', parameter: string): Promise<unknown>

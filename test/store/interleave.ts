@@ -204,7 +204,6 @@ export function singleCommands (
       eval: () => unused('EVAL'),
       getBuffer: () => unused('GET'),
       pttl: () => unused('PTTL'),
-      del: () => unused('DEL'),
       once: () => undefined,
       on: () => undefined,
       off: () => undefined,

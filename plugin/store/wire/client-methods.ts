@@ -3,7 +3,7 @@ import type { RedisCommands, ScriptValues } from './commands.ts'
 import { opaque } from './opaque.ts'
 
 /** The methods that send the commands of the store. */
-type Methods = Pick<RedisClient, 'setBuffer' | 'getBuffer' | 'evalsha' | 'eval' | 'pttl' | 'del'>
+type Methods = Pick<RedisClient, 'setBuffer' | 'getBuffer' | 'evalsha' | 'eval' | 'pttl'>
 
 /** The error of a Cluster node for a slot that it does not serve, or not yet. */
 const REDIRECTED = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /
@@ -39,10 +39,6 @@ export class ClientMethods implements RedisCommands {
 
   pttl (key: string): Promise<unknown> {
     return this.#send(methods => methods.pttl(key))
-  }
-
-  del (key: string): Promise<unknown> {
-    return this.#send(methods => methods.del(key))
   }
 
   /** If another node serves the key's slot now, the command is sent to that node. */
@@ -82,7 +78,6 @@ function sentAlone (redis: RedisClient): Methods | null {
     getBuffer: alone('get', 'buffer') as Methods['getBuffer'],
     evalsha: alone('evalsha', 'string') as Methods['evalsha'],
     eval: alone('eval', 'string') as Methods['eval'],
-    pttl: alone('pttl', 'string') as Methods['pttl'],
-    del: alone('del', 'string') as Methods['del']
+    pttl: alone('pttl', 'string') as Methods['pttl']
   }
 }

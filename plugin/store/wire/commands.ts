@@ -29,5 +29,4 @@ export interface RedisCommands {
   evaluate (command: 'evalsha' | 'eval', script: string, key: string, values: ScriptValues): Promise<unknown>
   get (key: string): Promise<Buffer | null>
   pttl (key: string): Promise<unknown>
-  del (key: string): Promise<unknown>
 }

@@ -6,7 +6,7 @@ import { PreparedCommands } from './prepared-commands.ts'
 
 export type { RedisCommands, ScriptValues, Value } from './commands.ts'
 
-const METHODS = ['setBuffer', 'getBuffer', 'evalsha', 'eval', 'pttl', 'del'] as const
+const METHODS = ['setBuffer', 'getBuffer', 'evalsha', 'eval', 'pttl'] as const
 
 /** The cheapest way in which a client can send the commands of the store. */
 export function commandsOf (redis: RedisClient): RedisCommands {

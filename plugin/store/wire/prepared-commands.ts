@@ -53,10 +53,6 @@ export class PreparedCommands implements RedisCommands {
     return this.#ask('pttl', name)
   }
 
-  del (name: string): Promise<unknown> {
-    return this.#ask('del', name)
-  }
-
   #ask (command: string, name: string): Promise<unknown> {
     const key = this.#keyPrefix + name
     return this.#send(command, [key], begin(2) + asciiBulk(command) + bulk(key))
