@@ -47,8 +47,9 @@ for (const [what, optionsOf] of Object.entries(CLIENTS)) {
     t.ok(claims.every(({ state }) => state === 'claimed'))
     t.equal(writes(), 1, 'the claims')
 
-    // The first completion may have to load its script.
+    // The first completion and the first deletion may have to load their scripts.
     await store.complete('another', await own(store, aClaim(), 'another'), answer(''))
+    await store.forget('another')
     const before = writes()
     const completions = await Promise.all(IDS.map((id, i) =>
       store.complete(id, ownerOf(i), answer(i % 2 === 0 ? id : Buffer.from(id)))))
