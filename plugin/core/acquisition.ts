@@ -27,6 +27,8 @@ const UNTOUCHED = [StoreUnreachableError, StoreRefusedError, RecordUnreadableErr
  * contender gets it and the others wait on.
  */
 export class Acquisition implements SharedAcquisition {
+  readonly id: string
+  nextInBucket: SharedAcquisition | null = null
   readonly #engine: Engine
   readonly #first: Contender
   readonly #waiters: Waiter[] = []
@@ -43,6 +45,7 @@ export class Acquisition implements SharedAcquisition {
   constructor (first: Contender) {
     this.#engine = first.engine
     this.#first = first
+    this.id = first.subject.id
   }
 
   isFor ({ identity, settings }: Contender): boolean {
@@ -54,7 +57,7 @@ export class Acquisition implements SharedAcquisition {
     const { id } = this.#first.subject
     const { acquisitions } = this.#engine
     // An acquisition of this key for another request, or with other settings, stays registered. This one is not shared.
-    if (!acquisitions.has(id)) acquisitions.set(id, this)
+    if (acquisitions.get(id) === undefined) acquisitions.add(this)
     const sent = this.#newClaim()
     return this.#send(sent).then<Acquired | 'bypass', Acquired | 'bypass'>((result) => {
       if (result.state !== 'running' && this.#waiters.length === 0) {

@@ -3,6 +3,7 @@ import type { Subject } from '../observe/channels.ts'
 import type { Events } from '../observe/events.ts'
 import type { PluginSettings, RouteSettings } from '../options.ts'
 import type { Claim, ClaimResult, Store } from '../store/store.ts'
+import type { IdTable, TableEntry } from './id-table.ts'
 import type { Leases } from './leases.ts'
 import type { RetryQueue } from './retry-queue.ts'
 import type { Identity } from './same-request.ts'
@@ -18,8 +19,8 @@ export interface Engine {
   leases: Leases
   retryQueue: RetryQueue
   events: Events
-  /** By record id: the contenders of this process that share one acquisition. */
-  acquisitions: Map<string, SharedAcquisition>
+  /** The contenders of this process that share one acquisition. */
+  acquisitions: IdTable<SharedAcquisition>
   /** How many contenders are held now. */
   waiting: number
   /** The app's own logger, for what happens outside of a request. */
@@ -61,7 +62,7 @@ export interface Acquired extends SentClaim {
 }
 
 /** An acquisition that further contenders of this process can join. */
-export interface SharedAcquisition {
+export interface SharedAcquisition extends TableEntry<SharedAcquisition> {
   isFor (contender: Contender): boolean
   join (contender: Contender): Promise<Acquired | 'bypass'>
   /** The owner runs in this process, and its client has left. */
