@@ -38,6 +38,10 @@ export interface Contender {
   readonly log: FastifyBaseLogger
   /** `null` for a call of `app.idempotency.run`. */
   readonly client: Client | null
+  /** It has what it wanted. `'bypass'`: the store failed, and the settings say to run without protection. */
+  acquired (acquired: Acquired | 'bypass'): void
+  /** It does not get it: an `IdempotencyError`, or an error of the app. */
+  refused (error: unknown): void
 }
 
 /** The client that gets the answer. */
@@ -64,7 +68,7 @@ export interface Acquired extends SentClaim {
 /** An acquisition that further contenders of this process can join. */
 export interface SharedAcquisition extends TableEntry<SharedAcquisition> {
   isFor (contender: Contender): boolean
-  join (contender: Contender): Promise<Acquired | 'bypass'>
+  join (contender: Contender): void
   /** The owner runs in this process, and its client has left. */
   ownerLeft (): void
 }

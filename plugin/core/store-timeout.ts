@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { StoreTimeoutError } from '../errors.ts'
 import type { Events } from '../observe/events.ts'
 import { PUNCTUAL } from '../shared/punctual.ts'
@@ -20,8 +21,14 @@ async function rejection (error: unknown): Promise<never> {
   throw error
 }
 
-/** A call that has not been answered yet, between its neighbours in the list of all. */
-class PendingCall {
+/** No hook has to learn when a call has ended. */
+const MANUAL = { requireManualDestroy: true }
+
+/**
+ * A call that has not been answered yet, between its neighbours in the list of all. It remembers the async context of
+ * its caller: the timer that ends it belongs to another request.
+ */
+class PendingCall extends AsyncResource {
   /** `performance.now()` at which it has taken too long. */
   expiresAt: number
   /** Its time was extended once, because this process was busy when it ran out. */
@@ -31,6 +38,7 @@ class PendingCall {
   newer: PendingCall | null = null
 
   constructor (expiresAt: number, fail: (error: Error) => void) {
+    super('fastify-idempotency.store-call', MANUAL)
     this.expiresAt = expiresAt
     this.fail = fail
   }
@@ -133,7 +141,7 @@ export class StoreTimeout {
       }
       const error = new StoreTimeoutError(`The idempotency store did not answer within ${this.#milliseconds} ms`)
       this.#failed(error)
-      call.fail(error)
+      call.runInAsyncScope(call.fail, null, error)
     }
   }
 
