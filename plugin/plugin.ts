@@ -145,8 +145,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     if (state == null || state === ANSWERED) return done(null, payload)
     if (!(state instanceof Run)) return done(null, restore(state, reply, payload))
     if (state.stage === 'ended') return done(null, payload)
-    // A promise, and not `done`: so Fastify handles what it throws itself while it sends.
-    return endRun(state, payload)
+    return endRun(state, payload, done)
   })
 
   // 4. The app closes: what owns a key ends first, before the server closes and the app's databases do.
