@@ -1,17 +1,16 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { operatorOf } from './app/operator.ts'
 import { startEngine } from './start.ts'
-import { IdempotencyError } from './errors.ts'
 import { checkPluginOptions } from './options.ts'
 import type { RouteSettings } from './options.ts'
 import { routeUnseen } from './refusals.ts'
 import { claim } from './request/claim.ts'
+import { RequestContender } from './request/contender.ts'
 import { closeConnection, endRun } from './request/end.ts'
 import { fingerprinterOf } from './request/fingerprint.ts'
 import type { Fingerprinter } from './request/fingerprint.ts'
 import { noteJournalled } from './request/note-journalled.ts'
 import { noteError } from './request/on-error.ts'
-import { addRefusalHeaders, problemOf } from './request/problem.ts'
 import { separateReplies } from './request/replies.ts'
 import { restore } from './request/replay.ts'
 import { Run } from './request/run.ts'
@@ -133,19 +132,9 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     const methods = protectedMethods(route, settings)
     return function claimKey (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
       if (!methods.has(request.method)) return done()
-      const refuse = (error: Error): void => {
-        if (request[kIdempotency] === ANSWERED) return
-        if (!(error instanceof IdempotencyError)) return done(error)
-        addRefusalHeaders(reply, error, settings, protection)
-        if (settings.errors === 'error-handler') return done(error)
-        reply.send(problemOf(reply, error, settings))
-      }
-      if (refusal !== null) return refuse(watched.refusal ?? refusal)
-      try {
-        claim(engine, protection, fingerprintOf, request, reply).then((run) => { if (run) done() }, refuse)
-      } catch (error) {
-        refuse(error as Error)
-      }
+      const contender = new RequestContender(engine, protection, request, reply, done)
+      if (refusal !== null) contender.refused(watched.refusal ?? refusal)
+      else claim(contender, fingerprintOf)
     }
   }
 
@@ -156,8 +145,7 @@ export async function plugin (app: FastifyInstance, options: IdempotencyOptions)
     if (state == null || state === ANSWERED) return done(null, payload)
     if (!(state instanceof Run)) return done(null, restore(state, reply, payload))
     if (state.stage === 'ended') return done(null, payload)
-    // A promise, and not `done`: so Fastify handles what it throws itself while it sends.
-    return endRun(state, payload)
+    return endRun(state, payload, done)
   })
 
   // 4. The app closes: what owns a key ends first, before the server closes and the app's databases do.

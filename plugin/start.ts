@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import type { Engine } from './core/engine.ts'
+import { IdTable } from './core/id-table.ts'
 import { Leases } from './core/leases.ts'
 import { ReplayCache } from './core/replay-cache.ts'
 import { RetryQueue } from './core/retry-queue.ts'
@@ -68,7 +69,7 @@ export function startEngine (app: FastifyInstance, settings: PluginSettings): St
       retryQueue,
       replayCache,
       events,
-      acquisitions: new Map(),
+      acquisitions: new IdTable(),
       waiting: 0,
       log: app.log,
       closing: closing.signal

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -271,4 +272,19 @@ t.test('a response that cannot be sent becomes an error, and its key can be used
   const client = await listen()
   t.equal((await client.post('/x', 'k')).status, 500)
   t.match(await client.post('/x', 'k'), { status: 200, text: 'fine' })
+})
+
+t.test('a request that is refused after storeTimeout is answered in its own async context', async (t) => {
+  const store = new MemoryStore()
+  store.claim = () => new Promise(() => {})
+  const { app, listen } = await build(t, { store, storeTimeout: 200 })
+  const context = new AsyncLocalStorage<unknown>()
+  app.addHook('onRequest', (request, _reply, done) => { context.run(request.headers['idempotency-key'], done) })
+  app.addHook('onSend', async (_request, reply) => { reply.header('x-context', String(context.getStore())) })
+  app.post('/x', { config: { idempotency: true } }, async () => 'done')
+  const client = await listen()
+  const keys = ['one', 'two', 'three']
+  const answers = await Promise.all(keys.map(key => client.post('/x', key)))
+  t.same(answers.map(({ status }) => status), [503, 503, 503])
+  t.same(answers.map(({ headers }) => headers.get('x-context')), keys)
 })

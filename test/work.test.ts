@@ -275,3 +275,14 @@ t.test('a consumer of a Redis stream that gets its messages more than once does 
   await Promise.all([consume(), consume()])
   t.same(shipped.sort(), [...orders].sort())
 })
+
+t.test('thousands of keys at once each have a run of their own', async (t) => {
+  const { app } = await build(t, { store: new MemoryStore() })
+  const { opened, open } = gate()
+  const keys = Array.from({ length: 6_000 }, (_, number) => number)
+  const works = keys.map(key => app.idempotency.run({ scope: 'jobs', key }, () => opened.then(() => key)))
+  await until(() => app.idempotency.stats().running === keys.length, 'all work to begin')
+  open()
+  t.same(await Promise.all(works), keys)
+  t.match(app.idempotency.stats(), { claimed: keys.length, completed: keys.length, running: 0 })
+})

@@ -1,6 +1,6 @@
 import { acquire } from '../core/acquire.ts'
 import { canonicalJson } from '../core/canonical-json.ts'
-import type { Engine } from '../core/engine.ts'
+import type { Acquired, Engine } from '../core/engine.ts'
 import { complete, release } from '../core/finish.ts'
 import { checkId } from '../core/ids.ts'
 import { keptResponseOf } from '../core/kept-response.ts'
@@ -34,7 +34,10 @@ export async function runOnce<T> (engine: Engine, operation: Operation, work: Wo
   const fingerprint = fingerprintOf(operation.fingerprint)
   // It is the same in both formats of records.
   const identity = { fingerprint, alternativeFingerprint: () => fingerprint }
-  const acquired = await acquire({ engine, settings, subject, identity, log: engine.log, client: null })
+  const acquired = await new Promise<Acquired | 'bypass'>((resolve, reject) => {
+    const { log } = engine
+    acquire({ engine, settings, subject, identity, log, client: null, acquired: resolve, refused: reject })
+  })
   if (acquired === 'bypass') return await work({ attempt: 1, signal: new AbortController().signal, release () {} })
   const { attempt, sentAt } = acquired
   if (acquired.state === 'settled') {

@@ -5,6 +5,7 @@ import { RecordUnreadableError, StoreRefusedError, StoreUnreachableError } from 
 import type { ClaimResult } from '../store/store.ts'
 import { CautiousClaim } from './cautious-claim.ts'
 import type { Acquired, Contender, Engine, SentClaim, SharedAcquisition } from './engine.ts'
+import { give } from './give.ts'
 import { GRACE, holdFor } from './hold-policy.ts'
 import { conflict, fromMemory, resultFor, storeFailed } from './results.ts'
 import { promiseOf } from './store-timeout.ts'
@@ -27,6 +28,8 @@ const UNTOUCHED = [StoreUnreachableError, StoreRefusedError, RecordUnreadableErr
  * contender gets it and the others wait on.
  */
 export class Acquisition implements SharedAcquisition {
+  readonly id: string
+  nextInBucket: SharedAcquisition | null = null
   readonly #engine: Engine
   readonly #first: Contender
   readonly #waiters: Waiter[] = []
@@ -43,40 +46,43 @@ export class Acquisition implements SharedAcquisition {
   constructor (first: Contender) {
     this.#engine = first.engine
     this.#first = first
+    this.id = first.subject.id
   }
 
   isFor ({ identity, settings }: Contender): boolean {
     return identity.fingerprint === this.#first.identity.fingerprint && settings === this.#first.settings
   }
 
-  // Chained promises: this is the way of every request, and the benchmark shows what `async` costs here.
-  start (): Promise<Acquired | 'bypass'> {
-    const { id } = this.#first.subject
+  // Without promises: this is the way of every request, and the benchmark shows what they cost here.
+  start (): void {
     const { acquisitions } = this.#engine
     // An acquisition of this key for another request, or with other settings, stays registered. This one is not shared.
-    if (!acquisitions.has(id)) acquisitions.set(id, this)
+    if (acquisitions.get(this.id) === undefined) acquisitions.add(this)
     const sent = this.#newClaim()
-    return this.#send(sent).then<Acquired | 'bypass', Acquired | 'bypass'>((result) => {
+    this.#send(sent, (result) => {
       if (result.state !== 'running' && this.#waiters.length === 0) {
         this.#end()
-        return resultFor(this.#first, sent, result)
+        return give(this.#first, resultFor(this.#first, sent, result))
       }
-      const first = new Waiter(this.#first, sent.sentAt)
-      this.#waiters.unshift(first)
+      this.#waiters.unshift(new Waiter(this.#first, sent.sentAt))
       void this.#goOn(sent, result)
-      return first.acquired
-    }, (error: unknown) => {
+    }, (error) => {
       this.#end()
       this.#failAll(sent.sentAt, error)
-      return fromMemory(this.#first) ?? storeFailed(this.#first, sent.sentAt, error, false)
+      let acquired: 'bypass' | Acquired | Promise<Acquired>
+      try {
+        acquired = fromMemory(this.#first) ?? storeFailed(this.#first, sent.sentAt, error, false)
+      } catch (refusal) {
+        return this.#first.refused(refusal)
+      }
+      give(this.#first, acquired)
     })
   }
 
-  join (contender: Contender): Promise<Acquired | 'bypass'> {
+  join (contender: Contender): void {
     const waiter = new Waiter(contender, performance.now())
     this.#waiters.push(waiter)
     if (this.#isOwned) this.#holdOrReject(waiter)
-    return waiter.acquired
   }
 
   ownerLeft (): void {
@@ -88,20 +94,23 @@ export class Acquisition implements SharedAcquisition {
     return { claim, sentAt: claim.sentAt }
   }
 
-  // Chained promises, as in `start`.
-  #send ({ claim, sentAt }: OwnClaim): Promise<ClaimResult> {
+  /** Calls one of the two functions. */
+  #send ({ claim, sentAt }: OwnClaim, answered: (result: ClaimResult) => void, failed: (error: Error) => void): void {
     const { store, storeTimeout, replayCache } = this.#engine
-    const { id } = this.#first.subject
-    const call = promiseOf(() => store.claim(id, claim))
-    return storeTimeout.limit(call).then((result) => {
-      if (result.state === 'settled') replayCache?.keepRead(id, claim, result, sentAt)
-      if (result.state !== 'claimed' || performance.now() - sentAt < claim.lease) return result
+    const call = promiseOf(() => store.claim(this.id, claim))
+    storeTimeout.handle(call, (result) => {
+      if (result.state === 'settled') replayCache?.keepRead(this.id, claim, result, sentAt)
+      if (result.state !== 'claimed' || performance.now() - sentAt < claim.lease) return answered(result)
       this.#withdrawIfGranted(call, claim)
-      throw new StoreTimeoutError('The idempotency store granted the key only after its lease was over')
-    }, (error: unknown) => {
+      failed(new StoreTimeoutError('The idempotency store granted the key only after its lease was over'))
+    }, (error) => {
       this.#withdrawIfGranted(call, claim)
-      throw error
+      failed(error)
     })
+  }
+
+  #sent (sent: OwnClaim): Promise<ClaimResult> {
+    return new Promise((resolve, reject) => { this.#send(sent, resolve, reject) })
   }
 
   /** A claim whose answer did not arrive may have been granted. It would keep everybody from the key for a lease. */
@@ -115,7 +124,7 @@ export class Acquisition implements SharedAcquisition {
 
   #withdraw (claim: CautiousClaim): void {
     const { retryQueue, log } = this.#engine
-    retryQueue.withdraw(this.#first.subject.id, claim, log)
+    retryQueue.withdraw(this.id, claim, log)
   }
 
   /** Asks the store until all waiters have their result. */
@@ -138,7 +147,7 @@ export class Acquisition implements SharedAcquisition {
         if (quickWaits > QUICK_WAITS) await sleep(BRAKE)
         if (this.#waiters.length === 0 || this.#deliverFromMemory()) return
         sent = this.#newClaim()
-        result = await this.#send(sent)
+        result = await this.#sent(sent)
         this.#deliver(sent, result)
       }
     } catch (error) {
@@ -201,7 +210,7 @@ export class Acquisition implements SharedAcquisition {
   }
 
   #holdOrReject (waiter: Waiter): void {
-    if (this.#engine.leases.ownerOf(this.#first.subject.id)?.clientLeft === true) this.#ownerLeft = true
+    if (this.#engine.leases.ownerOf(this.id)?.clientLeft === true) this.#ownerLeft = true
     const hold = holdFor(waiter, {
       ownerLeft: this.#ownerLeft, hesitatesUntil: this.#hesitatesUntil, waiters: this.#waiters.length
     })
@@ -273,7 +282,6 @@ export class Acquisition implements SharedAcquisition {
 
   #end (): void {
     const { acquisitions } = this.#engine
-    const { id } = this.#first.subject
-    if (acquisitions.get(id) === this) acquisitions.delete(id)
+    if (acquisitions.get(this.id) === this) acquisitions.delete(this.id)
   }
 }

@@ -37,9 +37,19 @@ export class CautiousClaim implements Claim {
 
 /** 66 random bits that tell this process from others. */
 const PROCESS_TOKEN = randomBytes(9).toString('base64url').slice(0, 11)
-let ownersMade = 0
+const SUFFIXES = Array.from({ length: 36 ** 2 }, (_, number) => number.toString(36).padStart(2, '0'))
+let prefix = ''
+let prefixes = 0
+let suffix = SUFFIXES.length
 
-/** 18 characters that no other claim has: the token of this process, and a count. */
+/**
+ * 18 characters that no other claim has: the token of this process, and a count in base 36. Its last two digits are
+ * taken from a list, since it is expensive to convert each number.
+ */
 function nextOwner (): string {
-  return PROCESS_TOKEN + (++ownersMade).toString(36).padStart(7, '0')
+  if (suffix === SUFFIXES.length) {
+    prefix = PROCESS_TOKEN + (prefixes++).toString(36).padStart(5, '0')
+    suffix = 0
+  }
+  return prefix + (SUFFIXES[suffix++] as string)
 }

@@ -3,6 +3,7 @@ import type { Subject } from '../observe/channels.ts'
 import type { Events } from '../observe/events.ts'
 import type { PluginSettings, RouteSettings } from '../options.ts'
 import type { Claim, Outcome, Store } from '../store/store.ts'
+import type { IdTable, TableEntry } from './id-table.ts'
 import type { Leases } from './leases.ts'
 import type { ReplayCache } from './replay-cache.ts'
 import type { RetryQueue } from './retry-queue.ts'
@@ -21,8 +22,8 @@ export interface Engine {
   /** `null`: every duplicate asks the store. */
   replayCache: ReplayCache | null
   events: Events
-  /** By record id: the contenders of this process that share one acquisition. */
-  acquisitions: Map<string, SharedAcquisition>
+  /** The contenders of this process that share one acquisition. */
+  acquisitions: IdTable<SharedAcquisition>
   /** How many contenders are held now. */
   waiting: number
   /** The app's own logger, for what happens outside of a request. */
@@ -40,6 +41,10 @@ export interface Contender {
   readonly log: FastifyBaseLogger
   /** `null` for a call of `app.idempotency.run`. */
   readonly client: Client | null
+  /** It has what it wanted. `'bypass'`: the store failed, and the settings say to run without protection. */
+  acquired (acquired: Acquired | 'bypass'): void
+  /** It does not get it: an `IdempotencyError`, or an error of the app. */
+  refused (error: unknown): void
 }
 
 /** The client that gets the answer. */
@@ -77,9 +82,9 @@ export interface KnownOutcome {
 }
 
 /** An acquisition that further contenders of this process can join. */
-export interface SharedAcquisition {
+export interface SharedAcquisition extends TableEntry<SharedAcquisition> {
   isFor (contender: Contender): boolean
-  join (contender: Contender): Promise<Acquired | 'bypass'>
+  join (contender: Contender): void
   /** The owner runs in this process, and its client has left. */
   ownerLeft (): void
 }

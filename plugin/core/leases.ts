@@ -2,6 +2,7 @@ import { AsyncResource } from 'node:async_hooks'
 import type { Events } from '../observe/events.ts'
 import { Wake } from '../shared/wait.ts'
 import type { Store } from '../store/store.ts'
+import { IdTable } from './id-table.ts'
 import { leaseLost } from './ownership.ts'
 import type { Ownership } from './ownership.ts'
 import type { StoreTimeout } from './store-timeout.ts'
@@ -18,8 +19,8 @@ export class Leases {
   readonly #storeTimeout: StoreTimeout
   readonly #events: Events
   readonly #endIfSent: (owner: Ownership) => boolean
-  /** By record id: owners that run, and owners that ended and whose outcome the store does not have yet. */
-  readonly #held = new Map<string, Ownership>()
+  /** Owners that run, and owners that ended and whose outcome the store does not have yet. */
+  readonly #held = new IdTable<Ownership>()
   /** Runs that lost their key and still work. They own nothing, but closing the app must not cut them off. */
   readonly #strays = new Set<Ownership>()
   /** The async context of the registration. The timer belongs to no request, whichever request starts it. */
@@ -61,13 +62,13 @@ export class Leases {
   hold (owner: Ownership): void {
     const earlier = this.#held.get(owner.id)
     if (earlier !== undefined) this.#lose(earlier, 'another attempt owns the key')
-    this.#held.set(owner.id, owner)
+    this.#held.add(owner)
     this.#startTimer()
   }
 
   letGo (owner: Ownership): void {
     if (this.#held.get(owner.id) === owner) this.#held.delete(owner.id)
-    this.#strays.delete(owner)
+    if (this.#strays.size > 0) this.#strays.delete(owner)
     owner.noteOver()
     this.#letGo.now()
   }

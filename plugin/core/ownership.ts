@@ -5,13 +5,15 @@ import type { Subject } from '../observe/channels.ts'
 import type { RouteSettings } from '../options.ts'
 import { Wake } from '../shared/wait.ts'
 import type { OwnedClaim } from '../store/store.ts'
+import type { TableEntry } from './id-table.ts'
 
 /** A key that this process owns, from the claim until the store has the outcome. */
-export class Ownership implements Owner {
+export class Ownership implements Owner, TableEntry<Ownership> {
   /** `null` for a call of `app.idempotency.run`. */
   readonly request: FastifyRequest | null
   readonly scope: string
   readonly id: string
+  nextInBucket: Ownership | null = null
   readonly owned: OwnedClaim
   readonly settings: RouteSettings
   readonly log: FastifyBaseLogger

@@ -60,23 +60,23 @@ async function recall (contender: Contender, { claim, sentAt }: SentClaim): Prom
  * What a contender gets whose key has an outcome that this process knows and the store does not have yet; `null` if
  * there is none.
  */
-function fromRetryQueue (contender: Contender): Promise<Acquired> | null {
+function fromRetryQueue (contender: Contender): Acquired | Promise<Acquired> | null {
   const { engine: { retryQueue }, subject: { id }, settings: { lease, retention }, identity } = contender
   const unstored = retryQueue.outcomeOf(id)
   if (unstored === undefined) return null
   const { owned: { owner, attempt, fingerprint }, outcome } = unstored
   const claim = { owner, lease, retention, takeOver: false, ...identity }
   const sent = { claim, sentAt: performance.now() }
-  return Promise.resolve(resultFor(contender, sent, isSameRequest(claim, fingerprint)
+  return resultFor(contender, sent, isSameRequest(claim, fingerprint)
     ? { state: 'settled', attempt, outcome }
-    : { state: 'mismatch' }))
+    : { state: 'mismatch' })
 }
 
 /**
  * What a contender gets whose key has an outcome in the memory of this process; `null` if there is none. No command is
  * sent to the store.
  */
-export function fromMemory (contender: Contender): Promise<Acquired> | null {
+export function fromMemory (contender: Contender): Acquired | Promise<Acquired> | null {
   return fromRetryQueue(contender) ?? fromReplayCache(contender)
 }
 
@@ -84,14 +84,14 @@ export function fromMemory (contender: Contender): Promise<Acquired> | null {
  * What a contender gets whose key has an outcome in the replay cache; `null` if there is none, or if it belongs to
  * another request.
  */
-function fromReplayCache ({ engine, subject: { id }, identity }: Contender): Promise<Acquired> | null {
+function fromReplayCache ({ engine, subject: { id }, identity }: Contender): Acquired | null {
   const { replayCache } = engine
   if (replayCache === null) return null
   const now = performance.now()
   const found = replayCache.get(id, identity.fingerprint, now)
   if (found === null) return null
   const { attempt, outcome } = found
-  return Promise.resolve({ state: 'settled', attempt, outcome, sentAt: now, recalled: false, cached: true })
+  return { state: 'settled', attempt, outcome, sentAt: now, recalled: false, cached: true }
 }
 
 /**

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { StoreTimeoutError } from '../errors.ts'
 import type { Events } from '../observe/events.ts'
 import { PUNCTUAL } from '../shared/punctual.ts'
@@ -20,12 +21,27 @@ async function rejection (error: unknown): Promise<never> {
   throw error
 }
 
-interface PendingCall {
+/** No hook has to learn when a call has ended. */
+const MANUAL = { requireManualDestroy: true }
+
+/**
+ * A call that has not been answered yet, between its neighbours in the list of all. It remembers the async context of
+ * its caller: the timer that ends it belongs to another request.
+ */
+class PendingCall extends AsyncResource {
   /** `performance.now()` at which it has taken too long. */
   expiresAt: number
   /** Its time was extended once, because this process was busy when it ran out. */
-  extended: boolean
-  reject: (error: Error) => void
+  extended = false
+  readonly fail: (error: Error) => void
+  older: PendingCall | null = null
+  newer: PendingCall | null = null
+
+  constructor (expiresAt: number, fail: (error: Error) => void) {
+    super('fastify-idempotency.store-call', MANUAL)
+    this.expiresAt = expiresAt
+    this.fail = fail
+  }
 }
 
 /**
@@ -36,7 +52,8 @@ export class StoreTimeout {
   readonly #milliseconds: number
   readonly #contact: StoreContact
   readonly #events: Events
-  readonly #calls = new Set<PendingCall>()
+  #oldest: PendingCall | null = null
+  #newest: PendingCall | null = null
   #timer: NodeJS.Timeout | null = null
   /** `performance.now()` at which the timer is due. */
   #dueAt = 0
@@ -53,20 +70,45 @@ export class StoreTimeout {
 
   /** @throws {StoreTimeoutError} if `call` takes longer. The call itself goes on. */
   limit<T> (call: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const now = performance.now()
-      const pending: PendingCall = { expiresAt: now + this.#milliseconds, extended: false, reject }
-      this.#calls.add(pending)
-      if (this.#timer === null) this.#startTimer(this.#milliseconds, now)
-      call.then((value) => {
-        if (this.#calls.delete(pending)) this.#contact.answered(now)
-        resolve(value)
-      }, (error: Error) => {
-        // One that expired was counted then.
-        if (this.#calls.delete(pending)) this.#failed(error)
-        reject(error)
-      })
+    return new Promise((resolve, reject) => { this.handle(call, resolve, reject) })
+  }
+
+  /** As `limit`, without a promise: calls one of the two functions. */
+  handle<T> (call: Promise<T>, answered: (value: T) => void, failed: (error: Error) => void): void {
+    const now = performance.now()
+    const pending = new PendingCall(now + this.#milliseconds, failed)
+    this.#append(pending)
+    if (this.#timer === null) this.#startTimer(this.#milliseconds, now)
+    call.then((value) => {
+      if (!this.#remove(pending)) return
+      this.#contact.answered(now)
+      answered(value)
+    }, (error: Error) => {
+      // One that expired was counted then.
+      if (!this.#remove(pending)) return
+      this.#failed(error)
+      failed(error)
     })
+  }
+
+  #append (call: PendingCall): void {
+    call.older = this.#newest
+    if (this.#newest === null) this.#oldest = call
+    else this.#newest.newer = call
+    this.#newest = call
+  }
+
+  /** Whether the call was pending until now. */
+  #remove (call: PendingCall): boolean {
+    const { older, newer } = call
+    if (older === null && this.#oldest !== call) return false
+    if (older === null) this.#oldest = newer
+    else older.newer = newer
+    if (newer === null) this.#newest = older
+    else newer.older = older
+    // A removed call that the garbage collector has not found yet must not keep those that came after it.
+    call.older = call.newer = null
+    return true
   }
 
   #startTimer (milliseconds: number, now: number): void {
@@ -86,23 +128,25 @@ export class StoreTimeout {
     // A late timer shows that this process was busy, not that the store is. What a blocked event loop has not sent or
     // read yet gets its time once more.
     const wasBusy = now - this.#dueAt > PUNCTUAL
-    for (const call of this.#calls) {
+    for (let call = this.#oldest; call !== null; call = this.#oldest) {
       const left = call.expiresAt - now
       if (left > 0) return this.#startTimer(Math.ceil(left), now)
-      this.#calls.delete(call)
+      this.#remove(call)
       if (wasBusy && !call.extended) {
         // It goes behind the calls that began since: those expire earlier.
-        this.#calls.add(Object.assign(call, { expiresAt: now + this.#milliseconds, extended: true }))
+        call.expiresAt = now + this.#milliseconds
+        call.extended = true
+        this.#append(call)
         continue
       }
       const error = new StoreTimeoutError(`The idempotency store did not answer within ${this.#milliseconds} ms`)
       this.#failed(error)
-      call.reject(error)
+      call.runInAsyncScope(call.fail, null, error)
     }
   }
 
   /** Stops the timer, which must not keep a closed app alive. With calls that are still pending the timer goes on. */
   close (): void {
-    if (this.#calls.size === 0 && this.#timer !== null) clearTimeout(this.#timer)
+    if (this.#oldest === null && this.#timer !== null) clearTimeout(this.#timer)
   }
 }

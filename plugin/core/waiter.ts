@@ -7,7 +7,6 @@ export class Waiter {
   readonly contender: Contender
   /** `performance.now()` when it first wanted the key. */
   readonly startedAt: number
-  readonly acquired: Promise<Acquired | 'bypass'>
   /** `performance.now()` at which it is rejected. */
   heldUntil = 0
   #resolve!: (acquired: Acquired | 'bypass' | Promise<Acquired>) => void
@@ -20,10 +19,11 @@ export class Waiter {
   constructor (contender: Contender, startedAt: number) {
     this.contender = contender
     this.startedAt = startedAt
-    this.acquired = new Promise((resolve, reject) => {
+    // A promise, so that contenders which get their result in one turn cannot disturb each other.
+    new Promise<Acquired | 'bypass'>((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-    })
+    }).then((acquired) => { contender.acquired(acquired) }, (error: unknown) => { contender.refused(error) })
   }
 
   get isHeld (): boolean {

@@ -5,13 +5,16 @@ export interface Watcher {
   connectionClosed (): void
 }
 
-/** On a socket or a stream: its watchers. A connection has one listener, however many requests it carries. */
+/**
+ * On a socket or a stream: who watches it. A connection has one listener, however many requests it carries. Most
+ * connections carry one request at a time, which needs no Set.
+ */
 const kWatchers = Symbol('fastify-idempotency.watchers')
 
 interface Closable {
   readonly destroyed?: boolean
   once (event: 'close', listener: () => void): unknown
-  [kWatchers]?: Set<Watcher>
+  [kWatchers]?: Watcher | Set<Watcher> | null
 }
 
 /**
@@ -32,16 +35,20 @@ export function hasLeft (request: FastifyRequest): boolean {
 
 export function watch (request: FastifyRequest, watcher: Watcher): void {
   const closable = closableOf(request)
-  let watchers = closable[kWatchers]
-  if (watchers === undefined) {
-    watchers = closable[kWatchers] = new Set()
-    closable.once('close', () => {
-      for (const each of closable[kWatchers] ?? []) each.connectionClosed()
-    })
-  }
-  watchers.add(watcher)
+  const watchers = closable[kWatchers]
+  if (watchers === undefined) closable.once('close', () => { closed(closable) })
+  if (watchers instanceof Set) watchers.add(watcher)
+  else closable[kWatchers] = watchers == null ? watcher : new Set([watchers, watcher])
 }
 
 export function unwatch (request: FastifyRequest, watcher: Watcher): void {
-  closableOf(request)[kWatchers]?.delete(watcher)
+  const closable = closableOf(request)
+  const watchers = closable[kWatchers]
+  if (watchers instanceof Set) watchers.delete(watcher)
+  else if (watchers === watcher) closable[kWatchers] = null
+}
+
+function closed ({ [kWatchers]: watchers }: Closable): void {
+  if (watchers instanceof Set) for (const each of watchers) each.connectionClosed()
+  else watchers?.connectionClosed()
 }

@@ -65,9 +65,12 @@ function statusOf (reply: FastifyReply, payload: unknown): number {
 
 /** A function of the app must not turn a finished charge into a 500. */
 export function isKept (run: Run, statusCode: number): boolean | Promise<boolean> {
+  const { replayable } = run.settings
   if (run.releaseRequested) return false
+  // The default returns a boolean and does not throw, and this costs no closures.
+  if (replayable === isFinalStatus) return isFinalStatus(statusCode)
   return readOption(
-    () => run.settings.replayable(statusCode),
+    () => replayable(statusCode),
     (answer) => {
       if (typeof answer !== 'boolean') throw new TypeError(`it returned ${kindOf(answer)} instead of true or false`)
       return answer

@@ -1,19 +1,18 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { complete, release } from '../core/finish.ts'
+import { complete, completeThen, release } from '../core/finish.ts'
 import { keptResponseOf } from '../core/kept-response.ts'
 import type { Ownership } from '../core/ownership.ts'
 import type { Journal, JournalEntry } from '../journal/journal.ts'
 import { inProgress, journalUnavailable } from '../refusals.ts'
 import { factsOf } from '../shared/error-facts.ts'
-import type { KeptResponse, Outcome } from '../store/store.ts'
+import type { Outcome } from '../store/store.ts'
 import { capture, framed } from './capture.ts'
 import type { Captured } from './capture.ts'
 import { decide, decideByJournal, isKept } from './decide.ts'
 import type { Ending, Refusal } from './decide.ts'
 import { dropHttp1Fields, headersToKeep, resetHeaders } from './headers.ts'
 import { writeAlone } from './journal-completion.ts'
-import { andThen } from './option-call.ts'
 import { addRefusalHeaders, problemOf } from './problem.ts'
 import { storeEntry } from './recall.ts'
 import { replayInstead } from './replay.ts'
@@ -25,16 +24,23 @@ import type { Snapshot } from './snapshot.ts'
 
 /*
  * The end of a run: decide.ts says how it ends, this file does it. Once the handler runs, nothing else tells the store
- * how a request ended, or sets the stage of a run. The way of a plain answer consists of chained promises, since the
- * benchmark shows what `async` costs there.
+ * how a request ended, or sets the stage of a run. The way of a plain answer has no promises, since the benchmark
+ * shows what they cost there.
  */
+
+/** Passes a payload on to the next `onSend` hook, or an error whose answer takes the place of this one. */
+export type Done = (error: Error | null, payload?: unknown) => void
+
+/** A promise for the payload to send, or `undefined` if `done` is called with it. */
+type Sent = Promise<unknown> | undefined
 
 /**
  * Ends a run as its answer passes through `onSend`, before the first byte leaves.
- * @returns the payload to send; `undefined` if another answer of the run is on its way and goes first
+ * @returns the payload to send; `undefined` if `done` gets it, or if another answer of the run is on its way and goes
+ *   first
  * @throws an error whose answer takes the place of this one, and passes through `onSend` itself
  */
-export function endRun (run: Run, payload: unknown): Promise<unknown> | undefined {
+export function endRun (run: Run, payload: unknown, done: Done): Sent {
   if (run.stage === 'ending') {
     // `reply.send()` without `return reply`, or a `handlerTimeout` meanwhile: Fastify sends what comes first.
     run.disturbed = true
@@ -43,11 +49,11 @@ export function endRun (run: Run, payload: unknown): Promise<unknown> | undefine
   run.stage = 'ending'
   run.unwatchClient()
   const ending = decide(run, payload)
-  if (!(ending instanceof Promise)) return perform(run, payload, ending)
+  if (!(ending instanceof Promise)) return perform(run, payload, ending, done)
   const sent = snapshot(run.reply)
   return ending.then((ending) => {
     if (run.disturbed) putBack(run.reply, sent)
-    return perform(run, payload, ending)
+    return promised(done => perform(run, payload, ending, done))
   })
 }
 
@@ -73,8 +79,18 @@ export async function releaseOrSettle (run: Run): Promise<void> {
   else await complete(engine, run, { statusCode, response: null })
 }
 
-/** @returns the payload to send */
-function perform (run: Run, payload: unknown, ending: Ending): Promise<unknown> {
+/** Makes a step return a promise in every case. */
+function promised (step: (done: Done) => Sent): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const sent = step((error, payload) => {
+      if (error === null) resolve(payload)
+      else reject(error)
+    })
+    if (sent !== undefined) resolve(sent)
+  })
+}
+
+function perform (run: Run, payload: unknown, ending: Ending, done: Done): Sent {
   switch (ending.end) {
     case 'leave':
       return leave(run, payload, ending.atWork)
@@ -83,7 +99,7 @@ function perform (run: Run, payload: unknown, ending: Ending): Promise<unknown> 
       return release(run.engine, run, sent.statusCode).then(() => send(run, sent, payload))
     }
     case 'keep':
-      return keep(run, payload)
+      return keep(run, payload, done)
     case 'journalled':
       return sendJournalled(run, payload, ending.journalled)
     case 'answer':
@@ -118,7 +134,7 @@ async function leave (run: Run, payload: unknown, atWork: boolean): Promise<unkn
   return payload
 }
 
-function keep (run: Run, payload: unknown): Promise<unknown> {
+function keep (run: Run, payload: unknown, done: Done): Sent {
   let captured: ReturnType<typeof capture>
   try {
     captured = capture(run.reply, payload, run.settings.maxBodySize)
@@ -131,8 +147,10 @@ function keep (run: Run, payload: unknown): Promise<unknown> {
     return Promise.resolve(payload)
   }
   const isText = typeof payload === 'string'
-  if (!(captured instanceof Promise)) return keepCaptured(run, captured, isText)
-  return captured.then(captured => keepCaptured(run, captured, isText), (error: unknown) => reopen(run, error))
+  if (!(captured instanceof Promise)) return keepCaptured(run, captured, isText, done)
+  return captured.then(
+    captured => promised(done => keepCaptured(run, captured, isText, done)),
+    (error: unknown) => reopen(run, error))
 }
 
 /** The error's answer will pass through `onSend` too. */
@@ -141,7 +159,7 @@ async function reopen (run: Run, error: unknown): Promise<never> {
   throw error
 }
 
-function keepCaptured (run: Run, captured: Captured, isText: boolean): Promise<unknown> {
+function keepCaptured (run: Run, captured: Captured, isText: boolean, done: Done): Sent {
   const { request, reply, settings, headersBefore } = run
   dropHttp1Fields(request, reply)
   const sent = snapshot(reply)
@@ -150,17 +168,29 @@ function keepCaptured (run: Run, captured: Captured, isText: boolean): Promise<u
   const response = body === null || run.hasTrailers
     ? null
     : sanitized(run, statusCode, { headers: headersToKeep(headersBefore, headers, settings, isText), body })
-  return andThen(response, (response: KeptResponse | null) => store(run, captured, { statusCode, response }, sent))
+  if (!(response instanceof Promise)) return store(run, captured, { statusCode, response }, sent, done)
+  return response.then(response => promised(done => store(run, captured, { statusCode, response }, sent, done)))
 }
 
-function store (run: Run, captured: Captured, outcome: Outcome, sent: Snapshot): Promise<unknown> {
+function store (run: Run, captured: Captured, outcome: Outcome, sent: Snapshot, done: Done): Sent {
   const { engine, settings: { journal, journalAnswers } } = run
   if (journal !== false && journalAnswers) return journalAndStore(run, journal, captured, outcome, sent)
-  return complete(engine, run, outcome).then((isOwner) => {
+  completeThen(engine, run, outcome, (isOwner) => {
+    if (isOwner !== false || journal === false) return pass(() => send(run, sent, captured.payload), done)
     // Another attempt runs, and may yet commit what contradicts this answer.
-    if (isOwner === false && journal !== false) return refuse(run, captured.payload, { error: inProgress(), key: null })
-    return send(run, sent, captured.payload)
+    refuse(run, captured.payload, { error: inProgress(), key: null })
+      .then((payload) => { pass(() => payload, done) }, done)
   })
+  return undefined
+}
+
+/** Fastify answers with what it throws itself while it sends only if `done` gets that too. */
+function pass (payloadOf: () => unknown, done: Done): void {
+  try {
+    done(null, payloadOf())
+  } catch (error) {
+    done(error as Error)
+  }
 }
 
 /** Stores an answer that the handler did not write to the journal itself, and that the journal is to have too. */
@@ -177,7 +207,8 @@ async function journalAndStore (
     return await refuse(run, payload, { error: journalUnavailable(err), key: 'release' })
   }
   // The journal has the outcome of another attempt.
-  return await perform(run, payload, await decideByJournal(run, journal, sent.statusCode, payload, { end: 'keep' }))
+  const ending = await decideByJournal(run, journal, sent.statusCode, payload, { end: 'keep' })
+  return await promised(done => perform(run, payload, ending, done))
 }
 
 async function sendJournalled (run: Run, payload: unknown, journalled: Journalled): Promise<unknown> {

@@ -37,7 +37,20 @@ function accepted (key: Key, request: FastifyRequest, settings: RouteSettings): 
   }
   // The option `key` returned a text such as 'undefined': the client sent no key.
   if (key === '' || !key.isWellFormed() || (own !== undefined && NOTHING.includes(key))) throw keyInvalid(source)
-  return readOption(() => validateKey(key), (isValid) => {
+  let isValid: unknown
+  try {
+    isValid = validateKey(key)
+  } catch (error) {
+    refuseForOption('validateKey', request, error)
+  }
+  return isValid === true ? key : keyIfValid(isValid, key, request, source)
+}
+
+/** Apart from `accepted`, so that the usual answer costs no closures. */
+function keyIfValid (
+  isValid: unknown, key: string, request: FastifyRequest, source: string | null
+): string | Promise<string> {
+  return readOption(() => isValid, (isValid) => {
     if (typeof isValid !== 'boolean') throw new WrongValue('true or false', kindOf(isValid))
     if (!isValid) throw keyInvalid(source)
     return key

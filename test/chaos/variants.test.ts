@@ -148,9 +148,9 @@ const VARIANTS: Variant[] = [
   {
     name: 'when nobody looks whether those who wait have left, the handler runs for nobody',
     patch: {
-      file: 'plugin/request/claim.ts',
-      replace: 'const client = new RequestClient(request, reply)',
-      by: 'const client = null'
+      file: 'plugin/request/contender.ts',
+      replace: 'get client (): Client {\n    return this',
+      by: 'get client (): Client | null {\n    return null'
     },
     payments: inARow(workOf('leaves while it waits', { route: 'wait', takes: LONG_WORK, fails: 1 })),
     breaks: 13

@@ -3,23 +3,24 @@ import type { Writable } from 'node:stream'
 /** The function as it was when this module was loaded. Fake timers of a test must not hold the commands back. */
 const { setImmediate } = globalThis
 
-/** The streams that hold back what is written to them. */
-const corked = new Set<Writable>()
+/** On a stream that holds back what is written to it. A Set of them would be rehashed every few turns. */
+const kCorked = Symbol('fastify-idempotency.corked')
+
+type Corkable = Writable & { [kCorked]?: boolean }
 
 /**
  * Makes a stream hold back what is written to it until the event loop has read everything that has arrived. All of it
  * leaves in one write then: for a server under load a write of its own for each command would be the largest cost, for
  * Redis too.
  */
-export function corkForThisTurn (stream: Writable): void {
-  if (corked.has(stream)) return
-  corked.add(stream)
+export function corkForThisTurn (stream: Corkable): void {
+  if (stream[kCorked] === true) return
+  stream[kCorked] = true
   stream.cork()
-  // Each stream has an immediate of its own, so a stream that throws does not leave the others corked.
   setImmediate(uncork, stream)
 }
 
-function uncork (stream: Writable): void {
-  corked.delete(stream)
+function uncork (stream: Corkable): void {
+  stream[kCorked] = false
   stream.uncork()
 }
