@@ -362,8 +362,7 @@ t.test('a header in a form that is not known is an error', async (t) => {
   t.throws(() => read(`2s${BEGINNING}2011\nx\n\n`), RecordUnreadableError)
 })
 
-t.test('a settled record of version 2 takes 31 bytes beside its status and its body ' +
-  'if it is the first attempt’s and its body is JSON', async (t) => {
+t.test('the first attempt’s record of version 2 takes 31 bytes beside status and body if that is JSON', async (t) => {
   const headers: KeptResponse['headers'] = [['content-type', 'application/json; charset=utf-8'], [':text', null]]
   const outcome = { statusCode: 201, response: { headers, body: '{}' } }
   t.equal(settledRecord({ ...GOLDEN, attempt: 1 }, outcome, 2).length - '201'.length - '{}'.length, 31)
