@@ -257,8 +257,14 @@ const LINES: Record<RecordVersion, string> = {
   1: `${SOME_LINES}content-type:application/json; charset=utf-8\n::text\n`,
   2: `${SOME_LINES}j\nt\n`
 }
-
-const OWNED = { fingerprint: GOLDEN.fingerprint, attempt: 0x01020304, owner: GOLDEN.owner, lease: 30_000, timeToLive: 86_430_000, ownerLeft: false }
+const OWNED = {
+  fingerprint: GOLDEN.fingerprint,
+  attempt: 0x01020304,
+  owner: GOLDEN.owner,
+  lease: 30_000,
+  timeToLive: 86_430_000,
+  ownerLeft: false
+}
 
 for (const version of RECORD_VERSIONS) {
   const settled = (response: KeptResponse | null, statusCode = 201): string | Buffer =>
