@@ -24,12 +24,19 @@ export interface CompressedBody extends Compression {
   bytes: Buffer
 }
 
-type Method = (input: string | Buffer, options: BrotliOptions) => Promise<Buffer>
+interface CodecOptions extends BrotliOptions {
+  /** Bytes of the input. With it zstd takes no more memory than it needs. Brotli ignores it. */
+  pledgedSrcSize?: number
+}
+
+type Method = (input: string | Buffer, options: CodecOptions) => Promise<Buffer> | Buffer
 
 interface Codec {
   compress: Method
   decompress: Method
-  /** Those of the fastest level that stores clearly less. */
+  compressSync: Method
+  decompressSync: Method
+  /** Those of the level that stores clearly less for the least CPU time. */
   params: Record<number, number>
 }
 
@@ -37,28 +44,40 @@ interface Codec {
 interface WithZstd {
   zstdCompress: typeof zlib.brotliCompress
   zstdDecompress: typeof zlib.brotliDecompress
+  zstdCompressSync: typeof zlib.brotliCompressSync
+  zstdDecompressSync: typeof zlib.brotliDecompressSync
   constants: { ZSTD_c_compressionLevel: number, ZSTD_c_checksumFlag: number }
 }
 
-/** Those of this Node.js. All of them work in the thread pool. */
+/** Those that this Node.js has. */
 const CODECS: Partial<Record<CompressionAlgorithm, Codec>> = {
   brotli: {
-    compress: promisify<string | Buffer, BrotliOptions, Buffer>(zlib.brotliCompress),
-    decompress: promisify<string | Buffer, BrotliOptions, Buffer>(zlib.brotliDecompress),
+    compress: promisify<string | Buffer, CodecOptions, Buffer>(zlib.brotliCompress),
+    decompress: promisify<string | Buffer, CodecOptions, Buffer>(zlib.brotliDecompress),
+    compressSync: zlib.brotliCompressSync,
+    decompressSync: zlib.brotliDecompressSync,
     params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 1 }
   },
   ...'zstdCompress' in zlib && { zstd: zstdOf(zlib as unknown as WithZstd) }
 }
 
-function zstdOf ({ zstdCompress, zstdDecompress, constants }: WithZstd): Codec {
+function zstdOf (zlib: WithZstd): Codec {
+  const { ZSTD_c_compressionLevel: level, ZSTD_c_checksumFlag: checksum } = zlib.constants
   return {
-    compress: promisify<string | Buffer, BrotliOptions, Buffer>(zstdCompress),
-    decompress: promisify<string | Buffer, BrotliOptions, Buffer>(zstdDecompress),
-    params: { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 }
+    compress: promisify<string | Buffer, CodecOptions, Buffer>(zlib.zstdCompress),
+    decompress: promisify<string | Buffer, CodecOptions, Buffer>(zlib.zstdDecompress),
+    compressSync: zlib.zstdCompressSync,
+    decompressSync: zlib.zstdDecompressSync,
+    params: { [level]: 1, [checksum]: 1 }
   }
 }
 
-/** Bytes: how much a call in the thread pool writes at most before it comes back for more room. */
+/**
+ * Bytes: larger bodies are left to the thread pool. For these the way there and back costs more than the work, which
+ * takes some 60 µs at most.
+ */
+const LARGEST_AT_ONCE = 16 * 1024
+/** Bytes: how much room the output has before it gets more. */
 const LARGEST_CHUNK = 1024 * 1024
 const SMALLEST_CHUNK = 64
 
@@ -106,8 +125,8 @@ async function compress (body: string | Buffer, compression: Compression): Promi
   const codec = CODECS[algorithm]
   if (codec === undefined) return null
   try {
-    const chunkSize = Math.max(SMALLEST_CHUNK, Math.min(size, LARGEST_CHUNK))
-    const bytes = await codec.compress(body, { params: codec.params, chunkSize })
+    const method = size > LARGEST_AT_ONCE ? codec.compress : codec.compressSync
+    const bytes = await method(body, { params: codec.params, chunkSize: roomFor(size), pledgedSrcSize: size })
     return bytes.length < size ? { ...compression, bytes } : null
   } catch {
     // The outcome must not be lost for want of memory: it is stored as it is.
@@ -127,13 +146,17 @@ export async function decompress (bytes: Buffer, { algorithm, size }: Compressio
   if (size > MAX_BODY_SIZE) throw unreadable()
   let body: Buffer
   try {
-    // With room for one byte more than there is, one call is enough.
-    const chunkSize = Math.max(SMALLEST_CHUNK, Math.min(size + 1, LARGEST_CHUNK))
-    // Whoever else writes to this Redis can make few bytes become many: never more than the record says.
-    body = await codec.decompress(bytes, { chunkSize, maxOutputLength: size })
+    const method = size > LARGEST_AT_ONCE ? codec.decompress : codec.decompressSync
+    // Somebody else who writes to this Redis could store few bytes that become very many.
+    body = await method(bytes, { chunkSize: roomFor(size), maxOutputLength: size })
   } catch (error) {
     throw unreadable(error)
   }
   if (body.length !== size) throw unreadable()
   return body
+}
+
+/** Room for one byte more than the output has: so Node.js need not ask whether there is more. */
+function roomFor (size: number): number {
+  return Math.max(SMALLEST_CHUNK, Math.min(size + 1, LARGEST_CHUNK))
 }
