@@ -364,6 +364,12 @@ t.test('a compressed record of version 2 is written and read like this', async (
   }
 })
 
+t.test('of a JSON response all but status and body takes 31 bytes, in version 2', async (t) => {
+  const headers: KeptResponse['headers'] = [['content-type', 'application/json; charset=utf-8'], [':text', null]]
+  const record = settledRecord({ ...GOLDEN, attempt: 1 }, { statusCode: 201, response: { headers, body: '{}' } }, 2)
+  t.equal(record.length, '201'.length + '{}'.length + 31)
+})
+
 t.test('a header in a form that is not known is an error', async (t) => {
   t.throws(() => read(`2s${BEGINNING}2011\nx\n\n`), RecordUnreadableError)
 })
