@@ -73,10 +73,10 @@ function zstdOf (zlib: WithZstd): Codec {
 }
 
 /**
- * Bytes: larger bodies are left to the thread pool. For these the way there and back costs more than the work, which
- * takes some 60 µs at most.
+ * Bytes: larger bodies are compressed and decompressed in the thread pool. For smaller ones a call in the thread pool
+ * costs more than the work itself, which blocks the event loop for some 60 µs at most.
  */
-const LARGEST_AT_ONCE = 16 * 1024
+const LARGEST_IN_EVENT_LOOP = 16 * 1024
 /** Bytes: how much room the output has before it gets more. */
 const LARGEST_CHUNK = 1024 * 1024
 const SMALLEST_CHUNK = 64
@@ -125,7 +125,7 @@ async function compress (body: string | Buffer, compression: Compression): Promi
   const codec = CODECS[algorithm]
   if (codec === undefined) return null
   try {
-    const method = size > LARGEST_AT_ONCE ? codec.compress : codec.compressSync
+    const method = size > LARGEST_IN_EVENT_LOOP ? codec.compress : codec.compressSync
     const bytes = await method(body, { params: codec.params, chunkSize: roomFor(size), pledgedSrcSize: size })
     return bytes.length < size ? { ...compression, bytes } : null
   } catch {
@@ -146,7 +146,7 @@ export async function decompress (bytes: Buffer, { algorithm, size }: Compressio
   if (size > MAX_BODY_SIZE) throw unreadable()
   let body: Buffer
   try {
-    const method = size > LARGEST_AT_ONCE ? codec.decompress : codec.decompressSync
+    const method = size > LARGEST_IN_EVENT_LOOP ? codec.decompress : codec.decompressSync
     // Somebody else who writes to this Redis could store few bytes that become very many.
     body = await method(bytes, { chunkSize: roomFor(size), maxOutputLength: size })
   } catch (error) {
