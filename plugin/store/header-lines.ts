@@ -27,7 +27,7 @@ const headerOf = new Map(FREQUENT)
  * One line for each value, `name:value`, and `:name` for a header that was removed.
  * @param shorten whether frequent headers become one character
  */
-export function encodeHeaders (headers: Headers, shorten: boolean): string {
+export function encodeHeaders (headers: Headers, shorten = true): string {
   let lines = ''
   for (const [name, value] of headers) {
     const short = shorten ? lineOf.get(name)?.get(value) : undefined

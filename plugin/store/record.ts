@@ -4,6 +4,7 @@ import { decodeSettled } from './settled-record.ts'
 import type { DecodedSettled } from './settled-record.ts'
 import type { Claim, OwnedClaim } from './store.ts'
 
+export { decodeHeaders, encodeHeaders } from './header-lines.ts'
 export {
   hex, ID_LENGTH, MAX_BODY_SIZE, OFFSET, OWNER_LEFT, RECORD_VERSION, RECORD_VERSIONS, SETTLED_OFFSET, STATE, unreadable
 } from './record-layout.ts'
