@@ -30,6 +30,7 @@ export type { Claim, ClaimResult, KeptResponse, Outcome, OwnedClaim, Store, Stor
 export type { Journal, JournalEntry, Queryable } from './journal/journal.ts'
 export type { RedisClient, RedisSubscriber } from './store/redis.ts'
 export type {
+  CompressOptions,
   FoundRecord,
   Idempotency,
   IdempotencyOptions,

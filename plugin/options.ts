@@ -5,16 +5,16 @@ import type { Rule, RulesOf } from './shared/check-options.ts'
 import { isVisibleAscii } from './shared/key-grammar.ts'
 import { IdempotencyOptionError } from './shared/option-error.ts'
 import { show } from './shared/show.ts'
-import { RECORD_VERSION, RECORD_VERSIONS } from './store/record.ts'
-import type { IdempotencyOptions, ReplayCacheOptions, RouteIdempotencyOptions } from './types.ts'
+import { isSupported } from './store/compression.ts'
+import type { CompressionSettings } from './store/compression.ts'
+import { MAX_BODY_SIZE, RECORD_VERSION, RECORD_VERSIONS } from './store/record.ts'
+import type { CompressOptions, IdempotencyOptions, ReplayCacheOptions, RouteIdempotencyOptions } from './types.ts'
 
 export { MAX_TIMER } from './shared/check-options.ts'
 
 const DAY = 86_400_000
 /** A record has six bytes for the sum of retention and lease. */
 const MAX_RETENTION = 2 ** 48 - 2 ** 31
-/** Bytes, below the 512 MiB that a string in Redis can have at most. */
-const MAX_BODY = 512 * 1024 * 1024 - 1
 
 /** The options of one route, with defaults for those that were not given. */
 export type RouteSettings =
@@ -26,10 +26,12 @@ export type RouteSettings =
 type PluginOnlyOptions = Omit<IdempotencyOptions, keyof RouteIdempotencyOptions>
 
 /** The options of the registration, with defaults for those that were not given. */
-export interface PluginSettings extends Required<Omit<PluginOnlyOptions, 'redis' | 'store' | 'replayCache'>> {
+export interface PluginSettings
+  extends Required<Omit<PluginOnlyOptions, 'redis' | 'store' | 'replayCache' | 'compress'>> {
   redis: IdempotencyOptions['redis'] | undefined
   store: IdempotencyOptions['store'] | undefined
   replayCache: Required<ReplayCacheOptions> | false
+  compress: CompressionSettings | false
   /** The settings of a route that gives no options of its own. */
   route: RouteSettings
 }
@@ -52,7 +54,7 @@ const ROUTE_RULES: RulesOf<RouteIdempotencyOptions> = {
   retryAfter: anInteger(0, MAX_TIMER, 'seconds'),
   onStoreError: oneOf('reject', 'bypass'),
   replayable: aFunction('(statusCode) => boolean'),
-  maxBodySize: anInteger(0, MAX_BODY, 'bytes'),
+  maxBodySize: anInteger(0, MAX_BODY_SIZE, 'bytes'),
   journal: aJournalOrFalse,
   journalLookup: oneOf('retries', 'always'),
   journalAnswers: aBoolean,
@@ -83,8 +85,16 @@ const PLUGIN_RULES: RulesOf<PluginOnlyOptions> = {
   errors: oneOf('problem+json', 'error-handler'),
   docsUrl: anAbsoluteUrl,
   recordVersion: aRecordVersion,
+  compress: aBooleanOrCompressOptions,
   keyPrefix: aString
 }
+
+const COMPRESS_RULES: RulesOf<CompressOptions> = {
+  minSize: anInteger(0, MAX_BODY_SIZE, 'bytes'),
+  algorithm: anAlgorithm
+}
+
+const COMPRESS_DEFAULTS: CompressionSettings = { minSize: 4_096, algorithm: 'brotli' }
 
 const ROUTE_DEFAULTS = {
   header: 'idempotency-key',
@@ -116,6 +126,7 @@ const PLUGIN_DEFAULTS = {
   errors: 'problem+json',
   docsUrl: DOCS_URL,
   recordVersion: RECORD_VERSION,
+  compress: false,
   keyPrefix: 'idem:'
 } satisfies Omit<PluginSettings, 'redis' | 'store' | 'route'>
 
@@ -147,13 +158,14 @@ export function checkPluginOptions (given: IdempotencyOptions): PluginSettings {
     )
   }
   checkStoreOptions(options)
-  const { redis, store, scope, replayCache, ...others } = withoutUndefined(options)
+  const { redis, store, scope, replayCache, compress, ...others } = withoutUndefined(options)
   return {
     ...PLUGIN_DEFAULTS,
-    ...pick<Omit<PluginOnlyOptions, 'replayCache'>>(PLUGIN_RULES, others),
+    ...pick<Omit<PluginOnlyOptions, 'replayCache' | 'compress'>>(PLUGIN_RULES, others),
     replayCache: replayCache === false ? false : { ...REPLAY_CACHE, ...withoutUndefined(replayCache ?? {}) },
     redis,
     store,
+    compress: compressionOf(compress),
     route: withDefaults(WHERE, { ...ROUTE_DEFAULTS, scope }, pick<RouteIdempotencyOptions>(ROUTE_RULES, others))
   }
 }
@@ -166,7 +178,12 @@ function checkStoreOptions (options: IdempotencyOptions): void {
   if (options.redis !== undefined && options.store !== undefined) {
     throw new IdempotencyOptionError(`${WHERE}: the options "redis" and "store" exclude each other`)
   }
-  for (const name of ['keyPrefix', 'recordVersion', 'redisChecks'] as const) {
+  if (options.recordVersion === 1 && compressionOf(options.compress) !== false) {
+    throw new IdempotencyOptionError(
+      `${WHERE}: the options "compress" and "recordVersion: 1" exclude each other: version 1 has no compressed bodies`
+    )
+  }
+  for (const name of ['keyPrefix', 'recordVersion', 'redisChecks', 'compress'] as const) {
     if (options.store === undefined || options[name] === undefined) continue
     throw new IdempotencyOptionError(
       `${WHERE}: option "${name}" goes with "redis"; a store names, writes and checks its records itself`
@@ -224,6 +241,11 @@ function withDefaults (where: string, defaults: RouteSettings, options: RouteIde
   return settings
 }
 
+function compressionOf (compress: IdempotencyOptions['compress']): CompressionSettings | false {
+  if (compress === undefined || compress === false) return false
+  return { ...COMPRESS_DEFAULTS, ...compress === true ? {} : withoutUndefined(compress) }
+}
+
 function without (names: ReadonlySet<string>, options: IdempotencyOptions): IdempotencyOptions {
   const others = Object.entries(options).filter(([name]) => !names.has(name))
   return Object.fromEntries(others) as unknown as IdempotencyOptions
@@ -263,6 +285,23 @@ function anAbsoluteUrl (value: unknown): string | undefined {
   // The URL is written into a Link header, between angle brackets.
   const isCorrect = typeof value === 'string' && URL.canParse(value) && !/[<>\s]/.test(value)
   return isCorrect ? undefined : 'an absolute URL'
+}
+
+function aBooleanOrCompressOptions (value: unknown): string | undefined {
+  if (typeof value === 'boolean') return undefined
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return 'true, false or an object with "minSize" and "algorithm"'
+  }
+  const named = <T>(options: Readonly<Record<string, T>>): Record<string, T> =>
+    Object.fromEntries(Object.entries(options).map(([name, value]) => [`compress.${name}`, value]))
+  checkOptions(WHERE, named({ ...COMPRESS_RULES }), named({ ...value }))
+  return undefined
+}
+
+function anAlgorithm (value: unknown): string | undefined {
+  const wrong = oneOf('brotli', 'zstd')(value)
+  if (wrong !== undefined || isSupported(value as CompressionSettings['algorithm'])) return wrong
+  return `'brotli': 'zstd' needs Node.js 22.15 or later, and this is ${process.version}`
 }
 
 function aRecordVersion (value: unknown): string | undefined {

@@ -106,6 +106,6 @@ export function startEngine (app: FastifyInstance, settings: PluginSettings): St
   }
 }
 
-function redisStore ({ redis, keyPrefix, recordVersion, storeTimeout }: PluginSettings): RedisStore {
-  return new RedisStore(redis as RedisClient, { keyPrefix, recordVersion, connectTimeout: storeTimeout })
+function redisStore ({ redis, keyPrefix, recordVersion, compress, storeTimeout }: PluginSettings): RedisStore {
+  return new RedisStore(redis as RedisClient, { keyPrefix, recordVersion, compress, connectTimeout: storeTimeout })
 }

@@ -133,6 +133,17 @@ export interface ReplayCacheOptions {
   maxAge?: number
 }
 
+/** Which response bodies are compressed in Redis, and how. */
+export interface CompressOptions {
+  /** Bytes: smaller bodies are stored as they are. Default 4 096. */
+  minSize?: number
+  /**
+   * `'zstd'` needs Node.js 22.15 or later in all processes that use the same records. `'brotli'` is read by every
+   * Node.js that this package supports. Default `'brotli'`.
+   */
+  algorithm?: 'brotli' | 'zstd'
+}
+
 /** The options of `app.register(idempotency, …)`. The plugin checks them when the app is made ready. */
 export interface IdempotencyOptions extends RouteIdempotencyOptions {
   scope: Scope
@@ -178,6 +189,12 @@ export interface IdempotencyOptions extends RouteIdempotencyOptions {
    * `redis`.
    */
   recordVersion?: 1 | 2
+  /**
+   * Whether response bodies are compressed before they are stored in Redis. `true`: with the defaults of
+   * `CompressOptions`. All processes read compressed bodies, whatever this option says. Default `false`. Only with
+   * `redis`, and not with `recordVersion: 1`.
+   */
+  compress?: boolean | CompressOptions
   /** The prefix of the names of Redis keys. Default `'idem:'`. Only with `redis`. */
   keyPrefix?: string
 }

@@ -1,3 +1,4 @@
+import * as zlib from 'node:zlib'
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import t from 'tap'
@@ -122,6 +123,11 @@ const BAD: Record<string, { values: unknown[], expected: RegExp, route: boolean 
     route: false
   },
   recordVersion: { values: [0, 3, '2', null], expected: /must be 1 or 2/, route: false },
+  compress: {
+    values: ['gzip', 1, null, [], () => {}],
+    expected: /must be true, false or an object with "minSize" and "algorithm"/,
+    route: false
+  },
   redisChecks: { values: ['no', 0, null], expected: /must be true or false/, route: false },
   errors: { values: ['json', true, null], expected: /must be 'problem\+json' or 'error-handler'/, route: false },
   docsUrl: {
@@ -173,6 +179,47 @@ t.test('a route that asks for something else than true, false or options is refu
       String(value)
     )
   }
+})
+
+t.test('a wrong member of "compress" is refused, with its name and the reason', async (t) => {
+  const withRedis = { scope: 'global', redis: new Redis({ lazyConnect: true }) }
+  for (const minSize of [-1, 1.5, '4kb', null, Infinity]) {
+    t.match(await ready({ ...withRedis, compress: { minSize } }), {
+      message: /option "compress.minSize" must be a whole number of bytes from 0 to 536870911, got /
+    }, String(minSize))
+  }
+  for (const algorithm of ['gzip', 1, null]) {
+    t.match(await ready({ ...withRedis, compress: { algorithm } }), {
+      message: /option "compress.algorithm" must be 'brotli' or 'zstd', got /
+    }, String(algorithm))
+  }
+  t.match(await ready({ ...withRedis, compress: { level: 9 } }), {
+    message: /unknown option "compress.level"; known are compress.minSize, compress.algorithm/
+  })
+  for (const compress of [true, false, {}, { minSize: undefined }, { minSize: 0, algorithm: 'brotli' }]) {
+    t.equal(await ready({ ...withRedis, compress }), null, JSON.stringify(compress))
+  }
+})
+
+t.test('compress with zstd needs a Node.js that has it', async (t) => {
+  const redis = new Redis({ lazyConnect: true })
+  const answer = await ready({ scope: 'global', redis, compress: { algorithm: 'zstd' } })
+  if ('zstdCompress' in zlib) t.equal(answer, null)
+  else {
+    t.match(answer, {
+      message: 'option "compress.algorithm" must be \'brotli\': \'zstd\' needs Node.js 22.15 or later, and this is ' +
+        `${process.version}, got "zstd"`
+    })
+  }
+})
+
+t.test('compress goes with redis, and not with records of version 1', async (t) => {
+  t.match(await ready({ ...good, compress: true }), { message: /option "compress" goes with "redis"/ })
+  const redis = new Redis({ lazyConnect: true })
+  t.match(await ready({ scope: 'global', redis, recordVersion: 1, compress: true }), {
+    message: /the options "compress" and "recordVersion: 1" exclude each other: version 1 has no compressed bodies/
+  })
+  t.equal(await ready({ scope: 'global', redis, recordVersion: 1, compress: false }), null)
 })
 
 t.test('a wrong option of a route that is declared in the root context rejects at ready() too', async (t) => {
@@ -276,6 +323,7 @@ t.test('the defaults are those of the documentation', async (t) => {
     closeTimeout: 25_000,
     redisChecks: true,
     recordVersion: 2,
+    compress: false,
     errors: 'problem+json',
     docsUrl: 'https://github.com/fastify-idempotency/fastify-idempotency#what-clients-see',
     keyPrefix: 'idem:'

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { ID_LENGTH, OFFSET, OWNER_LEFT, STATE } from './record.ts'
+import { ID_LENGTH, OFFSET, OWNER_LEFT, SETTLED_OFFSET, STATE } from './record.ts'
 
 /** A Lua script and its SHA-1, by which EVALSHA calls it. */
 export interface Script {
@@ -39,7 +39,14 @@ const ANY_OWNER = '.'.repeat(OFFSET.lease - OFFSET.owner)
 const ANY_TIMES = '%x'.repeat(OFFSET.runningEnd - OFFSET.lease)
 const ANY_REQUEST = ANY_FINGERPRINT + ANY_ATTEMPT
 const OWNED = `^[12][${STATE.running}${STATE.awaited}${STATE.released}]${ANY_REQUEST}${ANY_OWNER}${ANY_TIMES}`
-const SETTLED = `^[12][${STATE.settled}${STATE.settledWithoutResponse}]${ANY_REQUEST}%d%d%d\\n`
+const PLAIN = `[${STATE.settled}${STATE.settledWithoutResponse}]`
+const COMPRESSED = `[${STATE.settledBrotli}${STATE.settledZstd}]`
+const ANY_BEGINNING = '.'.repeat(SETTLED_OFFSET.statusCode - SETTLED_OFFSET.fingerprint)
+const SETTLED = [
+  `^1${PLAIN}${ANY_REQUEST}%d%d%d\\n`,
+  `^2${PLAIN}${ANY_BEGINNING}%d%d%d%x+\\n`,
+  `^2${COMPRESSED}${ANY_BEGINNING}%d%d%d%x+,%x+\\n`
+]
 
 /**
  * Reads the variables `record` and `state`: false and nil if there is no record. If the record cannot be read, the
@@ -49,14 +56,34 @@ export const READ = `
   local record = redis.call('GET', KEYS[1])
   local state
   if record then
-    if not string.find(record, '${OWNED}') and not string.find(record, '${SETTLED}') then
+    if not (${[OWNED, ...SETTLED].map(pattern => `string.find(record, '${pattern}')`).join(' or ')}) then
       return redis.error_reply('${UNREADABLE} the stored value is not a record of a version that can be read')
     end
     state = ${field('record', OFFSET.state, OFFSET.fingerprint)}
   end`
 
-export const isRunning = `(state == '${STATE.running}' or state == '${STATE.awaited}')`
-export const isSettled = `(state == '${STATE.settled}' or state == '${STATE.settledWithoutResponse}')`
+function isOneOf (...states: string[]): string {
+  return `(${states.map(one => `state == '${one}'`).join(' or ')})`
+}
+
+export const isRunning = isOneOf(STATE.running, STATE.awaited)
+export const isSettled =
+  isOneOf(STATE.settled, STATE.settledWithoutResponse, STATE.settledBrotli, STATE.settledZstd)
+
+/** The beginning of the fingerprint and the attempt of a settled record: two values, both nil in the other version. */
+const requestOfVersion1 = (value: string): string => `string.match(${value}, '^1.(${ANY_FINGERPRINT})(${ANY_ATTEMPT})')`
+const requestOfVersion2 = (value: string): string => `string.match(${value}, '^2.(${ANY_BEGINNING})%d%d%d(%x+)')`
+
+/**
+ * Reads the variables `beginning` and `settledAttempt` of a settled record: its fingerprint, or the part of it that the
+ * record has, and its attempt.
+ */
+export const readRequest = (value: string): string => `
+  local beginning, settledAttempt = ${requestOfVersion2(value)}
+  if not beginning then
+    beginning, settledAttempt = ${requestOfVersion1(value)}
+  end
+  settledAttempt = tonumber(settledAttempt, 16)`
 
 /**
  * A write that changes nothing, since every record has an expiry already. If Redis refuses writes for any reason (it is

@@ -1,7 +1,9 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { BodyCompressor, decompress } from './compression.ts'
+import type { CompressedBody, CompressionSettings } from './compression.ts'
 import { forget } from './forgotten.ts'
 import { decode, encodeReleased, encodeRunning, encodeSettled, RECORD_VERSION, timeToLive } from './record.ts'
-import type { DecodedOwned, DecodedRecord, RecordVersion } from './record.ts'
+import type { DecodedOwned, DecodedRecord, DecodedSettled, RecordVersion } from './record.ts'
 import { explained, integer, isSyntaxError, oddAnswer, wasDone } from './redis-answers.ts'
 import type { RedisClient } from './redis-client.ts'
 import { checkRedis } from './redis-checks.ts'
@@ -25,6 +27,8 @@ export interface RedisStoreOptions {
    * reads only version 1 must write version 1 until no process of that release is left. Default 2.
    */
   recordVersion?: RecordVersion
+  /** Which bodies are stored compressed. Default `false`: none. It reads compressed bodies in any case. */
+  compress?: CompressionSettings | false
 }
 
 /** How often a claim reads the record again, if it has changed each time, before it gives up. */
@@ -43,6 +47,7 @@ export class RedisStore implements Store {
   readonly #commands: RedisCommands
   readonly #keyPrefix: string
   readonly #recordVersion: RecordVersion
+  readonly #compressor: BodyCompressor | null
   readonly #connection: RedisConnection
   readonly #wakeUps: WakeUps
   readonly #closing = new AbortController()
@@ -54,6 +59,7 @@ export class RedisStore implements Store {
     this.#commands = commandsOf(redis)
     this.#keyPrefix = options.keyPrefix
     this.#recordVersion = options.recordVersion ?? RECORD_VERSION
+    this.#compressor = options.compress ? new BodyCompressor(options.compress) : null
     this.#connection = new RedisConnection(redis, options.connectTimeout)
     this.#wakeUps = new WakeUps(() => redis.duplicate(), `${options.keyPrefix}settled`)
   }
@@ -120,7 +126,7 @@ export class RedisStore implements Store {
       const value = await this.#commands.get(key)
       if (value === null) throw refused
       const found = decode(value)
-      const result = resultOf(found, claim, this.#fingerprintFor(found, claim))
+      const result = await resultOf(found, claim, this.#fingerprintFor(found, claim))
       if (result !== null) return result
       if (found.state !== 'running') throw refused
       const leaseLeft = leaseLeftOf(found, integer(await this.#commands.pttl(key)))
@@ -139,12 +145,22 @@ export class RedisStore implements Store {
   }
 
   complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
-    if (this.#connection.isReady) return this.#complete(id, owned, outcome)
-    return this.#connection.reachable().then(() => this.#complete(id, owned, outcome))
+    const { response } = outcome
+    const compressing = response !== null && this.#compressor?.compress(response)
+    if (!compressing) return this.#complete(id, owned, outcome, null)
+    return compressing.then(body => this.#complete(id, owned, outcome, body)).then((isOwner) => {
+      this.#compressor?.forget(response)
+      return isOwner
+    })
   }
 
-  #complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
-    const settled = encodeSettled(owned, outcome, this.#recordVersion)
+  #complete (id: string, owned: OwnedClaim, outcome: Outcome, body: CompressedBody | null): Promise<boolean> {
+    if (this.#connection.isReady) return this.#settle(id, owned, outcome, body)
+    return this.#connection.reachable().then(() => this.#settle(id, owned, outcome, body))
+  }
+
+  #settle (id: string, owned: OwnedClaim, outcome: Outcome, body: CompressedBody | null): Promise<boolean> {
+    const settled = encodeSettled(owned, outcome, this.#recordVersion, body)
     const inOneCommand = this.#canCompareAndSet ? this.#compareAndSet(id, owned, settled) : undefined
     return inOneCommand ?? this.#completeByScript(id, owned, settled)
   }
@@ -197,7 +213,7 @@ export class RedisStore implements Store {
     await this.#connection.reachable()
     const key = this.#keyPrefix + id
     const [found, timeToLive] = await Promise.all([
-      this.#commands.get(key).then(value => value && decode(value)).catch(unlessUnreadable),
+      this.#commands.get(key).then(value => value && readRecord(value)).catch(unlessUnreadable),
       this.#commands.pttl(key).then(integer, rethrow)
     ])
     if (found === null) return null
@@ -260,12 +276,34 @@ export class RedisStore implements Store {
 /**
  * The result of a claim as far as it follows from the record that was read, or `null` if the record may be replaced.
  */
-function resultOf (found: DecodedRecord, claim: Claim, fingerprint: string): ClaimResult | null {
-  if (found.fingerprint !== fingerprint) return { state: 'mismatch' }
-  if (found.state === 'settled') return { state: 'settled', attempt: found.attempt, outcome: found.outcome }
+function resultOf (
+  found: DecodedRecord, claim: Claim, fingerprint: string
+): ClaimResult | Promise<ClaimResult> | null {
+  // A settled record of version 2 has only the beginning of the fingerprint, always in the same length.
+  if (!fingerprint.startsWith(found.fingerprint)) return { state: 'mismatch' }
+  if (found.state === 'settled') return settledResult(found)
   // This claim was granted before, but its answer was lost, and the client sent the command again.
   if (found.state === 'running' && found.owner === claim.owner) return { state: 'claimed', attempt: found.attempt }
   return null
+}
+
+function settledResult (found: DecodedSettled): ClaimResult | Promise<ClaimResult> {
+  const { attempt, compression } = found
+  if (compression === null) return { state: 'settled', attempt, outcome: found.outcome }
+  return outcomeOf(found).then(outcome => ({ state: 'settled', attempt, outcome }))
+}
+
+/** The outcome with the body as it was before it was compressed. */
+async function outcomeOf ({ outcome, compression }: DecodedSettled): Promise<Outcome> {
+  const { statusCode, response } = outcome
+  if (compression === null || response === null) return outcome
+  const body = await decompress(response.body as Buffer, compression)
+  return { statusCode, response: { headers: response.headers, body } }
+}
+
+async function readRecord (value: Buffer): Promise<DecodedRecord> {
+  const found = decode(value)
+  return found.state === 'settled' ? { ...found, outcome: await outcomeOf(found), compression: null } : found
 }
 
 /** @param timeToLive the rest of the record's time to live, in milliseconds, as Redis reports it */

@@ -1,6 +1,6 @@
 import {
-  attempt, field, fingerprint, isRunning, isSettled, lease, LEASE_LEFT, open, owner, ownerLeft, READ, script,
-  timeToLive, version, wake
+  attempt, field, fingerprint, isRunning, isSettled, lease, LEASE_LEFT, open, owner, ownerLeft, READ, readRequest,
+  script, timeToLive, version, wake
 } from './lua.ts'
 import { hex, OFFSET, OWNER_LEFT, STATE } from './record.ts'
 
@@ -35,6 +35,10 @@ export const takeOver = script(`
   local attempt = 1
   local written = '${STATE.running}'
   if record then
+    -- the next claim reads the outcome, and compares what a settled record has of the fingerprint
+    if ${isSettled} then
+      return {${TAKE_OVER.changed}}
+    end
     local expected = ${fingerprint('mine')}
     if ${version('record')} ~= ${version('mine')} then
       expected = string.sub(ARGV[2], 2)
@@ -44,9 +48,6 @@ export const takeOver = script(`
     end
     if ${fingerprint('record')} ~= expected then
       return {${TAKE_OVER.mismatch}}
-    end
-    if ${isSettled} then
-      return {${TAKE_OVER.changed}}
     end
     attempt = ${attempt('record')}
     if state ~= '${STATE.released}' then
@@ -143,8 +144,9 @@ export const complete = script(`
     local mine = ${owner('record')} == ${field('ARGV[2]', COMPLETION.owner, COMPLETION.retention)}
     if state == '${STATE.released}' then
       -- a claim took the key over and was withdrawn: nothing ran, and the record has the same attempt as before
-      mine = not mine and
-        ${field('record', OFFSET.fingerprint, OFFSET.owner)} == ${field('ARGV[1]', OFFSET.fingerprint, OFFSET.owner)}
+      ${readRequest('ARGV[1]')}
+      mine = not mine and ${attempt('record')} == settledAttempt and
+        string.sub(${fingerprint('record')}, 1, #beginning) == beginning
     end
     if not mine then
       return 0

@@ -31,18 +31,19 @@ export interface RedisUnderTest extends Required<StoreUnderTest> {
   keyPrefix: string
 }
 
-type RedisSettings = NonNullable<Parameters<typeof connectRedis>[1]> & Pick<RedisStoreOptions, 'recordVersion'>
+type RedisSettings =
+  NonNullable<Parameters<typeof connectRedis>[1]> & Pick<RedisStoreOptions, 'recordVersion' | 'compress'>
 
 /** Two stores on two clients of the tests' Redis. */
 export async function redisUnderTest (t: Test, settings: RedisSettings = {}): Promise<RedisUnderTest> {
-  const { recordVersion = RECORD_VERSION, ...options } = settings
+  const { recordVersion = RECORD_VERSION, compress = false, ...options } = settings
   const keyPrefix = newPrefix()
   // A client without a prefix cleans up: it sees the whole names of the keys.
   const cleaner = connectRedis(t, { prefix: `${options.keyPrefix ?? ''}${keyPrefix}` })
   await cleaner.ping()
   const redis = connectRedis(t, options)
-  const store = openStore(t, redis, keyPrefix, { recordVersion })
-  const other = openStore(t, connectRedis(t, options), keyPrefix, { recordVersion })
+  const store = openStore(t, redis, keyPrefix, { recordVersion, compress })
+  const other = openStore(t, connectRedis(t, options), keyPrefix, { recordVersion, compress })
   return { store, other, redis, keyPrefix, ...viewOf(redis, keyPrefix) }
 }
 

@@ -101,7 +101,7 @@ const BROKEN_SCRIPTS: Array<[what: string, lua: RegExp, broken: string]> = [
   ['that takes a key over while its lease lasts', /if left > 0 or/, 'if'],
   [
     'that takes over what was settled between its two commands',
-    /if \(state == 's' or state == 'n'\) then\s+return \{2\}/,
+    /if \(state == 's'[^)]*\) then\s+return \{2\}/,
     'if false then return {2}'
   ],
   ['that does not count attempts', /attempt = attempt \+ 1/, ''],

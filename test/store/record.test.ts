@@ -10,7 +10,7 @@ import {
   timeToLive
 } from '../../plugin/store/record.ts'
 import { settledRecord } from './settled.ts'
-import type { DecodedRecord } from '../../plugin/store/record.ts'
+import type { DecodedRecord, RecordVersion } from '../../plugin/store/record.ts'
 import { RecordUnreadableError } from '../../plugin/store/store.ts'
 import type { Claim, KeptResponse, OwnedClaim } from '../../plugin/store/store.ts'
 import { holds } from './holds.ts'
@@ -33,9 +33,19 @@ const attempts = fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, m
 const owned: fc.Arbitrary<OwnedClaim> = fc.tuple(claims, attempts).map(([claim, attempt]) => ({ ...claim, attempt }))
 
 const text = fc.oneof(fc.string({ unit: 'grapheme' }), fc.string({ unit: fc.constantFrom('\n', '\\', ':', 'n') }))
-const name = fc.string({ unit: fc.constantFrom(...'ax-\\\n'), minLength: 1 })
+const name = fc.oneof(
+  fc.string({ unit: fc.constantFrom(...'ax-\\\n'), minLength: 1 }),
+  fc.constant('content-type')
+)
+type Header = KeptResponse['headers'][number]
+const value = fc.oneof(
+  text,
+  fc.array(text, { minLength: 2 }),
+  fc.constant(null),
+  fc.constantFrom('application/json', 'application/json; charset=utf-8', 'text/plain; charset=utf-8', 'j', 't')
+)
 const responses: fc.Arbitrary<KeptResponse> = fc.record({
-  headers: fc.uniqueArray(fc.tuple(name, fc.oneof(text, fc.array(text, { minLength: 2 }), fc.constant(null))), {
+  headers: fc.uniqueArray(fc.oneof(fc.tuple(name, value), fc.constant<Header>([':text', null])), {
     selector: ([name]) => name
   }),
   body: fc.oneof(text, fc.uint8Array({ size: 'large' }).map(array => Buffer.from(array)))
@@ -44,6 +54,11 @@ const responses: fc.Arbitrary<KeptResponse> = fc.record({
 /** As it comes from Redis. */
 function read (record: string | Buffer): DecodedRecord {
   return decode(Buffer.from(record as string))
+}
+
+/** What a settled record has of the fingerprint. */
+function ofSettled (fingerprint: string, version: RecordVersion): string {
+  return version === 1 ? fingerprint : fingerprint.slice(0, 22)
 }
 
 /** With the body as bytes, as it comes back. */
@@ -93,9 +108,10 @@ t.test('a settled record is read as it was written, whatever its headers and its
         assert.deepEqual(read(settledRecord(owned, { statusCode, response }, version)), {
           version,
           state: 'settled',
-          fingerprint: owned.fingerprint,
+          fingerprint: ofSettled(owned.fingerprint, version),
           attempt: owned.attempt,
-          outcome: { statusCode, response: inBytes(response) }
+          outcome: { statusCode, response: inBytes(response) },
+          compression: null
         })
       }
     ),
@@ -162,10 +178,16 @@ t.test('what is no record is an error or a record, never a crash', async (t) => 
   const garbage = fc.oneof(
     fc.uint8Array({ maxLength: 200 }),
     // Its head looks right, so that the rest is read.
-    fc.tuple(versions, fc.constantFrom(...Object.values(STATE), '?'), fc.constantFrom('', '201\n\n'), fc.oneof(
-      fc.string({ unit: fc.constantFrom('0', 'a'), minLength: 30, maxLength: 60 }),
-      fc.string({ unit: fc.constantFrom('0', 'a', '\n', 'x'), minLength: 40, maxLength: 200 })
-    )).map(([version, state, status, rest]) => Buffer.from(version + state + 'f'.repeat(51) + status + rest))
+    fc.tuple(
+      versions,
+      fc.constantFrom(...Object.values(STATE), '?'),
+      fc.constantFrom('f'.repeat(51), 'f'.repeat(22)),
+      fc.constantFrom('', '201\n\n', '2011\n\n', '2011,ff\n\n'),
+      fc.oneof(
+        fc.string({ unit: fc.constantFrom('0', 'a'), minLength: 30, maxLength: 60 }),
+        fc.string({ unit: fc.constantFrom('0', 'a', '\n', 'x'), minLength: 40, maxLength: 200 })
+      )
+    ).map(parts => Buffer.from(parts.join('')))
   )
   const seen = new Set<string>()
   await holds(t, fc.property(garbage, (array) => {
@@ -213,26 +235,50 @@ const GOLDEN: OwnedClaim = {
   takeOver: true
 }
 const HEAD = `${GOLDEN.fingerprint}01020304`
+/** The beginning of a settled record, after its state and up to the status. */
+const SETTLED_HEADS: Record<RecordVersion, (statusCode: number) => string> = {
+  1: statusCode => `${HEAD}${statusCode}`,
+  2: statusCode => `${GOLDEN.fingerprint.slice(0, 22)}${statusCode}1020304`
+}
 const TIMES = '00007530' + '00000526d130'
 const RESPONSE: KeptResponse = {
   headers: [
     ['a', 'é'],
     ['b', ['1', '2']],
     ['c', null],
-    ['d\n', '\\n\n']
+    ['d\n', '\\n\n'],
+    ['content-type', 'application/json; charset=utf-8'],
+    [':text', null]
   ],
   body: Buffer.from('00ff0a', 'hex')
 }
-const LINES = 'a:é\nb:1\nb:2\n:c\nd\\n:\\\\n\\n\n'
-
-const HEADS = { fingerprint: GOLDEN.fingerprint, attempt: 0x01020304 }
-const OWNED = { ...HEADS, owner: GOLDEN.owner, lease: 30_000, timeToLive: 86_430_000, ownerLeft: false }
+const SOME_LINES = 'a:é\nb:1\nb:2\n:c\nd\\n:\\\\n\\n\n'
+const LINES: Record<RecordVersion, string> = {
+  1: `${SOME_LINES}content-type:application/json; charset=utf-8\n::text\n`,
+  2: `${SOME_LINES}j\nt\n`
+}
+const OWNED = {
+  fingerprint: GOLDEN.fingerprint,
+  attempt: 0x01020304,
+  owner: GOLDEN.owner,
+  lease: 30_000,
+  timeToLive: 86_430_000,
+  ownerLeft: false
+}
 
 for (const version of RECORD_VERSIONS) {
   const settled = (response: KeptResponse | null, statusCode = 201): string | Buffer =>
     settledRecord(GOLDEN, { statusCode, response }, version)
   const decoded = (response: KeptResponse | null, statusCode = 201): DecodedRecord =>
-    ({ version, state: 'settled', ...HEADS, outcome: { statusCode, response } })
+    ({
+      version,
+      state: 'settled',
+      fingerprint: ofSettled(GOLDEN.fingerprint, version),
+      attempt: 0x01020304,
+      outcome: { statusCode, response },
+      compression: null
+    })
+  const head = SETTLED_HEADS[version]
   const records: Array<[what: string, record: string | Buffer, text: string | Buffer, decoded: DecodedRecord]> = [
     [
       'running',
@@ -249,12 +295,12 @@ for (const version of RECORD_VERSIONS) {
     [
       'settled',
       settled(RESPONSE),
-      Buffer.concat([Buffer.from(`${version}s${HEAD}201\n${LINES}\n`), Buffer.from('00ff0a', 'hex')]),
+      Buffer.concat([Buffer.from(`${version}s${head(201)}\n${LINES[version]}\n`), Buffer.from('00ff0a', 'hex')]),
       decoded(RESPONSE)
     ],
-    ['settled, with text and no headers,', settled({ headers: [], body: '\n\nü' }), `${version}s${HEAD}201\n\n\n\nü`,
+    ['settled, with text and no headers,', settled({ headers: [], body: '\n\nü' }), `${version}s${head(201)}\n\n\n\nü`,
       decoded({ headers: [], body: Buffer.from('\n\nü') })],
-    ['settled, without a response,', settled(null, 599), `${version}n${HEAD}599\n\n`, decoded(null, 599)]
+    ['settled, without a response,', settled(null, 599), `${version}n${head(599)}\n\n`, decoded(null, 599)]
   ]
   for (const [what, record, text, decoded] of records) {
     t.test(`a ${what} record of version ${version} is written and read like this`, async (t) => {
@@ -277,8 +323,61 @@ for (const version of RECORD_VERSIONS) {
 
 t.test('a settled record whose status is no number is an error', async (t) => {
   for (const status of ['', '\n', '20\n', '20x\n', '2010', '-01\n']) {
-    t.throws(() => read(`2s${HEAD}${status}\n\n`), RecordUnreadableError, JSON.stringify(status))
+    t.throws(() => read(`1s${HEAD}${status}\n\n`), RecordUnreadableError, JSON.stringify(status))
   }
+})
+
+const BEGINNING = GOLDEN.fingerprint.slice(0, 22)
+
+t.test('a settled record of version 2 whose status, attempt or size is no number is an error', async (t) => {
+  for (const numbers of [
+    '', '201', '20', '20x1', '-011', '201-1', '201x', '2011x', '2011 ', '201123456789', '2011,', '2011,ff', '2011,x'
+  ]) {
+    t.throws(() => read(`2s${BEGINNING}${numbers}\n\n`), RecordUnreadableError, `plain: ${numbers}`)
+  }
+  for (const numbers of ['2011', '2011,', '2011,x', '2011,123456789', '201,ff']) {
+    t.throws(() => read(`2b${BEGINNING}${numbers}\n\n`), RecordUnreadableError, `compressed: ${numbers}`)
+  }
+})
+
+t.test('a compressed record of version 2 is written and read like this', async (t) => {
+  for (const [algorithm, state] of [['brotli', 'b'], ['zstd', 'z']] as const) {
+    const bytes = Buffer.from('00ff0a', 'hex')
+    const compressed = { algorithm, size: 0x1f40, bytes }
+    const response: KeptResponse = { headers: [[':text', null]], body: 'ü'.repeat(4_000) }
+    const record = settledRecord({ ...GOLDEN, attempt: 10 }, { statusCode: 201, response }, 2, compressed)
+    t.same(record, Buffer.concat([Buffer.from(`2${state}${BEGINNING}201a,1f40\nt\n\n`), bytes]))
+    t.strictSame(read(record), {
+      version: 2,
+      state: 'settled',
+      fingerprint: BEGINNING,
+      attempt: 10,
+      outcome: { statusCode: 201, response: { headers: [[':text', null]], body: bytes } },
+      compression: { algorithm, size: 0x1f40 }
+    })
+    t.same(
+      settledRecord(GOLDEN, { statusCode: 201, response }, 1, compressed),
+      settledRecord(GOLDEN, { statusCode: 201, response }, 1),
+      'version 1 has the body as it is'
+    )
+    t.throws(() => read(`1${state}${HEAD}201\n\n`), RecordUnreadableError)
+  }
+})
+
+t.test('of a JSON response all but status and body takes 31 bytes, in version 2', async (t) => {
+  const headers: KeptResponse['headers'] = [['content-type', 'application/json; charset=utf-8'], [':text', null]]
+  const record = settledRecord({ ...GOLDEN, attempt: 1 }, { statusCode: 201, response: { headers, body: '{}' } }, 2)
+  t.equal(record.length, '201'.length + '{}'.length + 31)
+})
+
+t.test('a header in a form that is not known is an error', async (t) => {
+  t.throws(() => read(`2s${BEGINNING}2011\nx\n\n`), RecordUnreadableError)
+})
+
+t.test('the first attempt’s record of version 2 takes 31 bytes beside status and body if that is JSON', async (t) => {
+  const headers: KeptResponse['headers'] = [['content-type', 'application/json; charset=utf-8'], [':text', null]]
+  const outcome = { statusCode: 201, response: { headers, body: '{}' } }
+  t.equal(settledRecord({ ...GOLDEN, attempt: 1 }, outcome, 2).length - '201'.length - '{}'.length, 31)
 })
 
 function attempt<T> (read: () => T): T | Error {

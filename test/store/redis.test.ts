@@ -1,7 +1,8 @@
 import t from 'tap'
-import { encodeReleased, encodeRunning, RECORD_VERSION } from '../../plugin/store/record.ts'
+import { encodeReleased, encodeRunning, RECORD_VERSION, RECORD_VERSIONS } from '../../plugin/store/record.ts'
 import type { Redis } from 'ioredis'
 import { RecordUnreadableError } from '../../plugin/index.ts'
+import type { Claim } from '../../plugin/index.ts'
 import { connectRedis, newPrefix, until } from '../helper.ts'
 import { storeContract } from './contract.ts'
 import { aClaim, anOutcome, ID, isAbout, openStore, own, redisUnderTest } from './harness.ts'
@@ -61,6 +62,37 @@ t.test('the longest lease and retention there are pass through every script', as
   isAbout(t, (await store.find(ID))?.leaseLeft, 2 ** 31 - 1)
   t.equal(await other.complete(ID, second, anOutcome()), true)
   isAbout(t, (await store.find(ID))?.expiresIn, 2 ** 47)
+})
+
+t.test('requests with one key are told apart by 43 characters of the fingerprint while it runs, ' +
+  'and by 22 when it is settled', async (t) => {
+  const { store, other } = await redisUnderTest(t)
+  const claim = aClaim({ fingerprint: 'f'.repeat(43) })
+  const withAnother = (at: number): Claim =>
+    aClaim({ fingerprint: `${'f'.repeat(at)}g${'f'.repeat(42 - at)}`, lease: 2_000 })
+  const owned = await own(store, claim)
+  for (const at of [0, 21, 22, 42]) t.match(await other.claim(ID, withAnother(at)), { state: 'mismatch' })
+  t.equal(await store.complete(ID, owned, anOutcome()), true)
+  for (const at of [0, 21]) t.match(await other.claim(ID, withAnother(at)), { state: 'mismatch' })
+  for (const at of [22, 42]) t.match(await other.claim(ID, withAnother(at)), { state: 'settled', attempt: 1 })
+  t.match(await other.claim(ID, claim), { state: 'settled', attempt: 1 })
+})
+
+t.test('after a claim that took over was withdrawn, only the same request and attempt completes', async (t) => {
+  for (const recordVersion of RECORD_VERSIONS) {
+    const { store, other, expireLease, stored } = await redisUnderTest(t, { recordVersion })
+    const owned = await own(store, aClaim({ fingerprint: 'f'.repeat(43) }))
+    await expireLease(ID)
+    const second = aClaim({ fingerprint: 'f'.repeat(43) })
+    t.match(await other.claim(ID, second), { state: 'claimed', attempt: 2 })
+    t.equal(await other.withdraw(ID, second), true)
+    const before = await stored(ID)
+    t.equal(await store.complete(ID, { ...owned, attempt: 2 }, anOutcome()), false)
+    t.equal(await store.complete(ID, { ...owned, attempt: 0x11 }, anOutcome()), false)
+    t.equal(await store.complete(ID, { ...owned, fingerprint: `g${'f'.repeat(42)}` }, anOutcome()), false)
+    t.equal(await stored(ID), before)
+    t.equal(await store.complete(ID, owned, anOutcome()), true)
+  }
 })
 
 const FOREIGN: Array<[what: string, put: (redis: Redis, key: string) => Promise<unknown>]> = [

@@ -5,7 +5,7 @@ import { Cluster as Cluster5, Redis as Redis5 } from 'ioredis-5'
 import { Cluster as ValkeyCluster, Redis as Valkey } from 'iovalkey'
 import { describe, expect, test } from 'tstyche'
 import idempotency, { idempotency as named, MemoryStore } from '../../plugin/index.ts'
-import type { IdempotencyOptions, RouteIdempotencyOptions, Scope } from '../../plugin/index.ts'
+import type { CompressOptions, IdempotencyOptions, RouteIdempotencyOptions, Scope } from '../../plugin/index.ts'
 
 const app = Fastify()
 const store = new MemoryStore()
@@ -74,6 +74,7 @@ describe('the options of the plugin', () => {
       errors: 'error-handler' as const,
       docsUrl: 'https://example.com/docs',
       recordVersion: 1 as const,
+      compress: { minSize: 10_000, algorithm: 'brotli' as const },
       keyPrefix: 'shop:'
     })
     expect<IdempotencyOptions['onConflict']>().type.toBe<'auto' | 'wait' | 'reject' | undefined>()
@@ -82,6 +83,9 @@ describe('the options of the plugin', () => {
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', lease: '30s' })
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', onConflict: 'queue' })
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', recordVersion: 3 })
+    expect<IdempotencyOptions['compress']>().type.toBe<boolean | CompressOptions | undefined>()
+    expect<CompressOptions['algorithm']>().type.toBe<'brotli' | 'zstd' | undefined>()
+    expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', compress: 'zstd' })
     expect(app.register).type.not.toBeCallableWith(idempotency, { store, scope: 'global', errors: 'json' })
     expect(app.register).type.not.toBeCallableWith(idempotency, { redis: {}, scope: 'global' })
   })
@@ -116,7 +120,7 @@ describe('the options of a route', () => {
   test('what holds for the whole plugin cannot differ by route', () => {
     expect<Exclude<keyof IdempotencyOptions, keyof RouteIdempotencyOptions>>().type.toBe<
       'redis' | 'store' | 'global' | 'storeTimeout' | 'replayCache' | 'maxWaiters' | 'closeTimeout' | 'errors' |
-      'docsUrl' | 'recordVersion' | 'redisChecks' | 'keyPrefix'
+      'docsUrl' | 'recordVersion' | 'redisChecks' | 'compress' | 'keyPrefix'
     >()
   })
 
