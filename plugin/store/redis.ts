@@ -56,7 +56,7 @@ export class RedisStore implements Store {
 
   constructor (redis: RedisClient, options: RedisStoreOptions) {
     this.#redis = redis
-    this.#commands = commandsOf(redis)
+    this.#commands = commandsOf(redis, options.keyPrefix)
     this.#keyPrefix = options.keyPrefix
     this.#recordVersion = options.recordVersion ?? RECORD_VERSION
     this.#compressor = options.compress ? new BodyCompressor(options.compress) : null
@@ -70,11 +70,10 @@ export class RedisStore implements Store {
   }
 
   #claim (id: string, claim: Claim, reads: number): Promise<ClaimResult> {
-    const key = this.#keyPrefix + id
     const running = encodeRunning(claim, 1, this.#recordVersion)
-    return this.#commands.setIfAbsent(key, running, timeToLive(claim)).then(
+    return this.#commands.setIfAbsent(id, running, timeToLive(claim)).then(
       value => value === null ? FIRST_CLAIM : this.#claimExisting(id, claim, running, decode(value), reads),
-      (error: unknown) => this.#claimWithoutWrite(key, claim, explained(error))
+      (error: unknown) => this.#claimWithoutWrite(id, claim, explained(error))
     )
   }
 
@@ -103,7 +102,7 @@ export class RedisStore implements Store {
     reads: number
   ): Promise<ClaimResult> {
     const permission = scripts.permission(claim.takeOver, fingerprint === claim.fingerprint ? '' : fingerprint)
-    const answer = await this.#run(scripts.takeOver, this.#keyPrefix + id, running, permission)
+    const answer = await this.#run(scripts.takeOver, id, running, permission)
     if (!Array.isArray(answer)) throw oddAnswer()
     switch (integer(answer[0])) {
       case scripts.TAKE_OVER.claimed:
@@ -120,16 +119,16 @@ export class RedisStore implements Store {
   }
 
   /** Redis refused the write. It may still be able to read the record, and some claims are answered from that alone. */
-  async #claimWithoutWrite (key: string, claim: Claim, refused: unknown): Promise<ClaimResult> {
+  async #claimWithoutWrite (id: string, claim: Claim, refused: unknown): Promise<ClaimResult> {
     if (!(refused instanceof StoreRefusedError)) throw refused
     try {
-      const value = await this.#commands.get(key)
+      const value = await this.#commands.get(id)
       if (value === null) throw refused
       const found = decode(value)
       const result = await resultOf(found, claim, this.#fingerprintFor(found, claim))
       if (result !== null) return result
       if (found.state !== 'running') throw refused
-      const leaseLeft = leaseLeftOf(found, integer(await this.#commands.pttl(key)))
+      const leaseLeft = leaseLeftOf(found, integer(await this.#commands.pttl(id)))
       if (leaseLeft === 0 && claim.takeOver) throw refused
       return { state: 'running', leaseLeft, ownerLeft: found.ownerLeft }
     } catch (error) {
@@ -141,7 +140,7 @@ export class RedisStore implements Store {
   async renew (id: string, owned: OwnedClaim): Promise<boolean> {
     await this.#connection.reachable()
     const running = encodeRunning(owned, owned.attempt, this.#recordVersion)
-    return this.#run(scripts.renew, this.#keyPrefix + id, running).then(wasDone)
+    return this.#run(scripts.renew, id, running).then(wasDone)
   }
 
   complete (id: string, owned: OwnedClaim, outcome: Outcome): Promise<boolean> {
@@ -167,7 +166,7 @@ export class RedisStore implements Store {
 
   #compareAndSet (id: string, owned: OwnedClaim, settled: Value): Promise<boolean> | undefined {
     const running = encodeRunning(owned, owned.attempt, this.#recordVersion)
-    return this.#commands.setIfEqual?.(this.#keyPrefix + id, settled, running, owned.retention).then(
+    return this.#commands.setIfEqual?.(id, settled, running, owned.retention).then(
       // The script knows all other records that the owner may complete, and wakes those who wait.
       written => written === null ? this.#completeByScript(id, owned, settled) : true,
       (error: unknown) => {
@@ -183,38 +182,37 @@ export class RedisStore implements Store {
 
   #completeByScript (id: string, owned: OwnedClaim, settled: Value): Promise<boolean> {
     const completion = scripts.completion(owned.owner, owned.retention, this.#wakeUps.channel)
-    return this.#run(scripts.complete, this.#keyPrefix + id, settled, completion).then(wasDone)
+    return this.#run(scripts.complete, id, settled, completion).then(wasDone)
   }
 
   async release (id: string, owned: OwnedClaim): Promise<boolean> {
     await this.#connection.reachable()
     const released = encodeReleased(owned, this.#recordVersion)
-    return this.#run(scripts.release, this.#keyPrefix + id, released, this.#wakeUps.channel).then(wasDone)
+    return this.#run(scripts.release, id, released, this.#wakeUps.channel).then(wasDone)
   }
 
   async withdraw (id: string, { owner }: Claim): Promise<boolean> {
     await this.#connection.reachable()
-    return this.#run(scripts.withdraw, this.#keyPrefix + id, owner, this.#wakeUps.channel).then(wasDone)
+    return this.#run(scripts.withdraw, id, owner, this.#wakeUps.channel).then(wasDone)
   }
 
   async markLeft (id: string, { owner }: OwnedClaim): Promise<boolean> {
     await this.#connection.reachable()
-    return this.#run(scripts.markLeft, this.#keyPrefix + id, owner, this.#wakeUps.channel).then(wasDone)
+    return this.#run(scripts.markLeft, id, owner, this.#wakeUps.channel).then(wasDone)
   }
 
   async wait (id: string, timeout: number, signal: AbortSignal): Promise<void> {
     await this.#wakeUps.wait(id, timeout, signal, async () => {
       await this.#connection.reachable()
-      return this.#run(scripts.markAwaited, this.#keyPrefix + id).then(wasDone)
+      return this.#run(scripts.markAwaited, id).then(wasDone)
     })
   }
 
   async find (id: string): Promise<StoredRecord | null> {
     await this.#connection.reachable()
-    const key = this.#keyPrefix + id
     const [found, timeToLive] = await Promise.all([
-      this.#commands.get(key).then(value => value && readRecord(value)).catch(unlessUnreadable),
-      this.#commands.pttl(key).then(integer, rethrow)
+      this.#commands.get(id).then(value => value && readRecord(value)).catch(unlessUnreadable),
+      this.#commands.pttl(id).then(integer, rethrow)
     ])
     if (found === null) return null
     const expiresIn = timeToLive === NO_EXPIRY ? Infinity : Math.max(0, timeToLive)
@@ -230,7 +228,7 @@ export class RedisStore implements Store {
 
   async forget (id: string): Promise<boolean> {
     await this.#connection.reachable()
-    return this.#run(forget, this.#keyPrefix + id, this.#wakeUps.channel).then(wasDone)
+    return this.#run(forget, id, this.#wakeUps.channel).then(wasDone)
   }
 
   /**
@@ -264,11 +262,11 @@ export class RedisStore implements Store {
     this.#wakeUps.close()
   }
 
-  #run (script: scripts.Script, key: string, ...values: ScriptValues): Promise<unknown> {
-    return this.#commands.evaluate('evalsha', script.sha, key, values).catch((error: unknown) => {
+  #run (script: scripts.Script, id: string, ...values: ScriptValues): Promise<unknown> {
+    return this.#commands.evaluate('evalsha', script.sha, id, values).catch((error: unknown) => {
       const isUnknown = error instanceof Error && error.message.startsWith('NOSCRIPT')
       // Redis restarted, or another node serves the slot now.
-      return isUnknown ? this.#commands.evaluate('eval', script.lua, key, values).catch(rethrow) : rethrow(error)
+      return isUnknown ? this.#commands.evaluate('eval', script.lua, id, values).catch(rethrow) : rethrow(error)
     })
   }
 }

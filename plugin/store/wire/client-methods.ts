@@ -19,36 +19,40 @@ export class ClientMethods implements RedisCommands {
   /** Only for a Cluster: the same methods, each of which sends its command alone. */
   readonly #alone: Methods | null
 
-  constructor (redis: RedisClient) {
+  readonly #keyPrefix: string
+
+  constructor (redis: RedisClient, keyPrefix: string) {
     this.#methods = redis
+    this.#keyPrefix = keyPrefix
     this.#alone = sentAlone(redis)
   }
 
-  setIfAbsent (key: string, record: string, milliseconds: number): Promise<Buffer | null> {
-    return this.#send(methods => methods.setBuffer(key, record, 'PX', milliseconds, 'NX', 'GET'))
+  setIfAbsent (id: string, record: string, milliseconds: number): Promise<Buffer | null> {
+    return this.#send(id, (methods, key) => methods.setBuffer(key, record, 'PX', milliseconds, 'NX', 'GET'))
   }
 
-  evaluate (command: 'evalsha' | 'eval', script: string, key: string, values: ScriptValues): Promise<unknown> {
+  evaluate (command: 'evalsha' | 'eval', script: string, id: string, values: ScriptValues): Promise<unknown> {
     const args = values.map((value = '') => typeof value === 'string' ? value : hidden(value))
-    return this.#send(methods => methods[command](script, 1, key, ...args))
+    return this.#send(id, (methods, key) => methods[command](script, 1, key, ...args))
   }
 
-  get (key: string): Promise<Buffer | null> {
-    return this.#send(methods => methods.getBuffer(key))
+  get (id: string): Promise<Buffer | null> {
+    return this.#send(id, (methods, key) => methods.getBuffer(key))
   }
 
-  pttl (key: string): Promise<unknown> {
-    return this.#send(methods => methods.pttl(key))
+  pttl (id: string): Promise<unknown> {
+    return this.#send(id, (methods, key) => methods.pttl(key))
   }
 
   /** If another node serves the key's slot now, the command is sent to that node. */
-  #send<T> (command: (methods: Methods) => Promise<T>): Promise<T> {
+  #send<T> (id: string, command: (methods: Methods, key: string) => Promise<T>): Promise<T> {
     const alone = this.#alone
-    const sent = command(this.#methods)
+    const key = this.#keyPrefix + id
+    const sent = command(this.#methods, key)
     return alone === null
       ? sent
       : sent.catch((error: unknown) => {
-        if (isMisdirected(error)) return command(alone)
+        if (isMisdirected(error)) return command(alone, key)
         throw error
       })
   }

@@ -9,8 +9,9 @@ export type Value = string | readonly [head: string, body: string | Buffer]
 export type ScriptValues = [] | [record: Value, details?: string]
 
 /**
- * The commands that the store sends, each to the node of a Cluster that serves its key. They reject with the error of
- * the client, which may be an error reply of Redis.
+ * The commands that the store sends, each to the node of a Cluster that serves its key. The key of a record is the
+ * store's prefix and the record's id. The commands reject with the error of the client, which may be an error reply of
+ * Redis.
  */
 export interface RedisCommands {
   /**
@@ -18,15 +19,15 @@ export interface RedisCommands {
    * since version 7.0.
    * @returns the record that was there before
    */
-  setIfAbsent (key: string, record: string, milliseconds: number): Promise<Buffer | null>
+  setIfAbsent (id: string, record: string, milliseconds: number): Promise<Buffer | null>
   /**
    * `SET key record IFEQ expected PX milliseconds`: writes the record if the present one is `expected`. Valkey 8.1 and
    * Redis 8.4 know it. Missing where the client cannot send it.
    * @returns not null if it was written
    */
-  setIfEqual? (key: string, record: Value, expected: string, milliseconds: number): Promise<unknown>
+  setIfEqual? (id: string, record: Value, expected: string, milliseconds: number): Promise<unknown>
   /** `EVALSHA`, or `EVAL` if `script` is not the SHA-1 of a script but its text. All scripts have one key. */
-  evaluate (command: 'evalsha' | 'eval', script: string, key: string, values: ScriptValues): Promise<unknown>
-  get (key: string): Promise<Buffer | null>
-  pttl (key: string): Promise<unknown>
+  evaluate (command: 'evalsha' | 'eval', script: string, id: string, values: ScriptValues): Promise<unknown>
+  get (id: string): Promise<Buffer | null>
+  pttl (id: string): Promise<unknown>
 }

@@ -8,12 +8,16 @@ export type { RedisCommands, ScriptValues, Value } from './commands.ts'
 
 const METHODS = ['setBuffer', 'getBuffer', 'evalsha', 'eval', 'pttl'] as const
 
-/** The cheapest way in which a client can send the commands of the store. */
-export function commandsOf (redis: RedisClient): RedisCommands {
+/**
+ * The cheapest way in which a client can send the commands of the store.
+ * @param keyPrefix the store's prefix for the names of its keys
+ */
+export function commandsOf (redis: RedisClient, keyPrefix: string): RedisCommands {
   const Command = preparedCommandClass(redis)
-  const keyPrefix = redis.options?.keyPrefix ?? ''
-  if (Command === null || isPatched(redis) || typeof keyPrefix !== 'string') return new ClientMethods(redis)
-  return new PreparedCommands(redis, Command, keyPrefix)
+  const ownPrefix = redis.options?.keyPrefix ?? ''
+  return Command === null || isPatched(redis) || typeof ownPrefix !== 'string'
+    ? new ClientMethods(redis, keyPrefix)
+    : new PreparedCommands(redis, Command, ownPrefix + keyPrefix)
 }
 
 /**

@@ -12,7 +12,10 @@ export interface PreparedCommand {
   readonly promise: Promise<unknown>
 }
 
-export type PreparedCommandClass = new (name: string, args: string[], request: Request) => PreparedCommand
+/** @param args the visible arguments, to which the key is added */
+export type PreparedCommandClass = new (
+  name: string, args: readonly string[], keyPrefix: string, id: string, request: Request
+) => PreparedCommand
 
 /** What the store uses of ioredis's own class `Command`. */
 interface ClientCommand {
@@ -58,19 +61,23 @@ function classFor (prototype: object): PreparedCommandClass {
 function newClass (): PreparedCommandClass {
   return class {
     readonly name: string
-    readonly args: string[]
     readonly promise: Promise<unknown>
     // Tracers and Clusters put their own functions in the place of these two.
     resolve!: (value: unknown) => void
     reject!: (error: unknown) => void
     /** ioredis reads and writes this. */
     isTraced = false
+    readonly #args: readonly string[]
+    readonly #keyPrefix: string
+    readonly #id: string
     readonly #request: Request
     #timer: NodeJS.Timeout | null = null
 
-    constructor (name: string, args: string[], request: Request) {
+    constructor (name: string, args: readonly string[], keyPrefix: string, id: string, request: Request) {
       this.name = name
-      this.args = args
+      this.#args = args
+      this.#keyPrefix = keyPrefix
+      this.#id = id
       this.#request = request
       this.promise = new Promise((resolve, reject) => {
         this.resolve = resolve
@@ -87,9 +94,14 @@ function newClass (): PreparedCommandClass {
       this.promise.then(clear, clear)
     }
 
+    /** Made on demand, since only tracers, Clusters and errors ask for it. */
+    get args (): string[] {
+      return [...this.#args, ...this.getKeys()]
+    }
+
     /** By the key a Cluster finds the node. */
     getKeys (): string[] {
-      return this.args.slice(-1)
+      return [this.#keyPrefix + this.#id]
     }
 
     /** Answers are passed on as they are, in every version of the protocol. */

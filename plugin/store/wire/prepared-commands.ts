@@ -1,88 +1,112 @@
 import type { RedisClient } from '../redis-client.ts'
 import type { RedisCommands, ScriptValues, Value } from './commands.ts'
 import type { PreparedCommandClass } from './prepared-command.ts'
-import { around, asciiBulk, begin, bulk } from './resp.ts'
+import { around, asciiBulk, begin, bulk, END } from './resp.ts'
 import type { Request } from './resp.ts'
 
 /** Both SET commands have seven parts. */
 const SET = begin(7) + asciiBulk('SET')
 const NX_GET = asciiBulk('NX') + asciiBulk('GET')
 
+/** What stands in front of the key. */
+interface Opening {
+  readonly text: string
+  /** The visible arguments, without the key. */
+  readonly args: readonly string[]
+}
+
+const SET_OPENING: Opening = { text: SET, args: [] }
+const GET_OPENING: Opening = { text: begin(2) + asciiBulk('get'), args: [] }
+const PTTL_OPENING: Opening = { text: begin(2) + asciiBulk('pttl'), args: [] }
+
 /**
  * Sends the commands by `sendCommand` of an ioredis client. What ioredis does for every command holds for them too: the
  * offline queue, new attempts after a lost connection, `commandTimeout`, the nodes of a Cluster and its redirections,
  * and tracing. `enableAutoPipelining` makes no difference: all commands of one turn of the event loop leave together.
+ *
+ * All pieces of a request that do not change are built once, since every concatenation takes memory.
  */
 export class PreparedCommands implements RedisCommands {
   readonly #redis: RedisClient
   readonly #Command: PreparedCommandClass
-  /** The client's own prefix for the names of all keys. */
   readonly #keyPrefix: string
+  /** By the length of an id: the beginning of a key. */
+  readonly #beginKey: (idLength: number) => string
 
+  /** @param keyPrefix the client's own prefix for the names of all keys, and that of the store */
   constructor (redis: RedisClient, Command: PreparedCommandClass, keyPrefix: string) {
     this.#redis = redis
     this.#Command = Command
     this.#keyPrefix = keyPrefix
+    const prefixLength = Buffer.byteLength(keyPrefix)
+    this.#beginKey = remembered(idLength => `$${prefixLength + idLength}${END}${keyPrefix}`)
   }
 
-  setIfAbsent (name: string, record: string, milliseconds: number): Promise<Buffer | null> {
-    const key = this.#keyPrefix + name
-    const request = SET + bulk(key) + asciiBulk(record) + expiry(milliseconds) + NX_GET
-    return this.#send('set', [key], request) as Promise<Buffer | null>
+  setIfAbsent (id: string, record: string, milliseconds: number): Promise<Buffer | null> {
+    const request = SET + this.#beginKey(id.length) + id + beginNext(record.length) + record + claimEnd(milliseconds)
+    return this.#send('set', SET_OPENING, id, request) as Promise<Buffer | null>
   }
 
-  setIfEqual (name: string, record: Value, expected: string, milliseconds: number): Promise<unknown> {
-    const key = this.#keyPrefix + name
+  setIfEqual (id: string, record: Value, expected: string, milliseconds: number): Promise<unknown> {
     const after = asciiBulk('IFEQ') + asciiBulk(expected) + expiry(milliseconds)
-    return this.#send('set', [key], around(SET + bulk(key), record, after))
+    return this.#send('set', SET_OPENING, id, around(this.#begin(SET_OPENING, id), record, after))
   }
 
-  evaluate (command: 'evalsha' | 'eval', script: string, name: string, values: ScriptValues): Promise<unknown> {
-    const key = this.#keyPrefix + name
+  evaluate (command: 'evalsha' | 'eval', script: string, id: string, values: ScriptValues): Promise<unknown> {
     const [record, details] = values
-    const before = begin(values.length + 4) + callOf(command, script) + bulk(key)
+    const opening = openingOf(command, script, values.length)
+    const before = this.#begin(opening, id)
     const after = details === undefined ? '' : bulk(details)
-    return this.#send(command, [script, '1', key], record === undefined ? before : around(before, record, after))
+    return this.#send(command, opening, id, record === undefined ? before : around(before, record, after))
   }
 
-  get (name: string): Promise<Buffer | null> {
-    return this.#ask('get', name) as Promise<Buffer | null>
+  get (id: string): Promise<Buffer | null> {
+    return this.#send('get', GET_OPENING, id, this.#begin(GET_OPENING, id)) as Promise<Buffer | null>
   }
 
-  pttl (name: string): Promise<unknown> {
-    return this.#ask('pttl', name)
+  pttl (id: string): Promise<unknown> {
+    return this.#send('pttl', PTTL_OPENING, id, this.#begin(PTTL_OPENING, id))
   }
 
-  #ask (command: string, name: string): Promise<unknown> {
-    const key = this.#keyPrefix + name
-    return this.#send(command, [key], begin(2) + asciiBulk(command) + bulk(key))
+  /** The beginning of a request, up to its key. */
+  #begin ({ text }: Opening, id: string): string {
+    return text + this.#beginKey(id.length) + id + END
   }
 
-  #send (command: string, args: string[], request: Request): Promise<unknown> {
+  #send (name: string, { args }: Opening, id: string, request: Request): Promise<unknown> {
     // As the client's own methods do: a wrapper of `sendCommand` may return another promise, which then is the answer.
-    return this.#redis.sendCommand?.(new this.#Command(command, args, request) as never) as Promise<unknown>
+    return this.#redis.sendCommand?.(
+      new this.#Command(name, args, this.#keyPrefix, id, request) as never
+    ) as Promise<unknown>
   }
 }
 
-/** The beginnings of the calls of scripts, to be used again: there are only a few scripts. */
-const calls = new Map<string, string>()
+/** By script, which is an SHA-1 for EVALSHA and the text for EVAL. There are only a few, each with its own values. */
+const openings = new Map<string, Opening>()
 
-/** @param script implies the command: it is an SHA-1, or the text of a script */
-function callOf (command: 'evalsha' | 'eval', script: string): string {
-  let call = calls.get(script)
-  if (call === undefined) {
-    call = asciiBulk(command) + bulk(script) + asciiBulk('1')
-    calls.set(script, call)
+function openingOf (command: 'evalsha' | 'eval', script: string, values: number): Opening {
+  let opening = openings.get(script)
+  if (opening === undefined) {
+    opening = { text: begin(values + 4) + asciiBulk(command) + bulk(script) + asciiBulk('1'), args: [script, '1'] }
+    openings.set(script, opening)
   }
-  return call
+  return opening
 }
 
-/** The expiry of the last claim and its text, to be used again: those of one route never change. */
-let last = { milliseconds: NaN, text: '' }
-
-function expiry (milliseconds: number): string {
-  if (last.milliseconds !== milliseconds) {
-    last = { milliseconds, text: asciiBulk('PX') + asciiBulk(String(milliseconds)) }
+/** Remembers the last result: lengths and times are nearly always the same. */
+function remembered (make: (value: number) => string): (value: number) => string {
+  let last = NaN
+  let text = ''
+  return (value) => {
+    if (value !== last) {
+      text = make(value)
+      last = value
+    }
+    return text
   }
-  return last.text
 }
+
+/** The end of a part, and the beginning of one of that length. */
+const beginNext = remembered(length => `${END}$${length}${END}`)
+const expiry = remembered(milliseconds => asciiBulk('PX') + asciiBulk(String(milliseconds)))
+const claimEnd = remembered(milliseconds => END + asciiBulk('PX') + asciiBulk(String(milliseconds)) + NX_GET)

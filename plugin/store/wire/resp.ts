@@ -14,6 +14,9 @@ export type Request = string | readonly [before: string, body: string | Buffer, 
 /** Characters from which text is large. Smaller text costs less in one piece. */
 const LARGE = 32_768
 
+/** The end of each part. */
+export const END = '\r\n'
+
 /** The beginning of a request that has `parts` parts. */
 export function begin (parts: number): string {
   return `*${parts}\r\n`
