@@ -6,8 +6,9 @@ export interface TableEntry<T> {
   nextInBucket: T | null
 }
 
-/** A power of two. With more entries than buckets the table gets slower, but not wrong. */
-const BUCKETS = 4096
+/** Powers of two. A table that has more entries than the most buckets gets slower, but not wrong. */
+const FIRST_BUCKETS = 1_024
+const MOST_BUCKETS = 65_536
 
 /**
  * A hash table by record id, for entries that come and go with each request. A Map is worse at that: it copies itself
@@ -16,7 +17,7 @@ const BUCKETS = 4096
  * its next full collection. Measured, that cost up to 50 µs a request.
  */
 export class IdTable<T extends TableEntry<T>> {
-  readonly #buckets = new Array<T | null>(BUCKETS).fill(null)
+  #buckets: Array<T | null> = new Array<T | null>(FIRST_BUCKETS).fill(null)
   #size = 0
 
   get size (): number {
@@ -24,7 +25,7 @@ export class IdTable<T extends TableEntry<T>> {
   }
 
   get (id: string): T | undefined {
-    let entry = this.#buckets[bucketOf(id)] as T | null
+    let entry = this.#buckets[this.#bucketOf(id)] as T | null
     while (entry !== null && entry.id !== id) entry = entry.nextInBucket
     return entry ?? undefined
   }
@@ -32,14 +33,12 @@ export class IdTable<T extends TableEntry<T>> {
   /** The entry takes the place of one with the same id. */
   add (entry: T): void {
     this.delete(entry.id)
-    const bucket = bucketOf(entry.id)
-    entry.nextInBucket = this.#buckets[bucket] as T | null
-    this.#buckets[bucket] = entry
-    this.#size++
+    this.#put(entry)
+    if (++this.#size > this.#buckets.length && this.#buckets.length < MOST_BUCKETS) this.#grow()
   }
 
   delete (id: string): void {
-    const bucket = bucketOf(id)
+    const bucket = this.#bucketOf(id)
     let before: T | null = null
     let entry = this.#buckets[bucket] as T | null
     while (entry !== null && entry.id !== id) {
@@ -61,9 +60,21 @@ export class IdTable<T extends TableEntry<T>> {
     }
     return values
   }
-}
 
-/** The first three characters stand for 18 bits of a hash. This spreads them evenly over the buckets. */
-function bucketOf (id: string): number {
-  return ((id.charCodeAt(0) * 67 + id.charCodeAt(1)) * 67 + id.charCodeAt(2)) & (BUCKETS - 1)
+  #put (entry: T): void {
+    const bucket = this.#bucketOf(entry.id)
+    entry.nextInBucket = this.#buckets[bucket] as T | null
+    this.#buckets[bucket] = entry
+  }
+
+  #grow (): void {
+    const entries = this.values()
+    this.#buckets = new Array<T | null>(this.#buckets.length * 4).fill(null)
+    for (const entry of entries) this.#put(entry)
+  }
+
+  /** The first three characters stand for 18 bits of a hash. This spreads them evenly over the buckets. */
+  #bucketOf (id: string): number {
+    return ((id.charCodeAt(0) * 67 + id.charCodeAt(1)) * 67 + id.charCodeAt(2)) & (this.#buckets.length - 1)
+  }
 }

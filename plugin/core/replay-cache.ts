@@ -1,5 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { Claim, KeptResponse, Outcome, OwnedClaim } from '../store/store.ts'
+import { IdTable } from './id-table.ts'
+import type { TableEntry } from './id-table.ts'
 import { wasSentAsText } from './sent-as-text.ts'
 
 // Bytes, as measured in V8: an entry without its headers and its body, a header or one of its values without its
@@ -22,7 +24,7 @@ export interface CachedOutcome {
  * It consists of as few objects as possible, because each object that lives for seconds is copied by the garbage
  * collector. That would be the largest part of what the cache costs a first run.
  */
-class Entry implements CachedOutcome {
+class Entry implements CachedOutcome, TableEntry<Entry> {
   readonly id: string
   readonly fingerprint: string
   readonly attempt: number
@@ -35,6 +37,7 @@ class Entry implements CachedOutcome {
   /** Its neighbours in the order of insertion. */
   older: Entry | null = null
   newer: Entry | null = null
+  nextInBucket: Entry | null = null
 
   constructor (
     id: string, { fingerprint, attempt }: Pick<OwnedClaim, 'fingerprint' | 'attempt'>, statusCode: number,
@@ -60,14 +63,12 @@ class Entry implements CachedOutcome {
  * here, without the store. Entries leave when they are older than `maxAge`, and the oldest ones when there is no room.
  * It has no timer: an insertion removes some of the expired entries, and no expired entry is ever returned.
  *
- * The entries form a list beside the Map. The first entry of a Map is expensive to find after many deletions, because
- * a new iterator passes over all the deleted entries.
+ * The entries also form a list in the order in which they leave.
  */
 export class ReplayCache {
   readonly #maxSize: number
   readonly #maxAge: number
-  /** By record id. */
-  readonly #entries = new Map<string, Entry>()
+  readonly #entries = new IdTable<Entry>()
   #oldest: Entry | null = null
   #newest: Entry | null = null
   #size = 0
@@ -163,7 +164,7 @@ export class ReplayCache {
   }
 
   #add (entry: Entry): void {
-    this.#entries.set(entry.id, entry)
+    this.#entries.add(entry)
     this.#size += entry.size
     entry.older = this.#newest
     if (this.#newest === null) this.#oldest = entry
