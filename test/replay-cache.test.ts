@@ -228,6 +228,19 @@ t.test('a response that could not be kept is asked for each time', async (t) => 
   t.match(app.idempotency.stats(), { conflicts: 2, cached: 0, cacheEntries: 0 })
 })
 
+t.test('after another request took a lost key in this process, the first one is a 422', async (t) => {
+  const store = customStore()
+  const { app, listen } = await build(t, { store, replayCache: {}, maxBodySize: 100 })
+  app.post('/x', { config: { idempotency: true } }, async request =>
+    (request.body as { amount: number }).amount === 1 ? 'small' : 'large'.repeat(100))
+  const client = await listen()
+  t.equal((await client.post('/x', 'k', { amount: 1 })).text, 'small')
+  // As after a loss of the record: this process does not learn of it.
+  await store.forget(recordId('global', 'k'))
+  t.equal((await client.post('/x', 'k', { amount: 2 })).status, 200)
+  t.equal((await client.post('/x', 'k', { amount: 1 })).status, 422)
+})
+
 t.test('an outcome that came too late, after another attempt had taken the key over, is not kept', async (t) => {
   const { app, listen } = await build(t, { store: customStore({ complete: async () => false }), replayCache: {} })
   app.post('/x', { config: { idempotency: true } }, async () => 'done')

@@ -1,10 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { Readable } from 'node:stream'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
 import { build, connectRedis, gate, holdRoute, MemoryStore, until } from './helper.ts'
 import type { TestApp } from './helper.ts'
 import { StoreUnreachableError } from '../plugin/index.ts'
+import type { ClaimResult } from '../plugin/index.ts'
 import { startRedis } from './servers/redis.ts'
 import type { RedisServer } from './servers/redis.ts'
 
@@ -263,6 +265,50 @@ t.test('a store that throws instead of rejecting is one that failed', async (t) 
   t.match(await client.post('/x', 'other'), { status: 503, json: { code: 'FST_IDEMPOTENCY_STORE_UNAVAILABLE' } })
   t.equal(runs, 1)
 })
+
+t.test('a store that answers a claim with no result of a claim is a 503, and no request stays open', async (t) => {
+  const answers: unknown[] = [
+    undefined, null, 'claimed', {}, { state: 'settled', attempt: 1 }, { state: 'settled', attempt: 1, outcome: {} }
+  ]
+  const store = new MemoryStore()
+  store.claim = async () => answers.shift() as ClaimResult
+  const { app, listen } = await build(t, { store })
+  let runs = 0
+  app.post('/x', { config: { idempotency: true } }, async () => `run ${++runs}`)
+  const client = await listen()
+  // All with one key, so that no request joins the claim of one that failed before.
+  while (answers.length > 0) t.equal((await client.post('/x', 'k')).status, 503)
+  t.equal(runs, 0)
+})
+
+t.test('a store that returns values instead of promises works as one that returns promises', async (t) => {
+  const store = new MemoryStore()
+  const answers = { claim: { state: 'claimed', attempt: 1 }, complete: true, release: true }
+  for (const [method, answer] of Object.entries(answers)) Object.assign(store, { [method]: () => answer })
+  const { app, listen } = await build(t, { store })
+  app.post('/done', { config: { idempotency: true } }, async () => 'done')
+  app.post('/failed', { config: { idempotency: true } }, async (_request, reply) => reply.code(500).send('failed'))
+  const client = await listen()
+  for (const time of ['first', 'second']) {
+    t.match(await client.post('/done', 'k'), { status: 200, text: 'done' }, time)
+    t.match(await client.post('/failed', 'other'), { status: 500, text: 'failed' }, time)
+  }
+  t.match(app.idempotency.stats(), { completed: 2, released: 2, storeErrors: 0, running: 0 })
+})
+
+for (const kind of ['text', 'a stream'] as const) {
+  t.test(`a header that no text can be made of, with ${kind}, is an error: its key can be used again`, async (t) => {
+    const { app, listen } = await build(t, { store: new MemoryStore() })
+    app.post('/x', { config: { idempotency: true } }, async (request, reply) => {
+      if (request.idempotency?.attempt === 1) reply.header('x-odd', Object.create(null))
+      return reply.send(kind === 'text' ? 'fine' : Readable.from(['fine']))
+    })
+    const client = await listen()
+    t.equal((await client.post('/x', 'k')).status, 500)
+    t.match(await client.post('/x', 'k'), { status: 200, text: 'fine', replayed: false })
+    t.match(await client.post('/x', 'k'), { status: 200, text: 'fine', replayed: true })
+  })
+}
 
 t.test('a response that cannot be sent becomes an error, and its key can be used again', async (t) => {
   const { app, listen } = await build(t, { store: new MemoryStore() })

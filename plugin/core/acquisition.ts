@@ -99,7 +99,13 @@ export class Acquisition implements SharedAcquisition {
     const { store, storeTimeout, replayCache } = this.#engine
     const call = promiseOf(() => store.claim(this.id, claim))
     storeTimeout.handle(call, (result) => {
-      if (result.state === 'settled') replayCache?.keepRead(this.id, claim, result, sentAt)
+      // What is thrown in this function reaches nobody: the process would end, and no contender would get an answer.
+      try {
+        checkAnswer(result)
+        if (result.state === 'settled') replayCache?.keepRead(this.id, claim, result, sentAt)
+      } catch (error) {
+        return failed(error as Error)
+      }
       if (result.state !== 'claimed' || performance.now() - sentAt < claim.lease) return answered(result)
       this.#withdrawIfGranted(call, claim)
       failed(new StoreTimeoutError('The idempotency store granted the key only after its lease was over'))
@@ -284,4 +290,15 @@ export class Acquisition implements SharedAcquisition {
     const { acquisitions } = this.#engine
     if (acquisitions.get(this.id) === this) acquisitions.delete(this.id)
   }
+}
+
+/**
+ * Checks as much of the answer to a claim as the code behind it relies on.
+ * @throws {TypeError} Stores are other people's code, and may answer anything
+ */
+function checkAnswer (result: ClaimResult): void {
+  const { state } = result
+  if (state === 'claimed' || state === 'running' || state === 'mismatch') return
+  if (state as unknown === 'settled' && result.outcome.response !== undefined) return
+  throw new TypeError('The idempotency store answered a claim with something that is no result of a claim')
 }

@@ -141,9 +141,10 @@ export class ReplayCache {
     id: string, owner: Pick<OwnedClaim, 'fingerprint' | 'attempt'>, { statusCode, response }: Outcome, sentAt: number,
     maxAge: number
   ): void {
-    if (response === null || sentAt <= this.#forgottenAt) return
+    // The entry may be of an earlier run or of another request, so it leaves even if the new outcome is not kept.
     const present = this.#entries.get(id)
     if (present !== undefined) this.#remove(present)
+    if (response === null || sentAt <= this.#forgottenAt) return
     const size = ENTRY_SIZE + sizeOf(response)
     if (size > this.#maxSize / LARGEST_PART) return
     this.#makeRoom(size)

@@ -6,12 +6,13 @@ import { RecordUnreadableError } from '../store/store.ts'
 import type { StoreContact } from './store-contact.ts'
 
 /**
- * The promise of a call. Where the call throws instead of returning a promise, one that rejects: stores are other
- * people's code.
+ * The promise of a call. Where the call throws instead of returning a promise, one that rejects. Where it returns
+ * another value, one of that value: stores are other people's code.
  */
 export function promiseOf<T> (call: () => Promise<T>): Promise<T> {
   try {
-    return call()
+    const promise = call()
+    return promise instanceof Promise ? promise : Promise.resolve(promise)
   } catch (error) {
     return rejection(error)
   }

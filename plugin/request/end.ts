@@ -161,13 +161,20 @@ async function reopen (run: Run, error: unknown): Promise<never> {
 
 function keepCaptured (run: Run, captured: Captured, isText: boolean, done: Done): Sent {
   const { request, reply, settings, headersBefore } = run
-  dropHttp1Fields(request, reply)
-  const sent = snapshot(reply)
-  const { statusCode, headers } = sent
   const { body } = captured
-  const response = body === null || run.hasTrailers
-    ? null
-    : sanitized(run, statusCode, { headers: headersToKeep(headersBefore, headers, settings, isText), body })
+  let sent: Snapshot
+  let response: ReturnType<typeof sanitized>
+  try {
+    dropHttp1Fields(request, reply)
+    sent = snapshot(reply)
+    response = body === null || run.hasTrailers
+      ? null
+      : sanitized(run, sent.statusCode, { headers: headersToKeep(headersBefore, sent.headers, settings, isText), body })
+  } catch (error) {
+    // A header has a value that no text can be made of.
+    return reopen(run, error)
+  }
+  const { statusCode } = sent
   if (!(response instanceof Promise)) return store(run, captured, { statusCode, response }, sent, done)
   return response.then(response => promised(done => store(run, captured, { statusCode, response }, sent, done)))
 }
