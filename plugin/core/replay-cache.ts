@@ -1,4 +1,6 @@
 import { isUtf8 } from 'node:buffer'
+import { LinkedList } from '../shared/linked-list.ts'
+import type { Linked } from '../shared/linked-list.ts'
 import type { Claim, KeptResponse, Outcome, OwnedClaim } from '../store/store.ts'
 import { IdTable } from './id-table.ts'
 import type { TableEntry } from './id-table.ts'
@@ -24,7 +26,7 @@ export interface CachedOutcome {
  * It consists of as few objects as possible, because each object that lives for seconds is copied by the garbage
  * collector. That would be the largest part of what the cache costs a first run.
  */
-class Entry implements CachedOutcome, TableEntry<Entry> {
+class Entry implements CachedOutcome, TableEntry<Entry>, Linked<Entry> {
   readonly id: string
   readonly fingerprint: string
   readonly attempt: number
@@ -34,9 +36,8 @@ class Entry implements CachedOutcome, TableEntry<Entry> {
   readonly size: number
   /** `performance.now()` from which it is not used any more, as an integer: V8 keeps those without an object. */
   readonly expiresAt: number
-  /** Its neighbours in the order of insertion. */
-  older: Entry | null = null
-  newer: Entry | null = null
+  previous: Entry | null = null
+  next: Entry | null = null
   nextInBucket: Entry | null = null
 
   constructor (
@@ -62,15 +63,13 @@ class Entry implements CachedOutcome, TableEntry<Entry> {
  * The outcomes that this process has stored or read a short time ago. A duplicate of the same request is answered from
  * here, without the store. Entries leave when they are older than `maxAge`, and the oldest ones when there is no room.
  * It has no timer: an insertion removes some of the expired entries, and no expired entry is ever returned.
- *
- * The entries also form a list in the order in which they leave.
  */
 export class ReplayCache {
   readonly #maxSize: number
   readonly #maxAge: number
   readonly #entries = new IdTable<Entry>()
-  #oldest: Entry | null = null
-  #newest: Entry | null = null
+  /** The same entries, in the order in which they leave. */
+  readonly #order = new LinkedList<Entry>()
   #size = 0
   /** `performance.now()` when a key was forgotten last. */
   #forgottenAt = -Infinity
@@ -148,7 +147,7 @@ export class ReplayCache {
     const size = ENTRY_SIZE + sizeOf(response)
     if (size > this.#maxSize / LARGEST_PART) return
     this.#makeRoom(size)
-    const last = this.#newest?.headers
+    const last = this.#order.last?.headers
     // The answers of a route mostly have the same headers.
     const headers = last !== undefined && areSame(response.headers, last) ? last : response.headers
     this.#add(new Entry(id, owner, statusCode, headers, ownBody(response), size, sentAt + maxAge))
@@ -157,7 +156,7 @@ export class ReplayCache {
   #makeRoom (size: number): void {
     const now = performance.now()
     let expired = 0
-    for (let entry = this.#oldest; entry !== null; entry = this.#oldest) {
+    for (let entry = this.#order.first; entry !== null; entry = this.#order.first) {
       const isFull = this.#size + size > this.#maxSize
       if (!isFull && (entry.expiresAt > now || ++expired > EXPIRED_AT_ONCE)) return
       this.#remove(entry)
@@ -166,23 +165,14 @@ export class ReplayCache {
 
   #add (entry: Entry): void {
     this.#entries.add(entry)
+    this.#order.append(entry)
     this.#size += entry.size
-    entry.older = this.#newest
-    if (this.#newest === null) this.#oldest = entry
-    else this.#newest.newer = entry
-    this.#newest = entry
   }
 
   #remove (entry: Entry): void {
-    const { id, size, older, newer } = entry
-    this.#entries.delete(id)
-    this.#size -= size
-    if (older === null) this.#oldest = newer
-    else older.newer = newer
-    if (newer === null) this.#newest = older
-    else newer.older = older
-    // An entry that left must not keep its neighbours in memory.
-    entry.older = entry.newer = null
+    this.#entries.delete(entry.id)
+    this.#order.remove(entry)
+    this.#size -= entry.size
   }
 }
 

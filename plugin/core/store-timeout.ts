@@ -1,6 +1,8 @@
 import { AsyncResource } from 'node:async_hooks'
 import { StoreTimeoutError } from '../errors.ts'
 import type { Events } from '../observe/events.ts'
+import { LinkedList } from '../shared/linked-list.ts'
+import type { Linked } from '../shared/linked-list.ts'
 import { PUNCTUAL } from '../shared/punctual.ts'
 import { RecordUnreadableError } from '../store/store.ts'
 import type { StoreContact } from './store-contact.ts'
@@ -11,8 +13,7 @@ import type { StoreContact } from './store-contact.ts'
  */
 export function promiseOf<T> (call: () => Promise<T>): Promise<T> {
   try {
-    const promise = call()
-    return promise instanceof Promise ? promise : Promise.resolve(promise)
+    return Promise.resolve(call())
   } catch (error) {
     return rejection(error)
   }
@@ -26,17 +27,17 @@ async function rejection (error: unknown): Promise<never> {
 const MANUAL = { requireManualDestroy: true }
 
 /**
- * A call that has not been answered yet, between its neighbours in the list of all. It remembers the async context of
- * its caller: the timer that ends it belongs to another request.
+ * A call that has not been answered yet. It remembers the async context of its caller: the timer that ends it belongs
+ * to another request.
  */
-class PendingCall extends AsyncResource {
+class PendingCall extends AsyncResource implements Linked<PendingCall> {
   /** `performance.now()` at which it has taken too long. */
   expiresAt: number
   /** Its time was extended once, because this process was busy when it ran out. */
   extended = false
   readonly fail: (error: Error) => void
-  older: PendingCall | null = null
-  newer: PendingCall | null = null
+  previous: PendingCall | null = null
+  next: PendingCall | null = null
 
   constructor (expiresAt: number, fail: (error: Error) => void) {
     super('fastify-idempotency.store-call', MANUAL)
@@ -53,8 +54,7 @@ export class StoreTimeout {
   readonly #milliseconds: number
   readonly #contact: StoreContact
   readonly #events: Events
-  #oldest: PendingCall | null = null
-  #newest: PendingCall | null = null
+  readonly #calls = new LinkedList<PendingCall>()
   #timer: NodeJS.Timeout | null = null
   /** `performance.now()` at which the timer is due. */
   #dueAt = 0
@@ -78,38 +78,18 @@ export class StoreTimeout {
   handle<T> (call: Promise<T>, answered: (value: T) => void, failed: (error: Error) => void): void {
     const now = performance.now()
     const pending = new PendingCall(now + this.#milliseconds, failed)
-    this.#append(pending)
+    this.#calls.append(pending)
     if (this.#timer === null) this.#startTimer(this.#milliseconds, now)
     call.then((value) => {
-      if (!this.#remove(pending)) return
+      if (!this.#calls.remove(pending)) return
       this.#contact.answered(now)
       answered(value)
     }, (error: Error) => {
       // One that expired was counted then.
-      if (!this.#remove(pending)) return
+      if (!this.#calls.remove(pending)) return
       this.#failed(error)
       failed(error)
     })
-  }
-
-  #append (call: PendingCall): void {
-    call.older = this.#newest
-    if (this.#newest === null) this.#oldest = call
-    else this.#newest.newer = call
-    this.#newest = call
-  }
-
-  /** Whether the call was pending until now. */
-  #remove (call: PendingCall): boolean {
-    const { older, newer } = call
-    if (older === null && this.#oldest !== call) return false
-    if (older === null) this.#oldest = newer
-    else older.newer = newer
-    if (newer === null) this.#newest = older
-    else newer.older = older
-    // A removed call that the garbage collector has not found yet must not keep those that came after it.
-    call.older = call.newer = null
-    return true
   }
 
   #startTimer (milliseconds: number, now: number): void {
@@ -129,15 +109,15 @@ export class StoreTimeout {
     // A late timer shows that this process was busy, not that the store is. What a blocked event loop has not sent or
     // read yet gets its time once more.
     const wasBusy = now - this.#dueAt > PUNCTUAL
-    for (let call = this.#oldest; call !== null; call = this.#oldest) {
+    for (let call = this.#calls.first; call !== null; call = this.#calls.first) {
       const left = call.expiresAt - now
       if (left > 0) return this.#startTimer(Math.ceil(left), now)
-      this.#remove(call)
+      this.#calls.remove(call)
       if (wasBusy && !call.extended) {
         // It goes behind the calls that began since: those expire earlier.
         call.expiresAt = now + this.#milliseconds
         call.extended = true
-        this.#append(call)
+        this.#calls.append(call)
         continue
       }
       const error = new StoreTimeoutError(`The idempotency store did not answer within ${this.#milliseconds} ms`)
@@ -148,6 +128,6 @@ export class StoreTimeout {
 
   /** Stops the timer, which must not keep a closed app alive. With calls that are still pending the timer goes on. */
   close (): void {
-    if (this.#oldest === null && this.#timer !== null) clearTimeout(this.#timer)
+    if (this.#calls.first === null && this.#timer !== null) clearTimeout(this.#timer)
   }
 }

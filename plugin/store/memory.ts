@@ -1,8 +1,8 @@
 import { anInteger, checkOptions } from '../shared/check-options.ts'
 import type { RulesOf } from '../shared/check-options.ts'
+import { LinkedList } from '../shared/linked-list.ts'
+import type { Linked } from '../shared/linked-list.ts'
 import { Wake } from '../shared/wait.ts'
-import { ChangeOrder } from './memory/change-order.ts'
-import type { Ordered } from './memory/change-order.ts'
 import { Segments } from './memory/segments.ts'
 import type { Location } from './memory/segments.ts'
 import { decodeSettledValue, encodeSettledValue } from './memory/settled-value.ts'
@@ -19,7 +19,7 @@ export interface MemoryStoreOptions {
   maxSize?: number
 }
 
-interface MemoryRecord extends Ordered<MemoryRecord> {
+interface MemoryRecord extends Linked<MemoryRecord> {
   readonly id: string
   state: 'running' | 'released' | 'settled'
   owner: string
@@ -49,9 +49,10 @@ const RULES: RulesOf<MemoryStoreOptions> = { maxSize: anInteger(RECORD_SIZE, Num
 export class MemoryStore implements Store {
   readonly #maxSize: number
   readonly #records = new Map<string, MemoryRecord>()
-  readonly #running = new ChangeOrder<MemoryRecord>()
+  /** These two are in the order of the last change. */
+  readonly #running = new LinkedList<MemoryRecord>()
   /** The settled and the released records. */
-  readonly #ended = new ChangeOrder<MemoryRecord>()
+  readonly #ended = new LinkedList<MemoryRecord>()
   /** The values of the settled records. */
   readonly #values = new Segments()
   /** By record id, the wake-up call that its waiters share. */
@@ -251,7 +252,7 @@ export class MemoryStore implements Store {
     this.#records.delete(record.id)
   }
 
-  #orderOf (record: MemoryRecord): ChangeOrder<MemoryRecord> {
+  #orderOf (record: MemoryRecord): LinkedList<MemoryRecord> {
     return record.state === 'running' ? this.#running : this.#ended
   }
 
