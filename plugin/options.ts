@@ -62,12 +62,12 @@ const ROUTE_RULES: RulesOf<RouteIdempotencyOptions> = {
   excludeHeaders: anArrayOfHeaderNames
 }
 
-const REPLAY_CACHE: Required<ReplayCacheOptions> = { maxSize: 16 * 1024 * 1024, maxAge: 5_000 }
-
 const REPLAY_CACHE_RULES: RulesOf<ReplayCacheOptions> = {
   maxSize: anInteger(4_096, Number.MAX_SAFE_INTEGER, 'bytes'),
   maxAge: anInteger(1, MAX_TIMER, 'milliseconds')
 }
+
+const REPLAY_CACHE_DEFAULTS: Required<ReplayCacheOptions> = { maxSize: 16 * 1024 * 1024, maxAge: 5_000 }
 
 const PLUGIN_RULES: RulesOf<PluginOnlyOptions> = {
   redis: hasMethods('an ioredis Redis or Cluster', [
@@ -119,16 +119,14 @@ const ROUTE_DEFAULTS = {
 const PLUGIN_DEFAULTS = {
   global: false,
   storeTimeout: 1_000,
-  replayCache: REPLAY_CACHE,
   maxWaiters: 10_000,
   closeTimeout: 25_000,
   redisChecks: true,
   errors: 'problem+json',
   docsUrl: DOCS_URL,
   recordVersion: RECORD_VERSION,
-  compress: false,
   keyPrefix: 'idem:'
-} satisfies Omit<PluginSettings, 'redis' | 'store' | 'route'>
+} satisfies Omit<PluginSettings, 'redis' | 'store' | 'replayCache' | 'compress' | 'route'>
 
 /**
  * Whether a response with this status is kept unless the option `replayable` decides otherwise. 408, 425 and 429 mean
@@ -162,9 +160,9 @@ export function checkPluginOptions (given: IdempotencyOptions): PluginSettings {
   return {
     ...PLUGIN_DEFAULTS,
     ...pick<Omit<PluginOnlyOptions, 'replayCache' | 'compress'>>(PLUGIN_RULES, others),
-    replayCache: replayCache === false ? false : { ...REPLAY_CACHE, ...withoutUndefined(replayCache ?? {}) },
     redis,
     store,
+    replayCache: replayCacheOf(replayCache),
     compress: compressionOf(compress),
     route: withDefaults(WHERE, { ...ROUTE_DEFAULTS, scope }, pick<RouteIdempotencyOptions>(ROUTE_RULES, others))
   }
@@ -241,6 +239,10 @@ function withDefaults (where: string, defaults: RouteSettings, options: RouteIde
   return settings
 }
 
+function replayCacheOf (replayCache: IdempotencyOptions['replayCache'] = {}): Required<ReplayCacheOptions> | false {
+  return replayCache !== false && { ...REPLAY_CACHE_DEFAULTS, ...withoutUndefined(replayCache) }
+}
+
 function compressionOf (compress: IdempotencyOptions['compress']): CompressionSettings | false {
   if (compress === undefined || compress === false) return false
   return { ...COMPRESS_DEFAULTS, ...compress === true ? {} : withoutUndefined(compress) }
@@ -261,11 +263,13 @@ function aScope (value: unknown): string | undefined {
   return "a function that returns whose key space a request's key belongs to, or 'global'"
 }
 
+function isObject (value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 function aReplayCache (value: unknown): string | undefined {
   if (value === false) return undefined
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return 'false or an object with "maxSize" and "maxAge"'
-  }
+  if (!isObject(value)) return 'false or an object with "maxSize" and "maxAge"'
   checkOptions(`${WHERE}: option "replayCache"`, REPLAY_CACHE_RULES, value)
   return undefined
 }
@@ -289,9 +293,7 @@ function anAbsoluteUrl (value: unknown): string | undefined {
 
 function aBooleanOrCompressOptions (value: unknown): string | undefined {
   if (typeof value === 'boolean') return undefined
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return 'true, false or an object with "minSize" and "algorithm"'
-  }
+  if (!isObject(value)) return 'true, false or an object with "minSize" and "algorithm"'
   const named = <T>(options: Readonly<Record<string, T>>): Record<string, T> =>
     Object.fromEntries(Object.entries(options).map(([name, value]) => [`compress.${name}`, value]))
   checkOptions(WHERE, named({ ...COMPRESS_RULES }), named({ ...value }))

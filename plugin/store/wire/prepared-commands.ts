@@ -109,4 +109,4 @@ function remembered (make: (value: number) => string): (value: number) => string
 /** The end of a part, and the beginning of one of that length. */
 const beginNext = remembered(length => `${END}$${length}${END}`)
 const expiry = remembered(milliseconds => asciiBulk('PX') + asciiBulk(String(milliseconds)))
-const claimEnd = remembered(milliseconds => END + asciiBulk('PX') + asciiBulk(String(milliseconds)) + NX_GET)
+const claimEnd = remembered(milliseconds => END + expiry(milliseconds) + NX_GET)
