@@ -7,7 +7,7 @@ import type { RouteSettings } from '../options.ts'
 import { hasLeft, unwatch, watch } from './connection.ts'
 import { addRefusalHeaders, problemOf } from './problem.ts'
 import { proceed } from './proceed.ts'
-import { ANSWERED, kIdempotency } from './state.ts'
+import { ANSWERED, isAnswered, kIdempotency } from './state.ts'
 
 /**
  * A request that wants a key. It is its own client and the subject of its events too, since an object for each of them
@@ -49,7 +49,7 @@ export class RequestContender implements Contender, Client, Subject {
 
   /** The request was answered (`handlerTimeout`) before it had its key. */
   get isAnswered (): boolean {
-    return this.reply.sent || this.request[kIdempotency] === ANSWERED
+    return isAnswered(this.request, this.reply)
   }
 
   /** A client that was answered counts as gone. */

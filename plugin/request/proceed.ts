@@ -10,7 +10,7 @@ import { recall } from './recall.ts'
 import { replay } from './replay.ts'
 import { watchReplies } from './replies.ts'
 import { Run } from './run.ts'
-import { ANSWERED, kIdempotency } from './state.ts'
+import { ANSWERED, isAnswered, kIdempotency } from './state.ts'
 import { ReplayView, RunView } from './view.ts'
 
 type RequestSubject = Subject & { request: FastifyRequest }
@@ -52,7 +52,7 @@ function answerWith (
 /** The run owns the key. Lets its handler run, unless an earlier attempt has committed an outcome. */
 function begin (run: Run, key: string, earlier: Outcome | null): boolean {
   const { engine, reply, request } = run
-  if (reply.sent || request[kIdempotency] === ANSWERED) {
+  if (isAnswered(request, reply)) {
     // The outcome of an earlier attempt is on its way to the store already.
     if (earlier === null) void withdraw(engine, run)
     return false

@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { KeptResponse } from '../store/store.ts'
 import type { Headers } from './headers.ts'
 import type { Run } from './run.ts'
@@ -27,6 +28,11 @@ export class Replay {
 
 /** The request was answered (`handlerTimeout`) before it owned its key. */
 export const ANSWERED = Symbol('answered')
+
+/** Whether the request was answered already, so that its handler must not begin. */
+export function isAnswered (request: FastifyRequest, reply: FastifyReply): boolean {
+  return reply.sent || request[kIdempotency] === ANSWERED
+}
 
 declare module 'fastify' {
   interface FastifyRequest {
